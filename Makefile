@@ -1,0 +1,79 @@
+# `make help` lists what there is. Everything happens inside this folder: the environment in .venv, caches in .cache.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
+export JUPYTER_DATA_DIR ?= $(CURDIR)/.cache/jupyter
+export DO_NOT_TRACK := 1
+# Some machines forbid bytecode; then every start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# uv from the PATH, or else one of our own in the environment.
+UV := $(or $(shell command -v uv),$(BIN)/uv)
+SYNC := $(UV) sync --quiet --locked --inexact --python $(PYTHON)
+ARGS ?=
+
+.PHONY: help install run telco test test-fast lint format viz notebook mlflow docs clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/.runtime  ## Make the environment in .venv
+
+run: .venv/.runtime  ## Run the five pipelines (ARGS="--params ..." is passed on to kedro run)
+	@$(BIN)/kedro run $(ARGS)
+
+telco: .venv/.runtime  ## The same on a real account table
+	@$(BIN)/kedro run --env telco $(ARGS)
+
+test: .venv/.dev  ## Run all tests with branch coverage
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: .venv/.dev  ## Run the tests that start no process
+	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)
+
+lint: .venv/.dev  ## Check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: .venv/.dev  ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+viz: .venv/.dev  ## Look at the pipelines in the browser
+	@$(BIN)/kedro viz run $(ARGS)
+
+notebook: .venv/.dev  ## Open the notebooks in Jupyter
+	@$(BIN)/kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)
+
+mlflow: .venv/.runtime  ## Look at runs and models in the browser
+	@$(BIN)/kedro mlflow ui $(ARGS)
+
+docs: .venv/.dev  ## Write docs/parameters.md anew from the typed parameters
+	@$(BIN)/python -m churn.parameter_docs docs/parameters.md
+
+clean:  ## Remove the environment and the caches, not the data
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, and none was found; name one with make PYTHON=..." >&2; exit 1; }
+	@echo "Putting uv into .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install "uv>=0.9"
+
+.venv/.runtime: pyproject.toml uv.lock | $(if $(filter $(BIN)/uv,$(UV)),$(BIN)/uv)
+	@echo "Installing into .venv (about a minute the first time)"
+	@$(SYNC) --no-default-groups
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | $(if $(filter $(BIN)/uv,$(UV)),$(BIN)/uv)
+	@echo "Installing the development tools into .venv"
+	@$(SYNC)
+	@touch $@ .venv/.runtime

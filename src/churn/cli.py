@@ -1,0 +1,74 @@
+"""The project's command line: Kedro's, with a user's mistake shown as one message instead of a traceback."""
+
+import copy
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+from churn.errors import ChurnError
+
+
+@click.group(name="churn")
+def cli() -> None:
+    """Commands of the project, which take precedence over Kedro's."""
+
+
+def user_error(error: BaseException) -> str | None:
+    """The message of the user's mistake behind an error, or none where it is a fault of the program.
+
+    Kedro wraps what a data set raises, and raises a plain ValueError for a name that it does not know.
+    """
+    from kedro.config import MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ChurnError | MissingConfigException | OmegaConfBaseException | YAMLError):
+            return str(seen)
+        if isinstance(seen, FileNotFoundError | PermissionError):
+            return f"{seen.strerror}: {seen.filename}"
+        if isinstance(seen, ValueError) and str(seen).startswith(UNKNOWN_NAMES):
+            return str(seen)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain", "Pipeline contains no nodes")
+
+
+def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that ends with one message and exit code 1 where the user is to put something right."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except KeyboardInterrupt:
+            _end_tracking()
+            raise
+        except Exception as error:
+            message = user_error(error)
+            if message is None:
+                raise
+            raise click.ClickException(message) from None
+
+    return wrapper
+
+
+def _end_tracking() -> None:
+    """Mark an interrupted MLflow run as killed; left alone, MLflow would call it finished."""
+    if "mlflow" in sys.modules:
+        import mlflow
+
+        while mlflow.active_run():
+            mlflow.end_run("KILLED")
+
+
+run = copy.copy(kedro_run)
+run.callback = explained(cast("Callable[..., Any]", kedro_run.callback))
+cli.add_command(run)

@@ -1,0 +1,17 @@
+"""Kedro data sets that no library has."""
+
+from churn.datasets.accounts import AccountsDataset
+from churn.datasets.fingerprint import FingerprintDataset
+from churn.datasets.models import ChampionDataset, ChurnModelDataset
+from churn.datasets.optional import OptionalDataset
+from churn.datasets.results import HealthReportDataset, ResultsDataset
+
+__all__ = [
+    "AccountsDataset",
+    "ChampionDataset",
+    "ChurnModelDataset",
+    "FingerprintDataset",
+    "HealthReportDataset",
+    "OptionalDataset",
+    "ResultsDataset",
+]

@@ -1,0 +1,57 @@
+"""A data set that may be absent."""
+
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+
+class OptionalDataset(AbstractDataset[Any, Any]):
+    """Another data set that gives ``None`` where nothing is stored, or where its path is empty.
+
+    For inputs that arrive later, such as the outcomes of scored accounts, or that only some environments have.
+
+    Example:
+        ```yaml
+        scoring_outcomes:
+          type: churn.datasets.OptionalDataset
+          dataset:
+            type: churn.datasets.AccountsDataset
+            filepath: data/data-staging/inference_outcomes.csv
+            roles: ${parameters:accounts}
+        ```
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: dict[str, Any],
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Declare the data set.
+
+        Args:
+            dataset: Catalog entry of the wrapped data set; an empty ``filepath`` means that there is none.
+            credentials: Passed on to the wrapped data set.
+            metadata: For plugins; not read here.
+        """
+        self.metadata = metadata
+        self._dataset: AbstractDataset[Any, Any] | None = None
+        if dataset.get("filepath"):
+            config = {**dataset, "credentials": credentials} if credentials else dataset
+            self._dataset = AbstractDataset.from_config("optional", config)
+
+    def load(self) -> Any:
+        """What is stored, or ``None``."""
+        return self._dataset.load() if self._dataset is not None and self._dataset.exists() else None
+
+    def save(self, data: Any) -> None:
+        """Store through the wrapped data set; without a path, nothing is stored."""
+        if self._dataset is not None:
+            self._dataset.save(data)
+
+    def _exists(self) -> bool:
+        return self._dataset is not None and self._dataset.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"dataset": self._dataset._describe() if self._dataset is not None else None}

@@ -1,0 +1,192 @@
+"""The encoder: fitted on training rows, stored with the model, applied as stored everywhere else.
+
+Numeric columns and ratios become one feature each, missing values filled with the median of the training rows; those
+that were missing in training also get a feature that says so. A categorical column becomes one 0/1 feature for each
+category of its vocabulary, and one for *missing* if the training rows had it. A category outside the vocabulary,
+unseen or too rare in training, has 0 in all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from churn.accounts import as_numbers, as_text
+from churn.errors import AccountsError
+from churn.parameters import Accounts, FeatureEngineering, Ratio
+
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What was learned from the training rows.
+
+    Attributes:
+        numeric: Numeric columns, in the order of the features.
+        ratios: Features that are the ratio of two numeric columns.
+        medians: Median of the training rows for each numeric column and ratio.
+        missing: Numeric columns, ratios and categorical columns with a feature for *missing*.
+        vocabularies: Known categories of each categorical column, sorted.
+    """
+
+    numeric: tuple[str, ...]
+    ratios: tuple[Ratio, ...]
+    medians: Mapping[str, float]
+    missing: frozenset[str]
+    vocabularies: Mapping[str, tuple[str, ...]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the account table that the encoder reads."""
+        return (*self.numeric, *self.vocabularies)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in the order of the columns of `transform`."""
+        return [name for name, _ in self._features()]
+
+    @property
+    def feature_columns(self) -> list[tuple[str, ...]]:
+        """For each feature the columns of the account table it is made of."""
+        return [columns for _, columns in self._features()]
+
+    def _features(self) -> list[tuple[str, tuple[str, ...]]]:
+        sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
+        sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}
+        features: list[tuple[str, tuple[str, ...]]] = []
+        for name, columns in sources.items():
+            features.append((name, columns))
+            if name in self.missing:
+                features.append((f"{name}={MISSING}", columns))
+        for name, vocabulary in self.vocabularies.items():
+            features += [(f"{name}={value}", (name,)) for value in vocabulary]
+            if name in self.missing:
+                features.append((f"{name}={MISSING}", (name,)))
+        return features
+
+    def transform(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        """Encode accounts.
+
+        Args:
+            accounts: Account rows, raw or canonical, shape (n, any); the order of the columns does not matter.
+
+        Returns:
+            Matrix of shape (n, number of features), without nan.
+
+        Raises:
+            AccountsError: If a column is missing or holds values that are not numbers.
+        """
+        numbers = self._numbers(accounts)
+        for ratio in self.ratios:
+            numbers[ratio.name] = divide(numbers[ratio.numerator], numbers[ratio.denominator])
+        matrix = np.zeros((len(accounts), len(self.feature_names)), dtype=np.float32)
+        at = 0
+        for name, values in numbers.items():
+            absent = np.isnan(values)
+            matrix[:, at] = np.where(absent, self.medians[name], values)
+            at += 1
+            if name in self.missing:
+                matrix[:, at] = absent
+                at += 1
+        for name, vocabulary in self.vocabularies.items():
+            codes = category_codes(accounts[name], vocabulary)
+            known = np.flatnonzero(codes >= 0)
+            matrix[known, at + codes[known]] = 1.0
+            at += len(vocabulary)
+            if name in self.missing:
+                matrix[:, at] = codes == MISSING_CODE
+                at += 1
+        return matrix
+
+    def _numbers(self, accounts: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        faults = [f"missing column: {name}" for name in self.columns if name not in accounts.columns]
+        numbers: dict[str, NDArray[np.float64]] = {}
+        for name in self.numeric:
+            if name not in accounts.columns:
+                continue
+            values, wrong = as_numbers(accounts[name])
+            if wrong.any():
+                faults.append(f"{name}: {int(wrong.sum())} values are not numbers")
+            numbers[name] = values.to_numpy(np.float64)
+        if faults:
+            raise AccountsError("accounts to encode", faults)
+        return numbers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` gives the same encoder back."""
+        return {
+            "numeric": list(self.numeric),
+            "ratios": [ratio.model_dump() for ratio in self.ratios],
+            "medians": dict(self.medians),
+            "missing": sorted(self.missing),
+            "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """The encoder that `to_dict` described."""
+        return cls(
+            numeric=tuple(stored["numeric"]),
+            ratios=tuple(Ratio.model_validate(ratio) for ratio in stored["ratios"]),
+            medians={name: float(value) for name, value in stored["medians"].items()},
+            missing=frozenset(stored["missing"]),
+            vocabularies={name: tuple(values) for name, values in stored["vocabularies"].items()},
+        )
+
+
+UNSEEN_CODE = -1
+MISSING_CODE = -2
+
+
+def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
+    """Position of each value in the vocabulary; `UNSEEN_CODE` outside of it, `MISSING_CODE` where missing."""
+    text = pa.array(as_text(series), type=pa.large_string(), from_pandas=True)
+    codes = pc.index_in(text, value_set=pa.array(vocabulary, type=pa.large_string()))
+    result: NDArray[np.int64] = codes.fill_null(UNSEEN_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
+    result[text.is_null().to_numpy(zero_copy_only=False)] = MISSING_CODE
+    return result
+
+
+def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Element-wise ratio, nan where the denominator is zero or either is missing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator == 0, np.nan, numerator / denominator)
+
+
+def fit_encoder(accounts: pd.DataFrame, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """Learn medians and vocabularies.
+
+    Args:
+        accounts: Canonical training rows, and only those.
+        roles: What each column is.
+        settings: Ratios, and how many rows a category needs.
+    """
+    numbers = {name: accounts[name].to_numpy(np.float64) for name in roles.numeric_names}
+    for ratio in settings.ratios:
+        numbers[ratio.name] = divide(numbers[ratio.numerator], numbers[ratio.denominator])
+    missing = {name for name, values in numbers.items() if np.isnan(values).any()}
+    vocabularies = {}
+    for name in roles.categorical:
+        counts = accounts[name].value_counts()
+        vocabularies[name] = tuple(sorted(counts.index[counts >= settings.min_category_count]))
+        if accounts[name].isna().any():
+            missing.add(name)
+    return Encoder(
+        numeric=roles.numeric_names,
+        ratios=settings.ratios,
+        medians={name: _median(values) for name, values in numbers.items()},
+        missing=frozenset(missing),
+        vocabularies=vocabularies,
+    )
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    present = values[~np.isnan(values)]
+    # A ratio can be undefined in every training row; any constant will do, the missing feature says the rest.
+    return float(np.median(present)) if len(present) else 0.0

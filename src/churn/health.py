@@ -1,0 +1,516 @@
+"""Health of a scored account table: what the scores are like, what has moved, and how good they turned out to be."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn import metrics
+from churn.drift import CHANCE_QUANTILE, ColumnDrift, Profile, compare_profiles, outline
+from churn.errors import ChurnError
+from churn.parameters import Monitoring
+
+SCHEMA_VERSION = 1
+HISTOGRAM_BINS = 20
+
+Status = Literal["ok", "watch", "alarm"]
+_SEVERITY: dict[Status, int] = {"ok": 0, "watch": 1, "alarm": 2}
+_WORDS = {"p1m": "past month", "prev": "previous", "avg": "average", "num": "number of", "pct": "percentage"}
+
+
+class _Finding(NamedTuple):
+    status: Status
+    sentence: str
+
+
+def health_metrics(
+    predictions: pd.DataFrame,
+    *,
+    bands: Sequence[str],
+    reference: Profile,
+    analysis: Profile,
+    reference_performance: Mapping[str, float],
+    importance: Mapping[str, float],
+    threshold: float,
+    limits: Monitoring,
+    provenance: Mapping[str, Any],
+    outcomes: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """Everything the health report says, as plain JSON types without nan or infinity.
+
+    Probabilities, rates and shares run from 0 to 1. A figure that cannot be computed is None, and ``notes`` says why.
+
+    Args:
+        predictions: Scored accounts, shape (n, columns): the id in the first column, then ``probability``,
+            ``prediction`` (0 or 1), ``risk_band`` and ``model_version``.
+        bands: Names of the risk bands, from the lowest to the highest.
+        reference: Profile of the rows that the model was trained on, with the scores of held-out rows.
+        analysis: Profile of the scored rows and their scores, counted in the bins of the reference.
+        reference_performance: Measures on held-out rows at training, by the names of
+            ``churn.metrics.classification_metrics``; ``roc_auc`` is what a realised one is compared with.
+        importance: Mean absolute contribution of each column to the scores, in log-odds.
+        threshold: Probability from which an account is predicted to churn.
+        limits: From when on a figure is to be watched or an alarm.
+        provenance: Where the scores come from (run id, model version, as-of date, input); passed on as it is.
+        outcomes: What became of the accounts, shape (m, 2): the id, then 1 or True for churned, 0 or False for stayed and
+            missing for not known yet. It may cover a part of the accounts, and others. None before any are known.
+
+    Returns:
+        ``schema_version``; ``status`` (ok, watch or alarm), ``alarms``, ``to_watch`` and ``notes`` (sentences);
+        ``provenance``; ``total_samples``, ``unique_accounts``, ``threshold``, ``positive_rate``, ``prediction_counts``;
+        ``probability`` (its distribution); ``bands``; ``histogram``; ``importance``; ``drift`` (one entry a column);
+        ``score_drift``; ``estimated_performance``; ``reference_performance``; ``realised_performance`` (None without
+        outcomes); ``limits``.
+
+    Raises:
+        ChurnError: The predictions have a missing or impossible probability or an unknown risk band, or the outcomes
+            name an account twice or have a value that is neither of the two outcomes.
+    """
+    probability = _checked_probability(predictions)
+    accounts = predictions.iloc[:, 0]
+    flagged = predictions["prediction"].to_numpy(dtype=np.int64) == 1
+    codes = _band_codes(predictions, bands)
+    truth = _aligned_outcomes(accounts, outcomes)
+    unique = int(accounts.nunique())
+
+    findings: list[_Finding] = []
+    notes: list[str] = []
+    if len(predictions) == 0:
+        findings.append(_Finding("alarm", "No accounts were scored"))
+    elif unique < len(predictions):
+        findings.append(
+            _Finding("watch", f"{len(predictions) - unique:,} of {len(predictions):,} scores are repeats of an account")
+        )
+
+    drifts = compare_profiles(reference, analysis)
+    columns = []
+    for drift in drifts:
+        found = _drift_findings(drift, limits)
+        findings += found
+        columns.append(_drift_entry(drift, _worst(found), reference, analysis))
+    by_chance = sum(
+        drift.psi is not None and drift.psi_chance is not None and limits.psi_watch <= drift.psi <= drift.psi_chance
+        for drift in drifts
+    )
+    if by_chance:
+        notes.append(
+            f"With {len(predictions):,} accounts, {by_chance} of the distributions passed a limit by no more than chance "
+            "alone explains; that raises no alarm"
+        )
+
+    realised = None
+    if truth is not None:
+        realised, found, told = _realised(truth, probability, flagged, threshold, reference_performance, limits)
+        findings += found
+        notes += told
+    versions = _versions(predictions)
+    if len(versions) > 1:
+        findings.append(
+            _Finding("watch", f"The scores come from {len(versions)} versions of the model: {', '.join(versions)}")
+        )
+
+    plain: dict[str, Any] = _plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "status": _worst(findings),
+            "alarms": [finding.sentence for finding in findings if finding.status == "alarm"],
+            "to_watch": [finding.sentence for finding in findings if finding.status == "watch"],
+            "notes": notes,
+            "provenance": dict(provenance),
+            "total_samples": len(predictions),
+            "unique_accounts": unique,
+            "threshold": threshold,
+            "positive_rate": _mean(flagged),
+            "prediction_counts": {"0": int(np.sum(~flagged)), "1": int(np.sum(flagged))},
+            "probability": _distribution(probability),
+            "bands": [
+                _band(name, probability, codes == at, None if truth is None else truth) for at, name in enumerate(bands)
+            ],
+            "histogram": _histogram(probability, codes, bands),
+            "importance": _importance(importance),
+            "drift": [entry for entry in columns if entry["kind"] != "score"],
+            "score_drift": next((entry for entry in columns if entry["kind"] == "score"), None),
+            "estimated_performance": _estimated(probability, flagged),
+            "reference_performance": dict(reference_performance),
+            "realised_performance": realised,
+            "limits": limits.model_dump(),
+        }
+    )
+    return plain
+
+
+def flat_metrics(health: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a health report for a tracking server: one number a name, without those that are None.
+
+    Names hold letters, digits and ``_ - . /`` and spaces only; other characters of columns and bands become ``_``, and
+    where two names fall together the later ones get a number.
+
+    Args:
+        health: What ``health_metrics`` returned.
+
+    Returns:
+        Figures by name, for example ``psi/total_users_count`` or ``realised/roc_auc``. ``status`` is 0 for ok, 1 for
+        watch and 2 for alarm.
+    """
+    found: list[tuple[str, Any]] = [
+        ("status", _SEVERITY[health["status"]]),
+        ("alarms", len(health["alarms"])),
+        ("to_watch", len(health["to_watch"])),
+        ("total_samples", health["total_samples"]),
+        ("unique_accounts", health["unique_accounts"]),
+        ("positive_rate", health["positive_rate"]),
+        *((f"probability/{name}", value) for name, value in health["probability"].items()),
+        *((f"estimated/{name}", value) for name, value in health["estimated_performance"].items()),
+        *((f"realised/{name}", value) for name, value in (health["realised_performance"] or {}).items()),
+    ]
+    for band in health["bands"]:
+        found += [(f"band_count/{band['name']}", band["count"]), (f"band_share/{band['name']}", band["share"])]
+    for entry in [*health["drift"], *([health["score_drift"]] if health["score_drift"] else [])]:
+        # A column may itself be called "score", so the drift of the scores has a name that no column can have.
+        name = entry["column"] if entry["kind"] != "score" else None
+        for figure in ("psi", "jensen_shannon", "ks", "missing_analysis", "unseen_share"):
+            if entry["kind"] != "score" or figure in ("psi", "jensen_shannon", "ks"):
+                found.append((f"score_{figure}" if name is None else f"{figure}/{name}", entry[figure]))
+    flat: dict[str, float] = {}
+    for raw, value in found:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            flat[_free_name(raw, flat)] = float(value)
+    return flat
+
+
+def humanize(column: str) -> str:
+    """A column's name for people: ``active_users_count`` is ``Active users``."""
+    words = [_WORDS.get(word, word) for word in column.split("_") if word]
+    if len(words) > 1 and words[-1] == "count":
+        words.pop()
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]
+
+
+# --- the predictions --------------------------------------------------------------------------------------------
+
+
+def _checked_probability(predictions: pd.DataFrame) -> NDArray[np.float64]:
+    probability = predictions["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = int(np.sum(~((probability >= 0) & (probability <= 1))))
+    if wrong:
+        raise ChurnError(
+            f"predictions: {wrong:,} of {len(probability):,} probabilities are missing or not between 0 and 1; "
+            "score the accounts again"
+        )
+    return probability
+
+
+def _band_codes(predictions: pd.DataFrame, bands: Sequence[str]) -> NDArray[np.int64]:
+    """Position of each account's band in the names of the bands, shape (n,)."""
+    codes = pd.Index(list(bands)).get_indexer(pd.Index(predictions["risk_band"].astype("str"))).astype(np.int64)
+    if (codes < 0).any():
+        unknown = sorted({str(name) for name in predictions["risk_band"][codes < 0].unique()})
+        raise ChurnError(
+            f"predictions: risk_band has {', '.join(map(repr, unknown[:5]))}, but the model's bands are {', '.join(bands)}; "
+            "monitor the scores with the model that made them"
+        )
+    return codes
+
+
+def _versions(predictions: pd.DataFrame) -> list[str]:
+    if "model_version" not in predictions:
+        return []
+    return sorted(str(version) for version in predictions["model_version"].dropna().unique())
+
+
+def _distribution(probability: NDArray[np.float64]) -> dict[str, float | None]:
+    if len(probability) == 0:
+        return dict.fromkeys(("mean", "std", "minimum", "q25", "median", "q75", "maximum"))
+    quartiles = np.quantile(probability, [0.0, 0.25, 0.5, 0.75, 1.0])
+    names = ("minimum", "q25", "median", "q75", "maximum")
+    return {
+        "mean": float(np.mean(probability)),
+        "std": float(np.std(probability)),
+        **dict(zip(names, quartiles.tolist(), strict=True)),
+    }
+
+
+def _band(
+    name: str, probability: NDArray[np.float64], members: NDArray[np.bool_], truth: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    inside = probability[members]
+    known = np.empty(0) if truth is None else truth[members & ~np.isnan(truth)]
+    return {
+        "name": name,
+        "count": len(inside),
+        "share": _mean(members),
+        "lowest_probability": float(inside.min()) if len(inside) else None,
+        "highest_probability": float(inside.max()) if len(inside) else None,
+        "expected_churners": float(inside.sum()),
+        "expected_churn_rate": _mean(inside),
+        "outcomes": len(known),
+        "churn_rate": _mean(known),
+    }
+
+
+def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int64], bands: Sequence[str]) -> dict[str, Any]:
+    """Accounts in bins of equal width, in all and by band; a bin holds its lower edge, the last one also 1."""
+    bin_of = np.minimum(np.floor(probability * HISTOGRAM_BINS), HISTOGRAM_BINS - 1).astype(np.int64)
+    return {
+        "edges": [at / HISTOGRAM_BINS for at in range(HISTOGRAM_BINS + 1)],
+        "counts": np.bincount(bin_of, minlength=HISTOGRAM_BINS).tolist(),
+        "by_band": [np.bincount(bin_of[codes == at], minlength=HISTOGRAM_BINS).tolist() for at in range(len(bands))],
+    }
+
+
+def _importance(importance: Mapping[str, float]) -> list[dict[str, Any]]:
+    total = sum(importance.values())
+    ranked = sorted(importance.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        {"column": column, "contribution": float(value), "share": float(value / total) if total > 0 else None}
+        for column, value in ranked
+    ]
+
+
+# --- what has moved ---------------------------------------------------------------------------------------------
+
+
+def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[_Finding]:
+    name = "Scores" if drift.kind == "score" else humanize(drift.column)
+    found = []
+    if drift.psi is not None and drift.psi > (drift.psi_chance or 0.0):
+        if drift.psi >= limits.psi_alarm:
+            found.append(
+                _Finding("alarm", f"{name}: the distribution moved (PSI {drift.psi:.2f}, limit {limits.psi_alarm:g})")
+            )
+        elif drift.psi >= limits.psi_watch:
+            found.append(
+                _Finding(
+                    "watch",
+                    f"{name}: the distribution is moving (PSI {drift.psi:.2f}, watched from {limits.psi_watch:g})",
+                )
+            )
+    if drift.kind == "score":
+        return found
+    if drift.missing_analysis is not None and drift.missing_reference is not None:
+        rise = drift.missing_analysis - drift.missing_reference
+        if rise > 0 and _reaches(rise, limits.missing_rise):
+            found.append(
+                _Finding(
+                    "alarm",
+                    f"{name}: {_percent(drift.missing_analysis)} of the accounts have no value, "
+                    f"{_percent(drift.missing_reference)} at training "
+                    f"(limit: a rise of {100 * limits.missing_rise:g} percentage points)",
+                )
+            )
+    unseen = drift.unseen_share or 0.0
+    if drift.kind == "categorical" and unseen > 0 and _reaches(unseen, limits.unseen_share):
+        found.append(
+            _Finding(
+                "alarm",
+                f"{name}: {_percent(unseen)} of the accounts have a category never seen at training "
+                f"(limit {100 * limits.unseen_share:g}%)",
+            )
+        )
+    return found
+
+
+def _drift_entry(drift: ColumnDrift, status: Status, reference: Profile, analysis: Profile) -> dict[str, Any]:
+    if drift.kind == "numeric":
+        bars = outline(reference.numeric[drift.column], analysis.numeric[drift.column])
+    elif drift.kind == "categorical":
+        bars = outline(reference.categorical[drift.column], analysis.categorical[drift.column])
+    else:
+        assert reference.score is not None and analysis.score is not None
+        bars = outline(reference.score, analysis.score)
+    return {**drift._asdict(), "status": status, "distribution": bars._asdict()}
+
+
+# --- how good the scores are ------------------------------------------------------------------------------------
+
+
+def _estimated(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> dict[str, float | None]:
+    """What is to be expected if the probabilities are right: each account churns with its own probability."""
+    churners = float(probability.sum())
+    caught = float(probability[flagged].sum())
+    return {
+        "roc_auc": metrics.estimated_roc_auc(probability) if len(probability) else None,
+        "churn_rate": _mean(probability),
+        "churners": churners,
+        "precision": _mean(probability[flagged]),
+        "recall": caught / churners if churners > 0 else None,
+    }
+
+
+def _aligned_outcomes(accounts: pd.Series, outcomes: pd.DataFrame | None) -> NDArray[np.float64] | None:
+    """Outcome of each scored account: 1, 0, or nan where not known, shape (n,)."""
+    if outcomes is None:
+        return None
+    if outcomes.shape[1] != 2:
+        raise ChurnError(
+            f"outcomes: expected two columns, the account's id and its outcome, but found {', '.join(map(str, outcomes.columns))}"
+        )
+    ids = pd.Index(outcomes.iloc[:, 0].astype("str"))
+    repeats = int(ids.duplicated().sum())
+    if repeats:
+        raise ChurnError(
+            f"outcomes: {repeats:,} rows repeat the {outcomes.columns[0]} of another; keep one row an account"
+        )
+    column = outcomes.iloc[:, 1]
+    try:
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError):
+        values = np.full(len(column), 2.0)
+    if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+        raise ChurnError(
+            f"outcomes: {column.name} must be 1 or True (churned), 0 or False (stayed), or empty (not known yet), "
+            f"but has other values, for example {_example(column)}"
+        )
+    at = ids.get_indexer(pd.Index(accounts.astype("str")))
+    return np.append(values, np.nan)[at]
+
+
+def _example(column: pd.Series) -> str:
+    return repr(next(value for value in column.dropna().unique() if value not in (0, 1)))
+
+
+def _realised(
+    truth: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    flagged: NDArray[np.bool_],
+    threshold: float,
+    reference_performance: Mapping[str, float],
+    limits: Monitoring,
+) -> tuple[dict[str, Any], list[_Finding], list[str]]:
+    known = ~np.isnan(truth)
+    labels, scores, called = truth[known].astype(np.int64), probability[known], flagged[known]
+    churned, caught = int(labels.sum()), int(labels[called].sum())
+    performance: dict[str, Any] = {
+        "outcomes": len(labels),
+        "coverage": _mean(known),
+        "churned": churned,
+        "churn_rate": _mean(labels),
+        "expected_churn_rate": _mean(scores),
+        "flagged": int(called.sum()),
+        "flagged_churned": caught,
+        "precision": caught / int(called.sum()) if called.any() else None,
+        "recall": caught / churned if churned else None,
+        "accuracy": _mean(called == labels),
+        **dict.fromkeys(("roc_auc", "roc_auc_standard_error", "average_precision", "log_loss", "lift_at_10")),
+        **dict.fromkeys(("brier", "calibration_error", "calibration_error_chance")),
+        "roc_auc_status": "ok",
+        "calibration_status": "ok",
+        "calibration_curve": [],
+    }
+    findings: list[_Finding] = []
+    notes: list[str] = []
+    if len(labels) == 0:
+        return performance, findings, ["No outcome of a scored account is known yet"]
+    if len(labels) < len(truth):
+        notes.append(
+            f"Outcomes are known for {_percent(len(labels) / len(truth))} of the accounts; where those that left are "
+            "known sooner than those that stayed, the realised churn rate and precision look higher than they are"
+        )
+
+    curve = metrics.calibration_curve(labels, scores)
+    performance["brier"] = float(np.mean((scores - labels) ** 2))
+    performance["calibration_error"] = error = metrics.calibration_error(labels, scores)
+    performance["calibration_error_chance"] = chance = _calibration_chance(curve)
+    performance["calibration_curve"] = [
+        {"predicted": float(predicted), "observed": float(observed), "count": int(count)}
+        for predicted, observed, count in zip(*curve, strict=True)
+    ]
+    if error > 0 and _reaches(error, limits.calibration_error):
+        text = f"Scores are off by {100 * error:.1f} percentage points on average (limit {100 * limits.calibration_error:g})"
+        findings.append(_judged(text, error > chance, len(labels)))
+        performance["calibration_status"] = findings[-1].status
+
+    if not 0 < churned < len(labels):
+        only = "churned" if churned else "stayed"
+        notes.append(f"All accounts with a known outcome {only}: ROC AUC and average precision need both outcomes")
+        return performance, findings, notes
+    measured = metrics.classification_metrics(labels, scores, threshold)
+    for name in ("roc_auc", "average_precision", "log_loss", "lift_at_10"):
+        performance[name] = measured[name]
+    now, then = measured["roc_auc"], reference_performance.get("roc_auc")
+    performance["roc_auc_standard_error"] = doubt = _roc_auc_standard_error(now, churned, len(labels) - churned)
+    if then is not None and then > now and _reaches(then - now, limits.roc_auc_drop):
+        text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"
+        findings.append(_judged(text, then - now > CHANCE_QUANTILE * doubt, len(labels)))
+        performance["roc_auc_status"] = findings[-1].status
+    return performance, findings, notes
+
+
+def _judged(sentence: str, certain: bool, outcomes: int) -> _Finding:
+    """An alarm, or a matter to watch where so few outcomes may show it by chance."""
+    return (
+        _Finding("alarm", sentence)
+        if certain
+        else _Finding("watch", f"{sentence}; with {outcomes:,} outcomes it may be chance")
+    )
+
+
+def _calibration_chance(curve: metrics.CalibrationCurve) -> float:
+    """Calibration error that perfectly calibrated scores exceed once in a thousand times, as a probability.
+
+    In a bin the distance of observed and predicted rate is then about half-normal with s = sqrt(p (1 - p) / n), mean
+    s sqrt(2 / pi) and variance s^2 (1 - 2 / pi); the bins are independent.
+    """
+    weight = curve.rows / curve.rows.sum()
+    spread = np.sqrt(curve.predicted * (1 - curve.predicted) / curve.rows)
+    mean = np.sum(weight * spread) * math.sqrt(2 / math.pi)
+    deviation = math.sqrt(float(np.sum((weight * spread) ** 2)) * (1 - 2 / math.pi))
+    return float(mean + CHANCE_QUANTILE * deviation)
+
+
+def _roc_auc_standard_error(area: float, churned: int, stayed: int) -> float:
+    """Standard error of a ROC AUC (Hanley and McNeil, 1982, doi:10.1148/radiology.143.1.7063747)."""
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (churned - 1) * (first - area**2) + (stayed - 1) * (second - area**2)
+    return math.sqrt(max(0.0, variance) / (churned * stayed))
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+def _worst(findings: Sequence[_Finding]) -> Status:
+    return max((finding.status for finding in findings), key=_SEVERITY.__getitem__, default="ok")
+
+
+def _reaches(value: float, limit: float) -> bool:
+    """Whether a value has come to a limit, give or take what a difference of shares loses in rounding."""
+    return value >= limit - 1e-12
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _free_name(raw: str, taken: Mapping[str, float]) -> str:
+    # A part that is empty or only dots would not be a valid path on the tracking server.
+    parts = [re.sub(r"[^A-Za-z0-9_\-. ]", "_", part) for part in raw.split("/", 1)]
+    name = "/".join(part if part.strip(". ") else "_" * max(1, len(part)) for part in parts)[:240]
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
+
+
+def _plain(value: Any) -> Any:
+    """The same value in plain JSON types; nan and infinity become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return value.isoformat() if isinstance(value, date) else str(value)

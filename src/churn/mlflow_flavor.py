@@ -1,0 +1,185 @@
+"""MLflow flavor of a `ChurnModel`: how it is logged, registered, found again and served as a pyfunc.
+
+The folder in MLflow holds the model's own files (UBJSON, JSON, checksums) beside MLflow's ``MLmodel``. A version in
+the registry carries the content hash as the tag ``sha256``. Training the same model again does not make another
+version of it.
+"""
+
+import re
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+
+from churn.errors import ChurnError
+from churn.model import ChurnModel, ModelSource
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+FLAVOR_NAME = "churn"
+MODEL_NAME = "model"
+DATA_FOLDER = "churn"
+SHA256_TAG = "sha256"
+
+_REFERENCE_FORM = re.compile(r"^(?P<experiment>[^/:]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
+_REGISTRY_FORM = re.compile(r"^models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))$")
+_LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
+_RUN_FORM = re.compile(r"^runs:/(?P<run>[0-9a-f]{32})(?:/(?P<name>.+))?$")
+FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
+WAY_OUT = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
+
+
+def save_model(
+    model: ChurnModel,
+    path: str | Path,
+    mlflow_model: Model | None = None,
+    pip_requirements: list[str] | None = None,
+) -> None:
+    """Write a model as an MLflow model folder.
+
+    Args:
+        model: The model to store.
+        path: Folder that is made; it must not exist yet.
+        mlflow_model: Description that MLflow fills in while logging.
+        pip_requirements: Packages needed to load it; by default the installed versions of what scoring uses.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True)
+    model.save(folder / DATA_FOLDER)
+    described = mlflow_model if mlflow_model is not None else Model()
+    requirements = pip_requirements or default_pip_requirements()
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    described.add_flavor(FLAVOR_NAME, data=DATA_FOLDER, churn_version=version("churn"))
+    mlflow.pyfunc.add_to_model(
+        described, loader_module=__name__, data=DATA_FOLDER, env={"virtualenv": "requirements.txt"}
+    )
+    described.save(str(folder / MLMODEL_FILE_NAME))
+
+
+def log_model(
+    model: ChurnModel,
+    name: str = MODEL_NAME,
+    registered_model_name: str | None = None,
+    pip_requirements: list[str] | None = None,
+) -> ModelInfo:
+    """Log a model to the active run and register it, unless a version with the same content exists."""
+    known = registered_model_name and find_version(registered_model_name, model.sha256)
+    info: ModelInfo = Model.log(
+        artifact_path=None,
+        name=name,
+        flavor=_this_module(),
+        model=model,
+        pip_requirements=pip_requirements,
+        registered_model_name=None if known else registered_model_name,
+        tags={SHA256_TAG: model.sha256},
+    )
+    return info
+
+
+def load_model(model_uri: str, dst_path: str | None = None) -> ChurnModel:
+    """Load the model that a URI selects, in any of the `FORMS`.
+
+    An alias is resolved to a version once, so that one run uses one version whatever happens to the alias meanwhile.
+
+    Args:
+        model_uri: Which model.
+        dst_path: Folder to download it to; a temporary one by default.
+
+    Raises:
+        ChurnError: If there is no such model, or its files are damaged or not the registered ones.
+    """
+    place = _locate(model_uri)
+    with tempfile.TemporaryDirectory(prefix="churn-model-") as scratch:
+        folder = place.folder or _download(place.location, dst_path or scratch, model_uri)
+        model = ChurnModel.load(_data_folder(folder), place.sha256)
+    version_name = place.version or model.sha256[:12]
+    return model.loaded_from(ModelSource(uri=model_uri, version=version_name, run_id=place.run_id))
+
+
+def find_version(name: str, sha256: str) -> "ModelVersion | None":
+    """The newest registered version of a model with the given content hash."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}' and tags.{SHA256_TAG} = '{sha256}'")
+    return max(found, key=lambda entry: int(entry.version), default=None)
+
+
+def default_pip_requirements() -> list[str]:
+    """The installed versions of the packages that scoring needs; given to MLflow so that it need not search for them."""
+    return [f"{name}=={version(name)}" for name in ("churn", "numpy", "pandas", "pyarrow", "pydantic", "xgboost")]
+
+
+class _Place(NamedTuple):
+    """Where the model behind a URI lies, and what is known of it before it is read."""
+
+    location: str = ""
+    folder: Path | None = None
+    version: str | None = None
+    run_id: str | None = None
+    sha256: str | None = None
+
+
+def _locate(uri: str) -> _Place:
+    if match := _REGISTRY_FORM.match(uri):
+        entry = _registered(uri, match["name"], match["alias"], match["version"])
+        return _Place(
+            location=f"models:/{entry.name}/{entry.version}",
+            version=str(entry.version),
+            run_id=entry.run_id,
+            sha256=entry.tags.get(SHA256_TAG),
+        )
+    if _LOGGED_FORM.match(uri):
+        return _Place(location=uri)
+    if match := _RUN_FORM.match(uri) or _REFERENCE_FORM.match(uri):
+        name = match.groupdict().get("name") or MODEL_NAME
+        return _Place(location=f"runs:/{match['run']}/{name}", run_id=match["run"])
+    if Path(uri).is_dir():
+        return _Place(folder=Path(uri))
+    raise ChurnError(f"model_uri = {uri!r} names no model: it is neither a folder here nor of the form {FORMS}")
+
+
+def _registered(uri: str, name: str, alias: str | None, number: str) -> "ModelVersion":
+    client = mlflow.MlflowClient()
+    try:
+        return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+    except MlflowException as error:
+        raise ChurnError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+
+
+def _download(location: str, folder: str, uri: str) -> Path:
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        raise ChurnError(
+            f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {WAY_OUT}"
+        ) from error
+
+
+def _data_folder(folder: Path) -> Path:
+    """The model's own files: in an MLflow model folder one level down."""
+    return folder / DATA_FOLDER if (folder / MLMODEL_FILE_NAME).is_file() else folder
+
+
+class _Scorer:
+    """What MLflow serves: raw account rows in, scores out."""
+
+    def __init__(self, model: ChurnModel) -> None:
+        self.model = model
+
+    def predict(self, accounts: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Scores as `ChurnModel.score` gives them."""
+        return self.model.score(accounts)
+
+
+def _load_pyfunc(path: str) -> _Scorer:
+    return _Scorer(ChurnModel.load(Path(path)))
+
+
+def _this_module() -> Any:
+    return sys.modules[__name__]

@@ -1,0 +1,270 @@
+"""The one deployable thing: raw account rows in, probabilities of churn out.
+
+A `ChurnModel` is an encoder, a booster, a threshold with risk bands, and the reference that later data is compared
+with. It is stored as a folder of safe formats only, never as a pickle: the booster in XGBoost's UBJSON, everything
+else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.accounts import as_text
+from churn.boosting import Booster
+from churn.drift import Profile
+from churn.encoding import Encoder
+from churn.errors import ChurnError
+from churn.parameters import Accounts, RiskBand
+
+FORMAT = 1
+BOOSTER_FILE = "booster.ubj"
+MODEL_FILE = "model.json"
+CHECKSUM_FILE = "checksums.json"
+BASELINE = "(baseline)"
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a loaded model came from.
+
+    Attributes:
+        uri: What was asked for, for example ``models:/churn@champion``.
+        version: Version in the registry, or the first 12 digits of the content hash where it has none.
+        run_id: MLflow run that trained it, if known.
+    """
+
+    uri: str
+    version: str
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChurnModel:
+    """A trained model of churn.
+
+    Attributes:
+        roles: Roles of the columns of the table it was trained on.
+        encoder: Encoder fitted on the training rows.
+        booster: XGBoost booster that gives the probability of churn from encoded rows.
+        threshold: Probability from which churn is predicted.
+        risk_bands: Named ranges of probability, rising from 0.
+        reference: Profile of the training rows and of the scores of the validation rows.
+        performance: Measures on the validation rows, which the booster was not fitted on.
+        importance: For each account column the mean absolute contribution to the score, in log-odds.
+        source: Where it was loaded from; none for a model that was just trained.
+    """
+
+    roles: Accounts
+    encoder: Encoder
+    booster: Booster
+    threshold: float
+    risk_bands: tuple[RiskBand, ...]
+    reference: Profile
+    performance: Mapping[str, float] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
+    source: ModelSource | None = None
+
+    @property
+    def version(self) -> str:
+        """Version that results name: the registry's, or the first 12 digits of the content hash."""
+        return self.source.version if self.source else self.sha256[:12]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the stored content; equal models have equal hashes wherever and whenever they were trained."""
+        return _digest(_checksums(self._files()))
+
+    def probability(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        """Probability of churn of each account row, shape (n,). Rows do not influence each other.
+
+        Raises:
+            AccountsError: If a column that the encoder reads is missing or not numeric.
+        """
+        return self.probability_of(self.encoder.transform(accounts))
+
+    def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
+        return np.asarray(self.booster.inplace_predict(features), dtype=np.float32)
+
+    def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
+        """Score account rows, raw or canonical, in any order of columns.
+
+        Returns:
+            One row an account in the same order: the id, ``probability`` (float32), ``prediction`` (0 or 1),
+            ``risk_band`` and ``model_version``.
+
+        Raises:
+            AccountsError: If a needed column is missing or not numeric.
+        """
+        probability = self.probability(accounts)
+        return pd.DataFrame(
+            {
+                self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),
+                "probability": probability,
+                "prediction": (probability >= self.threshold).astype(np.int8),
+                "risk_band": self.bands_of(probability),
+                "model_version": self.version,
+            }
+        )
+
+    def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
+        """Risk band of each probability, shape (n,)."""
+        starts = np.array([band.minimum for band in self.risk_bands], dtype=np.float32)
+        codes = np.searchsorted(starts, probability, side="right") - 1
+        names = pd.Index([band.name for band in self.risk_bands])
+        return pd.Categorical.from_codes(codes, categories=names, ordered=True)
+
+    def explain(self, accounts: pd.DataFrame) -> pd.DataFrame:
+        """Exact TreeSHAP contributions (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9), by account column.
+
+        Returns:
+            One row an account: a column for each account column the model uses and ``(baseline)``, in log-odds. The
+            columns of a row add up to the log-odds of its probability. A ratio's contribution is shared equally by
+            its two columns.
+        """
+        parts = contributions(self.booster, self.encoder, self.encoder.transform(accounts))
+        return parts.set_index(accounts.index)
+
+    def check_fits(self, roles: Accounts) -> None:
+        """Refuse to score a table with other columns than the one the model was trained on.
+
+        Raises:
+            ChurnError: Names the columns that differ.
+        """
+        faults = []
+        if roles.id != self.roles.id:
+            faults.append(f"the id is '{self.roles.id}' there and '{roles.id}' here")
+        for role, theirs, ours in (
+            ("numeric", set(self.encoder.numeric), set(roles.numeric_names)),
+            ("categorical", set(self.encoder.vocabularies), set(roles.categorical)),
+        ):
+            if theirs - ours:
+                faults.append(f"{role} columns that are not so here: {', '.join(sorted(theirs - ours))}")
+            if ours - theirs:
+                faults.append(f"{role} columns here that it does not know: {', '.join(sorted(ours - theirs))}")
+        if faults:
+            name = self.source.uri if self.source else "the model"
+            raise ChurnError(
+                f"{name} was trained for another table: {'; '.join(faults)}. "
+                "Train a model for this one (kedro run --pipelines training), or name another with --params model_uri=..."
+            )
+
+    def unseen_faults(self, accounts: pd.DataFrame) -> list[str]:
+        """A sentence for each categorical column that has values but none the model knows."""
+        faults = []
+        for name, vocabulary in self.encoder.vocabularies.items():
+            values = accounts[name].dropna()
+            if len(values) and len(vocabulary) and not values.isin(vocabulary).any():
+                known = ", ".join(vocabulary[:5]) + (", ..." if len(vocabulary) > 5 else "")
+                faults.append(f"{name}: holds only values that the model has never seen; it knows {known}")
+        return faults
+
+    def use(self, *, device: str = "cpu", threads: int = 0) -> Self:
+        """Set where and with how many threads (0 for all cores) the booster predicts; returns the model itself."""
+        self.booster.set_param({"device": device, "nthread": threads})
+        return self
+
+    def loaded_from(self, source: ModelSource) -> Self:
+        """The same model with its origin noted."""
+        return replace(self, source=source)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder, which is made if need be."""
+        files = self._files()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / CHECKSUM_FILE).write_bytes(_checksums(files))
+
+    @classmethod
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> Self:
+        """Read a model from a folder, after checking every hash.
+
+        Args:
+            folder: Folder that `save` wrote.
+            expected_sha256: Content hash noted elsewhere, for example in the registry.
+
+        Raises:
+            ChurnError: If a file is missing, damaged or of another format; nothing is loaded then.
+        """
+        files = _verified(folder, expected_sha256)
+        import xgboost as xgb
+
+        stored = json.loads(files[MODEL_FILE])
+        if stored["format"] != FORMAT:
+            raise ChurnError(f"{folder / MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
+        booster = xgb.Booster()
+        booster.load_model(bytearray(files[BOOSTER_FILE]))
+        return cls(
+            roles=Accounts.model_validate(stored["roles"]),
+            encoder=Encoder.from_dict(stored["encoder"]),
+            booster=booster,
+            threshold=stored["threshold"],
+            risk_bands=tuple(RiskBand.model_validate(band) for band in stored["risk_bands"]),
+            reference=Profile.from_dict(stored["reference"]),
+            performance=stored["performance"],
+            importance=stored["importance"],
+        )
+
+    def _files(self) -> dict[str, bytes]:
+        described = {
+            "format": FORMAT,
+            "roles": self.roles.model_dump(mode="json"),
+            "encoder": self.encoder.to_dict(),
+            "threshold": self.threshold,
+            "risk_bands": [band.model_dump() for band in self.risk_bands],
+            "reference": self.reference.to_dict(),
+            "performance": dict(self.performance),
+            "importance": dict(self.importance),
+        }
+        text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
+        return {BOOSTER_FILE: bytes(self.booster.save_raw("ubj")), MODEL_FILE: text.encode() + b"\n"}
+
+
+def contributions(booster: Booster, encoder: Encoder, features: NDArray[np.float32]) -> pd.DataFrame:
+    """Contributions of encoded rows, see `ChurnModel.explain`."""
+    import xgboost as xgb
+
+    parts = booster.predict(xgb.DMatrix(features), pred_contribs=True)
+    columns = encoder.columns
+    grouped = np.zeros((len(features), len(columns) + 1), dtype=np.float64)
+    for position, sources in enumerate(encoder.feature_columns):
+        for source in sources:
+            grouped[:, columns.index(source)] += parts[:, position] / len(sources)
+    grouped[:, -1] = parts[:, -1]
+    return pd.DataFrame(grouped, columns=[*columns, BASELINE])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _checksums(files: Mapping[str, bytes]) -> bytes:
+    return json.dumps({name: _digest(files[name]) for name in sorted(files)}, indent=1).encode() + b"\n"
+
+
+def _verified(folder: Path, expected_sha256: str | None) -> dict[str, bytes]:
+    """Content of the model's files, each checked against its hash before anything parses it."""
+    try:
+        checksums = (folder / CHECKSUM_FILE).read_bytes()
+        files = {name: (folder / name).read_bytes() for name in (BOOSTER_FILE, MODEL_FILE)}
+    except OSError as error:
+        raise ChurnError(f"{folder} is not a churn model: {error.strerror} ({error.filename})") from error
+    if _checksums(files) != checksums:
+        raise ChurnError(
+            f"{folder}: the model's files do not match {CHECKSUM_FILE}; it is damaged or was changed, and is not loaded"
+        )
+    if expected_sha256 is not None and _digest(checksums) != expected_sha256:
+        raise ChurnError(
+            f"{folder}: the model is not the one that was registered "
+            f"(SHA-256 {_digest(checksums)[:12]}..., expected {expected_sha256[:12]}...), and is not loaded"
+        )
+    return files

@@ -1,0 +1,380 @@
+"""Typed models of every parameter block in ``conf/*/parameters_*.yml``.
+
+Kedro builds these models from the YAML before any node runs and hands them to the nodes; ``check_parameters``
+checks the whole tree at once, so that a misspelt key is refused wherever it stands. The descriptions carry the
+unit; ``docs/parameters.md`` is generated from them (``make docs``).
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterator
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from churn.errors import ParametersError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class Block(BaseModel):
+    """A block of parameters: immutable, finite, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------
+
+
+class Label(Block):
+    """The column that says what became of an account."""
+
+    column: str = Field(description="Name of the label column.")
+    positive: Annotated[str, BeforeValidator(lambda value: str(value))] = Field(
+        default="True",
+        description="Value that means churned; letter case does not count, so `True` also matches `true`.",
+    )
+
+
+class NumericColumn(Block):
+    """A column of numbers and the range its values may have."""
+
+    column: str = Field(description="Name of the column.")
+    minimum: float | None = Field(default=None, description="Smallest value allowed, in the column's unit.")
+    maximum: float | None = Field(default=None, description="Largest value allowed, in the column's unit.")
+    integer: bool = Field(default=False, description="Whether only whole numbers are allowed.")
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+class NotAbove(Block):
+    """A rule between two numeric columns."""
+
+    column: str = Field(description="Numeric column whose values must not be above those of `limit`.")
+    limit: str = Field(description="Numeric column that is the limit.")
+
+
+class Accounts(Block):
+    """What each column of the account table is. Another account table is another set of these roles."""
+
+    id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
+    label: Label = Field(description="The label column and its positive value.")
+    numeric: tuple[Annotated[NumericColumn, BeforeValidator(_named)], ...] = Field(
+        default=(), description="Columns of numbers: a name, or a name with its range."
+    )
+    categorical: tuple[str, ...] = Field(default=(), description="Columns of categories, read as text.")
+    left_out: tuple[str, ...] = Field(
+        default=(), description="Columns that are known and not used, for example dates or free text."
+    )
+    not_above: tuple[NotAbove, ...] = Field(
+        default=(), description="Pairs of numeric columns of which the first must not be above the second."
+    )
+    strict: bool = Field(
+        default=False, description="Whether a column without a role is refused; otherwise it is reported and ignored."
+    )
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """Names of the numeric columns, in declared order."""
+        return tuple(item.column for item in self.numeric)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that are read as text whatever they look like: id, label and categories."""
+        return (self.id, self.label.column, *self.categorical)
+
+    @model_validator(mode="after")
+    def _roles_do_not_overlap(self) -> Self:
+        if not self.numeric and not self.categorical:
+            raise ValueError("name at least one numeric or categorical column")
+        named = [*self.text_columns, *self.numeric_names, *self.left_out]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(f"a column has one role only, but these are named more than once: {', '.join(twice)}")
+        unknown = sorted(
+            {name for rule in self.not_above for name in (rule.column, rule.limit)} - set(self.numeric_names)
+        )
+        if unknown:
+            raise ValueError(f"not_above names columns that are not numeric columns: {', '.join(unknown)}")
+        return self
+
+
+# --- data_generation --------------------------------------------------------------------------------------------
+
+
+class Simulation(Block):
+    """The simulated account tables (used where the environment names no account table of its own)."""
+
+    signal: Literal["realistic", "none"] = Field(
+        default="realistic",
+        description="`realistic`: churn follows the documented probability model; `none`: a coin flip, as in the reference.",
+    )
+    training_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to train on.")
+    scoring_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to score.")
+    training_seed: Seed = Field(default=31_459, description="Seed of the training snapshot.")
+    scoring_seed: Seed = Field(default=42, description="Seed of the scoring snapshot.")
+    base_rate: OpenShare = Field(
+        default=0.12, description="Share of accounts that churn, on average (`realistic`; a coin flip has 0.5)."
+    )
+    missing_share: float = Field(
+        default=0.04,
+        ge=0.0,
+        le=0.5,
+        description="Average share of missing values in the columns that have them in practice (`realistic` only).",
+    )
+    drift: Share = Field(
+        default=0.0, description="Strength of the shift of the scoring snapshot: 0 none, 1 strong (`realistic` only)."
+    )
+
+
+class Staging(Block):
+    """How an account table of your own becomes a training and a scoring snapshot."""
+
+    scoring_share: OpenShare = Field(
+        default=0.2, description="Share of the labelled accounts held out as the scoring snapshot, stratified by label."
+    )
+    random_state: Seed = Field(default=42, description="Seed of the hold-out.")
+
+
+# --- feature_engineering ----------------------------------------------------------------------------------------
+
+
+class Ratio(Block):
+    """A feature made of two numeric columns. It is missing where the denominator is zero or either is missing."""
+
+    name: str = Field(description="Name of the feature.")
+    numerator: str = Field(description="Numeric column above the line.")
+    denominator: str = Field(description="Numeric column below the line.")
+
+
+class FeatureEngineering(Block):
+    """Split and encoding."""
+
+    test_share: OpenShare = Field(default=0.3, description="Share of the accounts held out to test the model.")
+    random_state: Seed = Field(default=31_459, description="Seed of the split, which is stratified by label.")
+    ratios: tuple[Ratio, ...] = Field(default=(), description="Features that are the ratio of two numeric columns.")
+    min_category_count: int = Field(
+        default=10,
+        ge=1,
+        description="Training rows a category needs to get a feature of its own; rarer ones are encoded like unseen ones.",
+    )
+
+
+# --- training ---------------------------------------------------------------------------------------------------
+
+
+class Booster(Block):
+    """Parameters of XGBoost, by its own names. All of them are passed on; the objective is `binary:logistic`."""
+
+    n_estimators: int = Field(
+        default=2000, ge=1, le=100_000, description="Most trees to grow; early stopping ends sooner."
+    )
+    learning_rate: float = Field(default=0.03, gt=0, le=1, description="Step size of each tree.")
+    max_depth: int = Field(default=4, ge=0, le=64, description="Deepest tree, in levels; 0 for no limit.")
+    max_leaves: int = Field(default=0, ge=0, description="Most leaves of a tree; 0 for no limit.")
+    grow_policy: Literal["depthwise", "lossguide"] = Field(
+        default="depthwise", description="Where to split next: nearest the root, or where the loss falls most."
+    )
+    min_child_weight: float = Field(default=5.0, ge=0, description="Least sum of row weights (hessian) in a leaf.")
+    gamma: float = Field(default=0.0, ge=0, description="Least loss reduction for a split.")
+    reg_alpha: float = Field(default=0.0, ge=0, description="L1 regularisation of leaf weights.")
+    reg_lambda: float = Field(default=5.0, ge=0, description="L2 regularisation of leaf weights.")
+    subsample: float = Field(default=0.8, gt=0, le=1, description="Share of rows drawn for each tree.")
+    colsample_bytree: float = Field(default=0.6, gt=0, le=1, description="Share of features drawn for each tree.")
+    colsample_bylevel: float = Field(default=1.0, gt=0, le=1, description="Share of features drawn for each level.")
+    colsample_bynode: float = Field(default=1.0, gt=0, le=1, description="Share of features drawn for each split.")
+    max_bin: int = Field(default=256, ge=2, le=65_535, description="Histogram bins of a feature.")
+    max_delta_step: float = Field(default=0.0, ge=0, description="Largest step of a leaf weight; 0 for no limit.")
+    scale_pos_weight: float = Field(
+        default=1.0, gt=0, description="Weight of churned rows; anything but 1 distorts the probabilities."
+    )
+    tree_method: Literal["hist", "approx", "exact"] = Field(default="hist", description="How splits are found.")
+
+
+class RiskBand(Block):
+    """A named range of probabilities that begins at `minimum` and ends at the next band's."""
+
+    name: str = Field(min_length=1, description="Name of the band.")
+    minimum: Share = Field(description="Smallest probability of the band.")
+
+
+class Training(Block):
+    """Fitting, thresholds and bands."""
+
+    booster: Booster = Field(default=Booster(), description="Parameters of XGBoost.")
+    random_state: Seed = Field(default=31_459, description="Seed of XGBoost and of the validation rows.")
+    validation_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=0.5,
+        description="Share of the training rows that early stopping watches and the reference profile of scores is made of.",
+    )
+    early_stopping_rounds: int = Field(
+        default=50, ge=1, description="Trees without improvement of the validation log loss after which growing stops."
+    )
+    device: str = Field(
+        default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`."
+    )
+    threads: int = Field(default=0, ge=0, description="Threads of XGBoost; 0 for all cores.")
+    threshold: OpenShare = Field(default=0.5, description="Probability from which an account is predicted to churn.")
+    risk_bands: tuple[RiskBand, ...] = Field(
+        default=(
+            RiskBand(name="low", minimum=0.0),
+            RiskBand(name="medium", minimum=0.2),
+            RiskBand(name="high", minimum=0.5),
+        ),
+        min_length=1,
+        description="Names of ranges of probability, in rising order; the first begins at 0.",
+    )
+
+    @model_validator(mode="after")
+    def _bands_rise_from_zero(self) -> Self:
+        starts = [band.minimum for band in self.risk_bands]
+        if starts[0] != 0 or any(low >= high for low, high in itertools.pairwise(starts)):
+            raise ValueError(f"risk_bands must begin at 0 and rise, but begin at {starts}")
+        names = [band.name for band in self.risk_bands]
+        if len(set(names)) < len(names):
+            raise ValueError(f"risk_bands must have different names, not {names}")
+        return self
+
+
+# --- inference and monitoring -----------------------------------------------------------------------------------
+
+
+class Inference(Block):
+    """Scoring and publishing."""
+
+    as_of: date | None = Field(
+        default=None, description="Date of the scoring snapshot (YYYY-MM-DD); empty for the day of the run."
+    )
+
+
+class Monitoring(Block):
+    """From when on the health report raises its voice."""
+
+    psi_watch: float = Field(
+        default=0.1, gt=0, description="Population stability index from which a column is to be watched."
+    )
+    psi_alarm: float = Field(
+        default=0.25, gt=0, description="Population stability index from which a column is an alarm."
+    )
+    missing_rise: Share = Field(
+        default=0.05, description="Rise of a column's share of missing values from which it is an alarm."
+    )
+    unseen_share: Share = Field(
+        default=0.01, description="Share of categories unseen in training from which a column is an alarm."
+    )
+    roc_auc_drop: Share = Field(
+        default=0.05, description="Fall of realised ROC AUC below the one at training from which it is an alarm."
+    )
+    calibration_error: Share = Field(
+        default=0.05, description="Realised calibration error from which it is an alarm, as a probability."
+    )
+
+    @model_validator(mode="after")
+    def _watch_comes_before_alarm(self) -> Self:
+        if self.psi_watch > self.psi_alarm:
+            raise ValueError(f"psi_watch {self.psi_watch} is above psi_alarm {self.psi_alarm}")
+        return self
+
+
+class Parameters(Block):
+    """The whole tree of parameters."""
+
+    accounts: Accounts = Field(description="Roles of the columns of the account table.")
+    simulation: Simulation = Field(default=Simulation(), description="Simulated account tables.")
+    staging: Staging = Field(default=Staging(), description="Snapshots from an account table of your own.")
+    feature_engineering: FeatureEngineering = Field(default=FeatureEngineering(), description="Split and encoding.")
+    training: Training = Field(default=Training(), description="Fitting, thresholds and bands.")
+    inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    model_uri: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model to score with, on the command line only: `models:/churn/3`, `runs:/<run id>/model`, a folder, "
+        "or `<experiment>/<run>/artifacts`. Empty for the champion.",
+    )
+
+    @model_validator(mode="after")
+    def _ratios_use_numeric_columns(self) -> Self:
+        numeric = set(self.accounts.numeric_names)
+        taken = numeric | set(self.accounts.text_columns)
+        for ratio in self.feature_engineering.ratios:
+            unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
+            if unknown:
+                raise ValueError(
+                    f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, "
+                    "which accounts.numeric does not name"
+                )
+            if ratio.name in taken:
+                raise ValueError(f"feature_engineering.ratios: '{ratio.name}' is already the name of a column")
+            taken.add(ratio.name)
+        return self
+
+
+def check_parameters(raw: dict[str, Any]) -> Parameters:
+    """Build the typed parameters from the merged YAML and command-line values.
+
+    Args:
+        raw: Nested dictionary of parameters.
+
+    Returns:
+        The typed parameters.
+
+    Raises:
+        ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and what would do.
+    """
+    try:
+        return Parameters.model_validate(raw)
+    except ValidationError as error:
+        raise ParametersError("parameters", _explain(error)) from None
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        path = [part for part in fault["loc"] if part != "function-before"]
+        name = ".".join(str(part) for part in path)
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(path[:-1])
+            close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
+            yield f"{name}: unknown parameter; {hint}"
+        elif fault["type"] == "missing":
+            yield f"{name}: missing; give it in conf/<env>/parameters*.yml"
+        elif fault["type"] == "value_error":
+            yield f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"])
+        else:
+            reason = fault["msg"][0].lower() + fault["msg"][1:]
+            yield f"{name} = {fault['input']!r}: {reason}"
+
+
+def _fields_at(path: list[int | str]) -> list[str]:
+    """Names of the fields of the block at a path (positions in tuples are skipped)."""
+    block: Any = Parameters
+    for part in path:
+        if isinstance(part, int):
+            continue
+        block = _block_of(block.model_fields[part].annotation)
+    return list(block.model_fields)
+
+
+def _block_of(annotation: Any) -> Any:
+    """The block class inside an annotation such as ``tuple[Annotated[Block, ...], ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _block_of(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,75 @@
+"""Nodes that make the account tables."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from churn.accounts import as_text, check_accounts
+from churn.parameters import Accounts, Simulation, Staging
+from churn.simulation import simulate_accounts
+
+
+class Snapshots(NamedTuple):
+    """The tables of one study.
+
+    Attributes:
+        training: Accounts with their label.
+        scoring: Accounts without label.
+        outcomes: What became of the scored accounts: id and label.
+        oracle: True probability of churn of each account, training and scoring; no rows where it is not known.
+    """
+
+    training: pd.DataFrame
+    scoring: pd.DataFrame
+    outcomes: pd.DataFrame
+    oracle: pd.DataFrame
+
+
+def make_snapshots(
+    source_accounts: pd.DataFrame | None, accounts: Accounts, simulation: Simulation, staging: Staging
+) -> Snapshots:
+    """Stage the environment's own account table, or simulate one where it has none."""
+    if source_accounts is None:
+        return simulate_snapshots(accounts, simulation)
+    return stage_snapshots(source_accounts, accounts, staging)
+
+
+def simulate_snapshots(accounts: Accounts, simulation: Simulation) -> Snapshots:
+    """Simulate a training and a scoring snapshot of the same population, the latter with its drift."""
+    label = accounts.label.column
+    training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)
+    scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
+    oracle = pd.DataFrame(
+        {
+            accounts.id: pd.concat([training.accounts[accounts.id], scoring.accounts[accounts.id]], ignore_index=True),
+            "probability": np.concatenate([training.probability, scoring.probability]),
+        }
+    )
+    return Snapshots(
+        training=training.accounts.assign(**{label: training.churned}),
+        scoring=scoring.accounts,
+        outcomes=scoring.accounts[[accounts.id]].assign(**{label: scoring.churned}),
+        oracle=oracle,
+    )
+
+
+def stage_snapshots(source_accounts: pd.DataFrame, accounts: Accounts, staging: Staging) -> Snapshots:
+    """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded."""
+    from sklearn.model_selection import train_test_split
+
+    checked = check_accounts(source_accounts, accounts, subject="source accounts", labelled=True).accounts
+    label = accounts.label.column
+    training, scoring = train_test_split(
+        np.arange(len(checked)),
+        test_size=staging.scoring_share,
+        random_state=staging.random_state,
+        stratify=checked[label],
+    )
+    held_out = source_accounts.iloc[np.sort(scoring)]
+    return Snapshots(
+        training=source_accounts.iloc[np.sort(training)],
+        scoring=held_out.drop(columns=label),
+        outcomes=held_out[[accounts.id, label]],
+        oracle=pd.DataFrame({accounts.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
+    )

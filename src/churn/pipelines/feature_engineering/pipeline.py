@@ -1,0 +1,51 @@
+"""Training accounts, checked, split and encoded."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder, split_accounts, validate_accounts
+
+
+def create_pipeline() -> Pipeline:
+    """training accounts -> train and test accounts -> encoder (train rows only) -> train and test features."""
+    return pipeline(
+        [
+            node(
+                validate_accounts,
+                inputs=["training_accounts", "params:accounts"],
+                outputs="valid_accounts",
+                name="validate_accounts",
+            ),
+            node(
+                split_accounts,
+                inputs={
+                    "valid_accounts": "valid_accounts",
+                    "accounts": "params:accounts",
+                    "feature_engineering": "params:feature_engineering",
+                },
+                outputs=["train_accounts", "test_accounts"],
+                name="split_accounts",
+            ),
+            node(
+                fit_encoder,
+                inputs={
+                    "train_accounts": "train_accounts",
+                    "accounts": "params:accounts",
+                    "feature_engineering": "params:feature_engineering",
+                },
+                outputs="encoder",
+                name="fit_encoder",
+            ),
+            node(
+                encode_accounts,
+                inputs={"split": "train_accounts", "encoder": "encoder", "accounts": "params:accounts"},
+                outputs="train_features",
+                name="encode_train_accounts",
+            ),
+            node(
+                encode_accounts,
+                inputs={"split": "test_accounts", "encoder": "encoder", "accounts": "params:accounts"},
+                outputs="test_features",
+                name="encode_test_accounts",
+            ),
+        ]
+    )

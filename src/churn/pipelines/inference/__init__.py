@@ -1,0 +1,5 @@
+"""Pipeline inference."""
+
+from churn.pipelines.inference.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,5 @@
+"""Pipeline monitoring."""
+
+from churn.pipelines.monitoring.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,47 @@
+"""Nodes that watch over published scores."""
+
+from typing import Any
+
+import pandas as pd
+
+from churn.accounts import check_outcomes
+from churn.drift import Profile
+from churn.health import flat_metrics, health_metrics
+from churn.parameters import Accounts, Monitoring
+from churn.publication import Publication
+
+
+def measure_health(
+    results: Publication, scoring_outcomes: pd.DataFrame | None, accounts: Accounts, monitoring: Monitoring
+) -> dict[str, Any]:
+    """Compare the current results with the model's reference, and with the outcomes if they are there."""
+    profile = results.profile
+    return health_metrics(
+        results.predictions,
+        bands=profile["risk_bands"],
+        reference=Profile.from_dict(profile["reference"]),
+        analysis=Profile.from_dict(profile["scored"]),
+        reference_performance=profile["performance"],
+        importance=profile["importance"],
+        threshold=profile["threshold"],
+        limits=monitoring,
+        provenance={
+            "run_id": results.run_id,
+            "model_version": results.model["version"],
+            "as_of": results.as_of.isoformat() if results.as_of else None,
+            "input": results.source["name"],
+        },
+        outcomes=None if scoring_outcomes is None else check_outcomes(scoring_outcomes, accounts),
+    )
+
+
+def report_health(health: dict[str, Any]) -> dict[str, Any]:
+    """The health as figures and as a page, for the folder of the run it describes."""
+    from churn.report import render_health_report
+
+    return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": render_health_report(health)}
+
+
+def track_health(health: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Health figures in the form that kedro-mlflow logs."""
+    return {name: {"value": value, "step": 0} for name, value in flat_metrics(health).items()}

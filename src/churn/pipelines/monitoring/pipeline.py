@@ -1,0 +1,26 @@
+"""The health of what was published last."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from churn.pipelines.monitoring.nodes import measure_health, report_health, track_health
+
+
+def create_pipeline() -> Pipeline:
+    """results + outcomes (when they come) -> health metrics, report."""
+    return pipeline(
+        [
+            node(
+                measure_health,
+                inputs={
+                    "results": "results@latest",
+                    "scoring_outcomes": "scoring_outcomes",
+                    "accounts": "params:accounts",
+                    "monitoring": "params:monitoring",
+                },
+                outputs="health",
+                name="measure_health",
+            ),
+            node(report_health, inputs="health", outputs="health_report", name="report_health"),
+            node(track_health, inputs="health", outputs="tracked_health", name="track_health"),
+        ]
+    )

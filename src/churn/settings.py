@@ -1,0 +1,15 @@
+"""Settings of the Kedro project."""
+
+from churn.hooks import PreflightHook, SummaryHook, TrackingHook
+
+# kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
+# Hooks are called last registered first.
+HOOKS = (SummaryHook(), TrackingHook(), PreflightHook())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # An environment changes the keys that it names and keeps the rest; lists are replaced as a whole.
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
+}
