@@ -48,9 +48,9 @@ def outcomes_of(predictions: pd.DataFrame, churned: Any) -> pd.DataFrame:
 
 
 TRAINING, HELD_OUT = accounts(5000, seed=1)
-REFERENCE = fit_profile(
-    TRAINING, ["active_users_count", "payments_ratio"], ["operating_country"]
-).with_score(fit_score_profile(HELD_OUT))
+REFERENCE = fit_profile(TRAINING, ["active_users_count", "payments_ratio"], ["operating_country"]).with_score(
+    fit_score_profile(HELD_OUT)
+)
 
 
 def check(
@@ -153,6 +153,14 @@ def test_a_table_without_accounts_is_an_alarm_and_not_a_crash():
     json.dumps(health, allow_nan=False)
 
 
+def test_scores_as_the_model_gives_them_count_like_plain_ones():
+    scores = np.array([0.1, 0.3, 0.6, 0.9], dtype=np.float32)
+    plain = predict(scores)
+    typed = plain.astype({"probability": "float32", "prediction": "int8"})
+    typed["risk_band"] = pd.Categorical(plain["risk_band"], categories=BANDS, ordered=True)
+    assert check(scores, predictions=typed) == check(scores, predictions=plain)
+
+
 # --- what has moved
 
 
@@ -160,7 +168,11 @@ def test_accounts_like_those_at_training_are_healthy():
     frame, scores = scored()
     health = check(scores, frame)
     assert (health["status"], health["alarms"], health["to_watch"], health["notes"]) == ("ok", [], [], [])
-    assert [entry["column"] for entry in health["drift"]] == ["active_users_count", "payments_ratio", "operating_country"]
+    assert [entry["column"] for entry in health["drift"]] == [
+        "active_users_count",
+        "payments_ratio",
+        "operating_country",
+    ]
     assert {entry["status"] for entry in health["drift"]} == {"ok"}
     assert health["score_drift"]["status"] == "ok"
     assert health["realised_performance"] is None
@@ -198,10 +210,11 @@ def test_a_rise_of_missing_values_is_an_alarm():
     emptied = frame.assign(payments_ratio=frame["payments_ratio"].where(np.arange(len(frame)) % 10 != 0))
     entry = check(scores, emptied)["drift"][1]
     now, then = entry["missing_analysis"], entry["missing_reference"]
-    assert check(scores, emptied)["alarms"] == [
+    sentence = (
         f"Payments ratio: {100 * now:.1f}% of the accounts have no value, {100 * then:.1f}% at training "
         "(limit: a rise of 5 percentage points)"
-    ]
+    )
+    assert check(scores, emptied)["alarms"] == [sentence]
     assert check(scores, emptied, limits=Monitoring(missing_rise=0.2))["alarms"] == []
 
 
@@ -240,10 +253,11 @@ def test_few_accounts_raise_no_alarm_by_chance():
     passed = sum(entry["psi"] >= 0.1 for entry in [*health["drift"], health["score_drift"]])
     assert passed > 0
     assert health["status"] == "ok"
-    assert health["notes"] == [
+    sentence = (
         f"With 30 accounts, {passed} of the distributions passed a limit by no more than chance alone explains; "
         "that raises no alarm"
-    ]
+    )
+    assert health["notes"] == [sentence]
 
 
 def test_a_reference_without_scores_has_no_score_drift():
@@ -326,7 +340,9 @@ def test_one_outcome_only_has_no_roc_auc_and_says_so(churned, word):
     real = health["realised_performance"]
     assert (real["roc_auc"], real["average_precision"]) == (None, None)
     assert real["brier"] is not None
-    assert f"All accounts with a known outcome {word}: ROC AUC and average precision need both outcomes" in health["notes"]
+    assert (
+        f"All accounts with a known outcome {word}: ROC AUC and average precision need both outcomes" in health["notes"]
+    )
     json.dumps(health, allow_nan=False)
 
 

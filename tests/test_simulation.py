@@ -105,7 +105,8 @@ def test_columns_and_their_order(any_snapshot: SimulatedAccounts) -> None:
 def test_numbers_stay_in_their_range(any_snapshot: SimulatedAccounts, column: str) -> None:
     values = any_snapshot.accounts[column].dropna()
     low, high = RANGES[column]
-    assert low <= values.min() and values.max() <= high
+    assert low <= values.min()
+    assert values.max() <= high
     if column in RATIOS:
         np.testing.assert_array_equal(values, (values.astype("float64") * 1e4).round().div(1e4).astype("float32"))
     else:
@@ -356,7 +357,8 @@ def test_no_column_tells_anything_about_a_coin_flip(coin_flips: SimulatedAccount
 def test_coin_flips_are_as_broad_as_the_domains(coin_flips: SimulatedAccounts) -> None:
     for column, (low, high) in RANGES.items():
         values = coin_flips.accounts[column].astype("float64")
-        assert values.min() <= low + 0.001 * (high - low) and values.max() >= high - 0.03 * (high - low)
+        assert values.min() <= low + 0.001 * (high - low)
+        assert values.max() >= high - 0.03 * (high - low)
     for column in CATEGORIES:
         shares = coin_flips.accounts[column].value_counts(normalize=True)
         assert shares.min() == pytest.approx(shares.max(), abs=0.02)

@@ -48,14 +48,12 @@ def fit_booster(
     """
     import xgboost as xgb
 
-    exact = training.booster.tree_method == "exact"
-    bins = {"max_bin": training.booster.max_bin}
-    fit = xgb.DMatrix(features, labels) if exact else xgb.QuantileDMatrix(features, labels, **bins)
-    watched = (
-        xgb.DMatrix(validation_features, validation_labels)
-        if exact
-        else xgb.QuantileDMatrix(validation_features, validation_labels, ref=fit, **bins)
-    )
+    if training.booster.tree_method == "hist":
+        bins = training.booster.max_bin
+        fit = xgb.QuantileDMatrix(features, labels, max_bin=bins)
+        watched = xgb.QuantileDMatrix(validation_features, validation_labels, ref=fit, max_bin=bins)
+    else:
+        fit, watched = xgb.DMatrix(features, labels), xgb.DMatrix(validation_features, validation_labels)
     booster = xgb.train(
         booster_parameters(training),
         fit,

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 FINE_BINS = 100
 NUMERIC_BINS = 10
 CATEGORICAL_BINS = 20
-SHARE_FLOOR = 1e-4
+SHARE_FLOOR = 1e-3
 UNSEEN_LABEL = "never seen before"
 
 # Standard normal quantile that chance exceeds once in a thousand times.
@@ -166,7 +166,7 @@ class CategoricalProfile:
         return replace(self, counts=counts, missing=len(values) - present, unseen=present - sum(counts))
 
     def __add__(self, other: "CategoricalProfile") -> "CategoricalProfile":
-        if self.values != other.values:
+        if self.values != other.values:  # noqa: PD011, these are no pandas values
             raise ValueError(
                 "profiles can only be added where they have the same categories; count both with one reference"
             )
@@ -329,7 +329,7 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
     - ``psi``: population stability index, the sum over bins of (a - r) ln(a / r) of the shares a and r (Siddiqi, Credit
       Risk Scorecards, 2006; symmetric Kullback-Leibler divergence). The bins are at most 10 of about equal mass in the
       reference, or its 19 most frequent categories and the rest; missing values, values under and over the range of the
-      reference and unseen categories are bins of their own where either side has them. A share below 0.0001, or below
+      reference and unseen categories are bins of their own where either side has them. A share below 0.001, or below
       half a row of the smaller table where that is more, is raised to it, so that empty bins stay finite. The usual
       limits are 0.1 and 0.25.
     - ``psi_chance``: the index that two samples of these sizes from one distribution exceed once in a thousand times:

@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn import metrics
-from churn.drift import CHANCE_QUANTILE, ColumnDrift, Profile, compare_profiles, outline
+from churn.drift import (
+    CHANCE_QUANTILE,
+    CategoricalProfile,
+    ColumnDrift,
+    NumericProfile,
+    Profile,
+    compare_profiles,
+    outline,
+)
 from churn.errors import ChurnError
 from churn.parameters import Monitoring
 
@@ -317,14 +325,17 @@ def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[_Finding]:
 
 
 def _drift_entry(drift: ColumnDrift, status: Status, reference: Profile, analysis: Profile) -> dict[str, Any]:
-    if drift.kind == "numeric":
-        bars = outline(reference.numeric[drift.column], analysis.numeric[drift.column])
-    elif drift.kind == "categorical":
-        bars = outline(reference.categorical[drift.column], analysis.categorical[drift.column])
-    else:
-        assert reference.score is not None and analysis.score is not None
-        bars = outline(reference.score, analysis.score)
+    part = (drift.kind, drift.column)
+    bars = outline(_parts(reference)[part], _parts(analysis)[part])
     return {**drift._asdict(), "status": status, "distribution": bars._asdict()}
+
+
+def _parts(profile: Profile) -> dict[tuple[str, str], NumericProfile | CategoricalProfile]:
+    """The profiles in a profile, by kind and column."""
+    parts: dict[tuple[str, str], NumericProfile | CategoricalProfile] = {}
+    parts |= {("numeric", name): part for name, part in profile.numeric.items()}
+    parts |= {("categorical", name): part for name, part in profile.categorical.items()}
+    return parts if profile.score is None else parts | {("score", "score"): profile.score}
 
 
 # --- how good the scores are ------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def anchor_mlflow(context: KedroContext) -> None:
 
 
 class TrackingHook(MlflowHook):  # type: ignore[misc]
-    """kedro-mlflow's hook, logging typed parameters flat and in one call for each node."""
+    """kedro-mlflow's hook, with typed parameters logged flat and fit for several runs in one process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,22 +109,28 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Start a run."""
+        """Start a run, forgetting the previous one of this process: kedro-mlflow would open it again."""
+        self.run_id = None
         self._logged = {}
         super().before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any], is_async: bool) -> None:
-        """Log the parameters that the node uses, unless an earlier node did."""
-        data = {name: value for name, value in inputs.items() if not _is_parameter(name)}
-        super().before_node_run(node=node, catalog=catalog, inputs=data, is_async=is_async)
-        if not self._is_mlflow_enabled:
+        """Log the parameters that the node uses, unless an earlier node did.
+
+        kedro-mlflow opens the run again for every node and closes it once, so that it stays open in a process that
+        goes on; here it is opened again only in a thread that does not have it.
+        """
+        if self.run_id is None:
             return
-        used = {name.removeprefix("params:"): value for name, value in inputs.items() if _is_parameter(name)}
+        import mlflow
+
+        active = mlflow.active_run()
+        if active is None or active.info.run_id != self.run_id:
+            mlflow.start_run(run_id=self.run_id, nested=True)
+        used = {name.removeprefix("params:"): value for name, value in inputs.items() if name.startswith("params:")}
         fresh = {key: value for key, value in flatten(used).items() if self._logged.get(key) != value}
         if fresh:
-            import mlflow
-
             mlflow.log_params(fresh)
             self._logged |= fresh
 
@@ -139,10 +145,6 @@ def flatten(parameters: dict[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = str(plain)[:MAX_PARAMETER_LENGTH]
     return flat
-
-
-def _is_parameter(name: str) -> bool:
-    return name == "parameters" or name.startswith("params:")
 
 
 class SummaryHook:

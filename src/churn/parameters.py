@@ -137,6 +137,14 @@ class Simulation(Block):
         default=0.0, description="Strength of the shift of the scoring snapshot: 0 none, 1 strong (`realistic` only)."
     )
 
+    @model_validator(mode="after")
+    def _snapshots_are_different(self) -> Self:
+        if self.training_seed == self.scoring_seed:
+            raise ValueError(
+                f"training_seed and scoring_seed are both {self.training_seed}: both snapshots would be alike"
+            )
+        return self
+
 
 class Staging(Block):
     """How an account table of your own becomes a training and a scoring snapshot."""

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from churn.drift import UNSEEN_LABEL
 from churn.health import humanize
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 # A shift of the middle of a distribution, as a share of its width, that is worth a word.
 WORTH_A_WORD = 0.02
 

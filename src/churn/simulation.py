@@ -130,8 +130,8 @@ class _Calibration(NamedTuple):
 def simulate_accounts(rows: int, seed: int, simulation: Simulation, drift: float = 0.0) -> SimulatedAccounts:
     """Draw a snapshot of accounts, their probabilities of churn and their outcomes.
 
-    The same arguments give the same bytes (with one version of NumPy on one kind of processor). Snapshots of
-    different sizes do not begin alike.
+    The same arguments give the same bytes (with one version of NumPy on one kind of processor). Snapshots of one seed
+    and different sizes may share some of their accounts.
 
     Args:
         rows: Number of accounts n.

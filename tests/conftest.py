@@ -1,0 +1,194 @@
+"""What the tests share: a small account table, a model trained on it, and a project in a folder of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from churn.model import ChurnModel
+from churn.parameters import Accounts, FeatureEngineering, Parameters, Simulation, Training, check_parameters
+
+ROOT = Path(__file__).parents[1]
+
+
+def base_parameters() -> dict[str, Any]:
+    """The raw parameters of the base environment."""
+    merged: dict[str, Any] = {}
+    for file in sorted((ROOT / "conf/base").glob("parameters*.yml")):
+        merged |= yaml.safe_load(file.read_text())
+    return merged
+
+
+@pytest.fixture(scope="session")
+def parameters() -> Parameters:
+    return check_parameters(base_parameters())
+
+
+@pytest.fixture(scope="session")
+def roles(parameters: Parameters) -> Accounts:
+    return parameters.accounts
+
+
+@pytest.fixture(scope="session")
+def labelled(roles: Accounts) -> pd.DataFrame:
+    """4,000 simulated accounts with their label, as they would come from a file."""
+    from churn.simulation import simulate_accounts
+
+    simulated = simulate_accounts(4_000, 7, Simulation(base_rate=0.25))
+    return simulated.accounts.assign(**{roles.label.column: simulated.churned})
+
+
+@pytest.fixture(scope="session")
+def canonical(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
+    from churn.accounts import check_accounts
+
+    return check_accounts(labelled, roles, subject="accounts", labelled=True).accounts
+
+
+def train(accounts: pd.DataFrame, roles: Accounts, features: FeatureEngineering, training: Training) -> ChurnModel:
+    """A model by way of the nodes of the training pipeline."""
+    from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
+    from churn.pipelines.training.nodes import assemble_model, fit_booster, hold_out_validation
+
+    encoder = fit_encoder(accounts, roles, features)
+    watched = hold_out_validation(encode_accounts(accounts, encoder, roles), roles, training)
+    booster = fit_booster(watched.fit, watched.validation, encoder, roles, training)
+    return assemble_model(booster, encoder, accounts, watched.validation, roles, training)
+
+
+@pytest.fixture(scope="session")
+def model(canonical: pd.DataFrame, parameters: Parameters) -> ChurnModel:
+    return train(canonical, parameters.accounts, parameters.feature_engineering, parameters.training)
+
+
+@dataclass
+class Project:
+    """The project with configuration, data and MLflow in a folder of its own."""
+
+    folder: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf"
+
+    @property
+    def staging(self) -> Path:
+        return self.folder / "data-staging"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "ml-result"
+
+    def configure(self, environment: str, kind: str, content: dict[str, Any]) -> None:
+        """Write a YAML file of an environment."""
+        file = self.conf / environment / f"{kind}.yml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(content))
+
+    def run(self, *pipelines: str, env: str | None = None, **params: Any) -> None:
+        """Run pipelines in this process."""
+        from kedro.framework.session import KedroSession
+        from kedro.framework.startup import bootstrap_project
+
+        bootstrap_project(ROOT)
+        with KedroSession.create(
+            project_path=ROOT, env=env, conf_source=str(self.conf), runtime_params=nested(params)
+        ) as session:
+            session.run(pipeline_names=list(pipelines) or None)
+
+    def kedro(self, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run the command line in a process of its own, with this project's configuration."""
+        if arguments[0] == "run":
+            arguments = ("run", "--conf-source", str(self.conf), *arguments[1:])
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def run_folder(self) -> Path:
+        """The folder that latest.json points to."""
+        import json
+
+        return self.results / json.loads((self.results / "latest.json").read_text())["run_id"]
+
+
+def nested(params: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names, written with double underscores, as nested dictionaries."""
+    tree: dict[str, Any] = {}
+    for name, value in params.items():
+        *path, last = name.split("__")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree
+
+
+def make_project(folder: Path, **simulation: Any) -> Project:
+    """A project in a folder, with fewer rows unless told otherwise."""
+    shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    project = Project(folder)
+    stores = {"staging": "data-staging", "artifacts": "mlflow-artifacts", "results": "ml-result"}
+    for environment in ("local", "telco"):
+        content = {
+            "stores": {name: str(folder / environment.replace("local", "") / path) for name, path in stores.items()}
+        }
+        file = project.conf / environment / "globals.yml"
+        known = yaml.safe_load(file.read_text()) if file.exists() else {}
+        project.configure(environment, "globals", known | content)
+    project.configure(
+        "local", "parameters", {"simulation": {"training_rows": 3000, "scoring_rows": 1000, **simulation}}
+    )
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A small project after a run of all pipelines; not to be changed."""
+    project = make_project(tmp_path_factory.mktemp("finished"))
+    project.run()
+    return project
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project that may be changed. MLflow's database is shared: its paths are absolute."""
+    shutil.copytree(finished.staging, tmp_path / "data-staging")
+    shutil.copytree(finished.results, tmp_path / "ml-result")
+    project = make_project(tmp_path)
+    content = yaml.safe_load((project.conf / "local/globals.yml").read_text())
+    content["stores"]["artifacts"] = str(finished.folder / "mlflow-artifacts")
+    project.configure("local", "globals", content)
+    return project
+
+
+@pytest.fixture(autouse=True)
+def _no_run_left_open() -> Iterator[None]:
+    yield
+    if "mlflow" in sys.modules:
+        import mlflow
+
+        assert mlflow.active_run() is None
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)

@@ -1,0 +1,153 @@
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+
+from churn.cli import user_error
+from churn.datasets import HealthReportDataset, ResultsDataset
+from churn.datasets._store import Store
+from churn.publication import Publication
+
+
+def publication(probability: float = 0.25, **changes: Any) -> Publication:
+    predictions = pd.DataFrame(
+        {
+            "account_id": ["a", "b"],
+            "probability": [probability, 0.75],
+            "prediction": [0, 1],
+            "risk_band": pd.Categorical(["low", "high"]),
+            "model_version": ["3", "3"],
+        }
+    )
+    return Publication(
+        predictions=predictions,
+        profile={"threshold": 0.5},
+        model={"uri": "models:/churn@champion", "version": "3", "sha256": "00", "run_id": None},
+        source={"name": "inference_data.csv", "bytes": 1, "sha256": "11", "rows": 2},
+        **changes,
+    )
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> ResultsDataset:
+    return ResultsDataset(filepath=str(tmp_path))
+
+
+def published(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(publication(as_of=date(2026, 11, 1)))
+    pointer = json.loads((tmp_path / "latest.json").read_text())
+    folder = tmp_path / pointer["run_id"]
+    assert published(folder) == [
+        "inference_result.csv",
+        "inference_result.parquet",
+        "input_profile.json",
+        "manifest.json",
+    ]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert pointer["manifest"] == f"{manifest['run_id']}/manifest.json"
+    assert manifest["rows"] == 2
+    assert manifest["at_risk"] == 1
+    assert manifest["as_of"] == "2026-11-01"
+    assert manifest["model"]["version"] == "3"
+    assert manifest["input"]["sha256"] == "11"
+    for name, described in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        assert described == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert (folder / "inference_result.csv").read_text() == (
+        "account_id,probability,prediction,risk_band,model_version\na,0.25,0,low,3\nb,0.75,1,high,3\n"
+    )
+
+
+def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(publication(0.1))
+    results.save(publication(0.2))
+    assert len(published(tmp_path)) == 3
+    loaded = results.load()
+    assert loaded.predictions["probability"].tolist() == [0.2, 0.75]
+    assert loaded.run_id == json.loads((tmp_path / "latest.json").read_text())["run_id"]
+    assert loaded.as_of is not None
+
+
+def test_same_input_gives_the_same_bytes_under_another_run_id(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(publication())
+    results.save(publication())
+    first, second = (path for path in tmp_path.iterdir() if path.is_dir())
+    for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_nothing_published_yet(results: ResultsDataset) -> None:
+    assert not results.exists()
+    with pytest.raises(DatasetError) as caught:
+        results.load()
+    assert "nothing was published" in str(user_error(caught.value))
+
+
+def test_a_changed_file_is_noticed(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(publication())
+    (file,) = tmp_path.glob("*/inference_result.parquet")
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(DatasetError, match="does not match its manifest"):
+        results.load()
+
+
+@pytest.mark.parametrize("victim", ["inference_result.parquet", "input_profile.json", "manifest.json", "latest.json"])
+def test_a_failure_at_any_file_leaves_the_previous_results_current(
+    results: ResultsDataset, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    results.save(publication(0.1))
+    before = results.load()
+    write = Store.write
+
+    def failing(self: Store, content: Any, name: str = "") -> None:
+        if name.endswith(victim):
+            raise OSError(28, "No space left on device")
+        write(self, content, name)
+
+    monkeypatch.setattr(Store, "write", failing)
+    with pytest.raises(DatasetError, match="No space left"):
+        results.save(publication(0.2))
+    monkeypatch.undo()
+    after = results.load()
+    assert after.run_id == before.run_id
+    assert after.predictions["probability"].tolist() == [0.1, 0.75]
+
+
+def test_the_health_report_joins_its_run(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(publication())
+    run_id = results.load().run_id
+    HealthReportDataset(filepath=str(tmp_path)).save(
+        {"run_id": run_id, "metrics": {"status": "ok"}, "html": "<p>ü</p>"}
+    )
+    assert results.document(run_id, "health_metrics.json") == {"status": "ok"}
+    assert (tmp_path / run_id / "health_report.html").read_text(encoding="utf-8") == "<p>ü</p>"
+    assert results.load().run_id == run_id
+
+
+def test_broken_json_is_named(results: ResultsDataset, tmp_path: Path) -> None:
+    (tmp_path / "latest.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"latest.json is not valid JSON"):
+        results.load()
+
+
+def test_other_file_systems_write_in_a_transaction() -> None:
+    store = Store("memory://results/here")
+    store.write(lambda file: file.write(b"old"), "a.txt")
+
+    def half(file: Any) -> None:
+        file.write(b"ne")
+        raise OSError(5, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        store.write(half, "a.txt")
+    with store.reading("a.txt") as file:
+        assert file.read() == b"old"

@@ -1,0 +1,62 @@
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kedro.io import AbstractDataset, DatasetError
+
+from churn.cli import user_error
+from churn.datasets import ChampionDataset, ChurnModelDataset, FingerprintDataset, HealthReportDataset, OptionalDataset
+
+
+def optional(path: str | None) -> OptionalDataset:
+    return OptionalDataset(dataset={"type": "pandas.ParquetDataset", "filepath": path})
+
+
+def test_optional_is_none_until_something_is_stored(tmp_path: Path) -> None:
+    dataset = optional(str(tmp_path / "a.parquet"))
+    assert dataset.load() is None
+    assert not dataset.exists()
+    frame = pd.DataFrame({"a": [1]})
+    dataset.save(frame)
+    assert dataset.exists()
+    pd.testing.assert_frame_equal(dataset.load(), frame)
+
+
+def test_optional_without_path_is_always_none() -> None:
+    dataset = optional(None)
+    dataset.save(pd.DataFrame({"a": [1]}))
+    assert dataset.load() is None
+    assert not dataset.exists()
+
+
+def test_optional_hands_credentials_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def from_config(name: str, config: dict) -> None:
+        seen.update(config)
+
+    monkeypatch.setattr(AbstractDataset, "from_config", from_config)
+    OptionalDataset(dataset={"type": "x", "filepath": "y"}, credentials={"key": "k"})
+    assert seen == {"type": "x", "filepath": "y", "credentials": {"key": "k"}}
+
+
+def test_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"abc")
+    dataset = FingerprintDataset(filepath=str(tmp_path / "a.csv"))
+    assert dataset.exists()
+    assert dataset.load() == {"name": "a.csv", "bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+    with pytest.raises(DatasetError) as caught:
+        FingerprintDataset(filepath=str(tmp_path / "b.csv")).load()
+    assert "b.csv does not exist" in str(user_error(caught.value))
+
+
+def test_one_way_data_sets_say_so(tmp_path: Path) -> None:
+    for dataset in (FingerprintDataset(filepath=str(tmp_path)), ChurnModelDataset(model_uri="models:/churn/1")):
+        with pytest.raises(DatasetError, match="not saved"):
+            dataset.save("anything")
+    for dataset in (ChampionDataset(model_name="churn"), HealthReportDataset(filepath=str(tmp_path))):
+        with pytest.raises(DatasetError):
+            dataset.load()
+        assert "churn" in str(dataset) or str(tmp_path) in str(dataset)
+    assert "models:/churn/1" in str(ChurnModelDataset(model_uri="models:/churn/1"))

@@ -1,0 +1,165 @@
+"""What the model must do whatever it learned: invariance, direction, minimum function (Ribeiro et al. 2020)."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn.errors import AccountsError, ChurnError
+from churn.model import BASELINE, ChurnModel
+from churn.parameters import Accounts, Parameters
+
+from ..conftest import rng, train
+
+
+@pytest.fixture(scope="module")
+def scores(model: ChurnModel, labelled: pd.DataFrame) -> pd.DataFrame:
+    return model.score(labelled)
+
+
+# --- invariance -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_partitions_of_any_size_score_alike(
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, size: int
+) -> None:
+    rows = labelled.head(50 * size if size < 100 else len(labelled))
+    parts = [model.score(rows.iloc[start : start + size]) for start in range(0, len(rows), size)]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), scores.head(len(rows)))
+
+
+def test_the_order_of_rows_and_columns_does_not_matter(
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame
+) -> None:
+    order = rng().permutation(len(labelled))
+    shuffled = labelled.iloc[order][list(reversed(labelled.columns))]
+    pd.testing.assert_frame_equal(model.score(shuffled), scores.iloc[order].reset_index(drop=True))
+
+
+def test_ids_labels_and_spare_columns_do_not_matter(
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, roles: Accounts
+) -> None:
+    changed = labelled.drop(columns=roles.label.column).assign(account_id=range(len(labelled)), colour="red")
+    pd.testing.assert_series_equal(model.score(changed)["probability"], scores["probability"])
+
+
+def test_raw_and_canonical_rows_score_alike(model: ChurnModel, canonical: pd.DataFrame, scores: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(model.score(canonical), scores)
+
+
+def test_the_type_of_a_column_does_not_matter(
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, roles: Accounts
+) -> None:
+    as_strings = labelled.assign(**{name: labelled[name].astype("str") for name in roles.numeric_names})
+    pd.testing.assert_series_equal(model.score(as_strings)["probability"], scores["probability"])
+
+
+def test_scoring_does_not_change_the_rows(model: ChurnModel, labelled: pd.DataFrame) -> None:
+    before = labelled.copy()
+    model.score(labelled)
+    model.explain(labelled.head(10))
+    pd.testing.assert_frame_equal(labelled, before)
+
+
+# --- direction --------------------------------------------------------------------------------------------------
+
+
+def mean_probability(model: ChurnModel, accounts: pd.DataFrame, **changes: object) -> float:
+    return float(model.probability(accounts.assign(**changes)).mean())
+
+
+def test_fewer_active_users_raise_the_risk(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    few = np.maximum(1, canonical["total_users_count"] // 10)
+    assert mean_probability(model, canonical, active_users_count=few) > mean_probability(
+        model, canonical, active_users_count=canonical["total_users_count"]
+    )
+
+
+@pytest.mark.parametrize("trend", ["payments", "invoices"])
+def test_falling_trends_raise_the_risk(model: ChurnModel, canonical: pd.DataFrame, trend: str) -> None:
+    column = f"{trend}_p1m_vs_prev_month_ratio"
+    assert mean_probability(model, canonical, **{column: -0.8}) > mean_probability(model, canonical, **{column: 0.4})
+
+
+# --- minimum function -------------------------------------------------------------------------------------------
+
+
+def test_scores_are_probabilities_with_predictions_and_bands(model: ChurnModel, scores: pd.DataFrame) -> None:
+    assert list(scores) == ["account_id", "probability", "prediction", "risk_band", "model_version"]
+    assert scores["probability"].dtype == np.float32
+    assert scores["probability"].between(0, 1).all()
+    assert (scores["prediction"] == (scores["probability"] >= 0.5)).all()
+    expected = pd.cut(scores["probability"], [0, 0.2, 0.5, 1.01], right=False, labels=["low", "medium", "high"])
+    assert (scores["risk_band"].astype("str") == expected.astype("str")).all()
+    assert set(scores["risk_band"]) == {"low", "medium", "high"}
+
+
+def test_the_risky_half_churns_more(model: ChurnModel, canonical: pd.DataFrame, scores: pd.DataFrame) -> None:
+    churned = canonical["is_churned"].to_numpy()
+    risky = (scores["probability"] > scores["probability"].median()).to_numpy()
+    assert churned[risky].mean() > 2 * churned[~risky].mean()
+
+
+def test_missing_and_unseen_values_are_scored(model: ChurnModel, labelled: pd.DataFrame, roles: Accounts) -> None:
+    row = labelled.head(1)
+    nothing = row.assign(**dict.fromkeys(roles.numeric_names, np.nan), **dict.fromkeys(roles.categorical, None))
+    strange = row.assign(**dict.fromkeys(roles.categorical, "atlantis"))
+    for rows in (nothing, strange):
+        assert 0 < model.probability(rows)[0] < 1
+
+
+def test_contributions_add_up_to_the_score(model: ChurnModel, labelled: pd.DataFrame) -> None:
+    rows = labelled.head(200)
+    parts = model.explain(rows)
+    assert list(parts) == [*model.encoder.columns, BASELINE]
+    np.testing.assert_allclose(1 / (1 + np.exp(-parts.sum(axis=1))), model.probability(rows), atol=1e-5)
+
+
+def test_importance_is_that_of_the_contributions(model: ChurnModel) -> None:
+    assert set(model.importance) == set(model.encoder.columns)
+    assert max(model.importance, key=model.importance.__getitem__) in {
+        "total_users_count",
+        "active_users_count",
+        "login_count_p1m",
+        "p1m_tenure_since_conversion",
+        "payments_p1m_vs_prev_month_ratio",
+    }
+
+
+def test_a_noise_column_matters_least(canonical: pd.DataFrame, parameters: Parameters) -> None:
+    noisy = canonical.assign(noise=rng(4).normal(size=len(canonical)))
+    described = parameters.accounts.model_dump()
+    roles = Accounts.model_validate(described | {"numeric": [*described["numeric"], "noise"]})
+    fitted = train(noisy, roles, parameters.feature_engineering, parameters.training)
+    assert fitted.importance["noise"] < 0.3 * max(fitted.importance.values())
+
+
+# --- fit to a table ---------------------------------------------------------------------------------------------
+
+
+def test_a_missing_column_is_refused(model: ChurnModel, labelled: pd.DataFrame) -> None:
+    with pytest.raises(AccountsError, match="missing column: login_count_p1m"):
+        model.score(labelled.drop(columns="login_count_p1m"))
+
+
+def test_another_table_is_refused(model: ChurnModel, roles: Accounts) -> None:
+    model.check_fits(roles)
+    other = Accounts(id="key", label={"column": "left"}, numeric=["total_users_count", "weight"], categorical=["plan"])
+    with pytest.raises(ChurnError) as caught:
+        model.check_fits(other)
+    message = str(caught.value)
+    for expected in ("was trained for another table", "the id is 'account_id' there and 'key' here", "weight", "plan"):
+        assert expected in message
+
+
+def test_a_column_of_unseen_categories_is_a_fault(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    assert model.unseen_faults(canonical) == []
+    assert model.unseen_faults(canonical.assign(revenue_trend=None)) == []
+    (fault,) = model.unseen_faults(canonical.assign(revenue_trend="sideways"))
+    assert fault == "revenue_trend: holds only values that the model has never seen; it knows down, flat, up"
+
+
+def test_use_sets_threads_and_keeps_scores(model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame) -> None:
+    assert model.use(threads=1) is model
+    pd.testing.assert_frame_equal(model.score(labelled), scores)
+    model.use()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve as sklearn_curve
+
+from churn import metrics
+
+from .conftest import rng
+
+LABELS = np.array([0, 0, 1, 1])
+SCORES = np.array([0.1, 0.6, 0.4, 0.8])
+
+
+def test_values_by_hand() -> None:
+    measured = metrics.classification_metrics(LABELS, SCORES, 0.5)
+    assert measured["roc_auc"] == 0.75
+    assert measured["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert measured["accuracy"] == 0.5
+    assert measured["precision"] == 0.5
+    assert measured["recall"] == 0.5
+    assert measured["f1"] == 0.5
+    assert measured["brier"] == pytest.approx((0.01 + 0.36 + 0.36 + 0.04) / 4)
+    assert measured["log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.4, 0.4, 0.8])))
+    assert measured["lift_at_10"] == 2.0
+
+
+def test_roc_auc_comes_from_probabilities_not_from_predictions() -> None:
+    ranked = np.array([0.1, 0.2, 0.3, 0.4])
+    assert metrics.classification_metrics(LABELS, ranked, 0.5)["roc_auc"] == 1.0
+
+
+def test_nothing_flagged_gives_zero_without_a_warning() -> None:
+    measured = metrics.classification_metrics(LABELS, SCORES / 10, 0.5)
+    assert (measured["precision"], measured["recall"], measured["f1"]) == (0.0, 0.0, 0.0)
+
+
+def test_lift() -> None:
+    labels = np.r_[np.ones(10), np.zeros(90)]
+    assert metrics.lift(labels, np.linspace(1, 0, 100), 0.1) == 10.0
+    assert metrics.lift(labels, np.linspace(0, 1, 100), 0.1) == 0.0
+    assert metrics.lift(labels, np.zeros(100), 0.1) == pytest.approx(1.0)
+    assert metrics.lift(labels, np.linspace(1, 0, 100), 1.0) == 1.0
+
+
+def test_the_order_of_tied_rows_does_not_matter() -> None:
+    random = rng()
+    scores = random.integers(0, 5, 500) / 5
+    labels = random.random(500) < scores
+    order = random.permutation(500)
+    for measure in (metrics.lift, metrics.calibration_error):
+        extra = (0.1,) if measure is metrics.lift else ()
+        assert measure(labels, scores, *extra) == pytest.approx(
+            measure(labels[order], scores[order], *extra), abs=1e-12
+        )
+
+
+def test_calibration_curve_agrees_with_scikit_learn() -> None:
+    random = rng(1)
+    scores = random.random(10_000)
+    labels = random.random(10_000) < scores**2
+    observed, predicted = sklearn_curve(labels, scores, n_bins=10, strategy="quantile")
+    curve = metrics.calibration_curve(labels, scores)
+    np.testing.assert_allclose(curve.observed, observed, atol=0.003)
+    np.testing.assert_allclose(curve.predicted, predicted, atol=0.003)
+    assert curve.rows.tolist() == [1000] * 10
+    assert metrics.calibration_error(labels, scores) == pytest.approx(np.abs(observed - predicted).mean(), abs=0.002)
+
+
+def test_calibration_error_of_right_and_wrong_probabilities() -> None:
+    random = rng(2)
+    scores = random.random(100_000)
+    labels = random.random(100_000) < scores
+    assert metrics.calibration_error(labels, scores) < 0.01
+    assert metrics.calibration_error(labels, scores / 2) == pytest.approx(0.25, abs=0.01)
+    assert metrics.calibration_error([0, 1], [0.5, 0.5]) == 0.0
+
+
+def test_estimated_roc_auc_meets_the_realised_one() -> None:
+    random = rng(3)
+    scores = random.beta(1, 5, 200_000).round(3)
+    labels = random.random(200_000) < scores
+    realised = metrics.classification_metrics(labels, scores, 0.5)["roc_auc"]
+    assert metrics.estimated_roc_auc(scores) == pytest.approx(realised, abs=0.005)
+    assert metrics.estimated_roc_auc([0.3, 0.3]) == pytest.approx(0.5)
+    assert np.isnan(metrics.estimated_roc_auc([0.0, 0.0]))
