@@ -192,3 +192,16 @@ def _no_run_left_open() -> Iterator[None]:
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the project without data, environment or overrides: what a clone holds."""
+    folder = tmp_path / "churn"
+    for name in ("conf", "src", "notebooks", "data/examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (folder / "conf/local").glob("*.yml"):
+        file.unlink()
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copy(ROOT / ".telemetry", folder)
+    return folder

@@ -48,6 +48,8 @@ def fit_booster(
     """
     import xgboost as xgb
 
+    fit: xgb.DMatrix
+    watched: xgb.DMatrix
     if training.booster.tree_method == "hist":
         bins = training.booster.max_bin
         fit = xgb.QuantileDMatrix(features, labels, max_bin=bins)

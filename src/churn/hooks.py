@@ -11,7 +11,6 @@ from kedro.framework.project import pipelines
 from kedro.io import AbstractDataset, CachedDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from churn.console import quieten
@@ -43,11 +42,8 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Refuse faulty parameters, let the catalog refer to parameters, anchor MLflow's database in the project."""
-        raw = context.config_loader["parameters"]
-        check_parameters(raw)
-        tree = OmegaConf.create(raw)
-        OmegaConf.register_new_resolver("parameters", lambda key: OmegaConf.select(tree, key), replace=True)
+        """Refuse faulty parameters and anchor MLflow's database in the project."""
+        check_parameters(context.config_loader["parameters"])
         anchor_mlflow(context)
 
     @hook_impl(tryfirst=True)
@@ -103,6 +99,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.run_id: str | None = None
         self._logged: dict[str, str] = {}
         for name, value in MLFLOW_DEFAULTS.items():
             os.environ.setdefault(name, value)

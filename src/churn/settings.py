@@ -1,5 +1,6 @@
 """Settings of the Kedro project."""
 
+from churn.configuration import ConfigLoader
 from churn.hooks import PreflightHook, SummaryHook, TrackingHook
 
 # kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
@@ -7,6 +8,7 @@ DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
 HOOKS = (SummaryHook(), TrackingHook(), PreflightHook())
 
+CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +39,6 @@ def test_every_data_set_of_every_pipeline_resolves(context: KedroContext) -> Non
 
 
 def test_nothing_is_in_memory_by_accident(context: KedroContext) -> None:
-    catalog = catalog_of(context)
     declared = set(context.config_loader["catalog"])
     for pipeline in pipelines.values():
         for dataset in pipeline.datasets():
@@ -106,15 +106,13 @@ def test_local_overrides_reach_the_run(tmp_path: Path) -> None:
 def test_a_notebook_uses_the_same_database_as_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from churn.hooks import anchor_mlflow
 
-    class Context:
-        project_path = tmp_path
-        config_loader: Any
-
     class Loader(dict[str, Any]):
-        config_patterns: dict[str, list[str]] = {}
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.config_patterns: dict[str, list[str]] = {}
 
-    context = Context()
-    context.config_loader = Loader(mlflow={"server": {"mlflow_tracking_uri": "sqlite:///data/mlflow.db"}})
+    loader = Loader(mlflow={"server": {"mlflow_tracking_uri": "sqlite:///data/mlflow.db"}})
+    context = SimpleNamespace(project_path=tmp_path, config_loader=loader)
     monkeypatch.chdir("/")
     anchor_mlflow(context)
     expected = f"sqlite:///{tmp_path.as_posix()}/data/mlflow.db"

@@ -1,0 +1,254 @@
+"""The project as its users start it: `kedro run` in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from ..conftest import ROOT, Project, make_project
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, subprocess.CompletedProcess[str]]:
+    """The default run, with all its rows."""
+    project = make_project(tmp_path_factory.mktemp("default"))
+    project.configure("local", "parameters", {})
+    return project, project.kedro("run")
+
+
+def metrics_of(project: Project) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads((project.results / "training/metrics.json").read_text())
+    return metrics
+
+
+def test_the_default_run_says_what_it_made(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
+    project, done = default
+    assert done.returncode == 0, done.stdout + done.stderr
+    metrics = metrics_of(project)
+    folder = project.run_folder()
+    at_risk = int((pd.read_csv(folder / "inference_result.csv")["prediction"] == 1).sum())
+    for expected in (
+        f"test ROC AUC {metrics['test_roc_auc']:.4f}, {metrics['test_roc_auc_of_oracle']:.1%} of the best possible",
+        f"30,000 scored, {at_risk:,} at risk (probability of 0.5 or more), model version 1",
+        f"{folder}/inference_result.csv",
+        f"{folder}/health_report.html",
+        "make mlflow",
+        "make viz",
+    ):
+        assert expected in done.stdout
+
+
+def test_the_default_run_warns_of_nothing(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
+    output = default[1].stdout + default[1].stderr
+    assert not re.search(r"warn|deprecat|traceback", output, re.IGNORECASE), output
+
+
+def test_the_model_comes_near_the_best_possible(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
+    metrics = metrics_of(default[0])
+    assert metrics["test_roc_auc_of_oracle"] >= 0.97
+    assert metrics["oracle_roc_auc"] > 0.8
+    assert metrics["test_calibration_error"] < 0.02
+
+
+def test_the_scores_are_healthy_without_drift(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
+    health = json.loads((default[0].run_folder() / "health_metrics.json").read_text())
+    assert health["status"] == "ok", health["alarms"] + health["to_watch"]
+    assert health["realised_performance"]["coverage"] == 1.0
+
+
+def test_two_processes_give_the_same_bytes(
+    default: tuple[Project, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    again = make_project(tmp_path)
+    again.configure("local", "parameters", {})
+    assert again.kedro("run").returncode == 0
+    first = default[0]
+    assert metrics_of(again) == metrics_of(first)
+    for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json"):
+        assert (again.run_folder() / name).read_bytes() == (first.run_folder() / name).read_bytes()
+
+
+def test_without_a_signal_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    project.configure("local", "parameters", {})
+    done = project.kedro(
+        *("run", "--pipelines", "data_generation,feature_engineering,training"),
+        *("--params", "simulation.signal=none"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 0.48 <= metrics_of(project)["test_roc_auc"] <= 0.52
+
+
+def test_the_real_table_in_one_command(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    done = project.kedro("run", "--env", "telco")
+    assert done.returncode == 0, done.stdout + done.stderr
+    telco = Project(tmp_path / "telco")
+    metrics = metrics_of(telco)
+    assert metrics["test_roc_auc"] >= 0.83
+    assert "oracle_roc_auc" not in metrics
+    result = pd.read_csv(telco.run_folder() / "inference_result.csv")
+    assert list(result)[0] == "customer_id"
+    assert len(result) == 1409
+    health = json.loads((telco.run_folder() / "health_metrics.json").read_text())
+    assert health["realised_performance"]["roc_auc"] > 0.8
+    assert not project.results.exists()
+
+
+def test_each_pipeline_in_a_process_of_its_own(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    for option, name in (
+        ("--pipelines", "data_generation"),
+        ("--pipeline", "feature_engineering"),
+        ("--pipelines", "training"),
+        ("--pipeline", "inference"),
+        ("--pipelines", "monitoring"),
+    ):
+        done = project.kedro("run", option, name)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.run_folder() / "health_report.html").exists()
+
+
+def test_a_mistake_ends_in_one_message(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    done = project.kedro("run", "--params", "training.booster.max_dept=3,simulation.base_rate=2")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: parameters: 2 faults found, nothing was changed.\n"
+        "  - simulation.base_rate = 2: input should be less than 1\n"
+        "  - training.booster.max_dept: unknown parameter; did you mean 'max_depth'?\n"
+    )
+    assert "Traceback" not in done.stdout
+    assert not project.staging.exists()
+
+
+def test_a_bad_table_ends_in_one_message_without_ids(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    assert project.kedro("run", "--pipelines", "data_generation").returncode == 0
+    table = pd.read_csv(project.staging / "training_data.csv", dtype=str)
+    table.loc[[4, 7], "account_id"] = "known-to-nobody"
+    table.loc[3, "total_users_count"] = "many"
+    table.to_csv(project.staging / "training_data.csv", index=False)
+    done = project.kedro("run", "--pipelines", "feature_engineering,training")
+    assert done.returncode == 1
+    assert "Error: training accounts: 2 faults found, nothing was changed." in done.stderr
+    output = done.stdout + done.stderr
+    assert "known-to-nobody" not in output
+    assert not any(name in output for name in table["account_id"].head(20))
+    assert "Traceback" not in output
+
+
+def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    catalog = project.conf / "base/catalog_data_generation.yml"
+    described = yaml.safe_load(catalog.read_text())
+    described["training_accounts"]["type"] = "MemoryDataset"
+    described["training_accounts"].pop("filepath")
+    catalog.write_text(yaml.safe_dump(described))
+    done = project.kedro("run", "--pipelines", "data_generation")
+    assert done.returncode == 1
+    assert "Traceback" in done.stdout + done.stderr
+
+
+def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+    assert project.kedro("run").returncode == 0
+    before = project.run_folder()
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "kedro",
+            "run",
+            "--conf-source",
+            str(project.conf),
+            "--pipelines",
+            "training,inference",
+        ),
+        *("--params", "training.booster.learning_rate=0.0001,training.booster.n_estimators=100000"),
+    ]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    read_until(running, "hold_out_validation")
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "Aborted!" in output
+    assert project.run_folder() == before
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow-artifacts/mlflow.db")
+    experiment = client.get_experiment_by_name("churn_model")
+    statuses = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert statuses == ["KILLED", "FINISHED"]
+
+
+def test_kedro_viz_sees_pipelines_layers_and_names(tmp_path: Path) -> None:
+    saved = tmp_path / "viz"
+    port = 20_000 + os.getpid() % 20_000  # kedro-viz looks for a free one from here on
+    command = [sys.executable, "-m", "kedro", "viz", "run", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen(
+        [*command, "--save-file", str(saved)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        output = read_until(server, "Kedro Viz is running")
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    assert "Layers visualisation is disabled" not in output
+    graph = json.loads((saved / "api/main").read_text())
+    assert {pipeline["id"] for pipeline in graph["pipelines"]} == {
+        *("data_generation", "feature_engineering", "training", "inference", "monitoring", "__default__")
+    }
+    assert graph["layers"] == [
+        *("source", "staging", "features", "model", "evaluation", "champion", "results", "health")
+    ]
+    tasks = {node["name"] for node in graph["nodes"] if node["type"] == "task"}
+    assert {"fit_encoder", "fit_booster", "score_accounts", "measure_health"} <= tasks
+    data = [node for node in graph["nodes"] if node["type"] == "data"]
+    assert len(data) > 20
+    assert all(node["layer"] for node in data)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What a process prints up to a text."""
+    assert process.stdout is not None
+    output = ""
+    for line in process.stdout:
+        output += line
+        if text in line:
+            return output
+    raise AssertionError(f"ended without {text!r}: {output}")
+
+
+def test_scores_do_not_depend_on_the_folder_or_threads(
+    default: tuple[Project, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    code = (
+        "import sys, pandas as pd; from pathlib import Path; from churn.model import ChurnModel\n"
+        "model = ChurnModel.load(Path(sys.argv[1])).use(threads=1)\n"
+        "accounts = pd.read_csv(sys.argv[2])\n"
+        "accounts = accounts[sorted(accounts.columns)]\n"
+        "parts = [model.score(accounts.iloc[at : at + 777]) for at in range(0, len(accounts), 777)]\n"
+        "pd.concat(parts).to_parquet(sys.argv[3])"
+    )
+    project = default[0]
+    (folder,) = (project.folder / "mlflow-artifacts").glob("models/*/artifacts/churn")
+    output = tmp_path / "scores.parquet"
+    arguments = [str(folder), str(project.staging / "inference_data.csv"), str(output)]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path, timeout=120)
+    here = pd.read_parquet(project.run_folder() / "inference_result.parquet")
+    there = pd.read_parquet(output)
+    assert there["account_id"].tolist() == here["account_id"].tolist()
+    np.testing.assert_array_equal(there["probability"], here["probability"])
