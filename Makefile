@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # uv from the PATH, or else one of our own in the environment.
 UV := $(or $(shell command -v uv),$(BIN)/uv)
-SYNC := $(UV) sync --quiet --locked --inexact --python $(PYTHON)
+SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
 .PHONY: help install run telco test test-fast lint format viz notebook mlflow docs clean
@@ -62,18 +62,21 @@ docs: .venv/.dev  ## Write docs/parameters.md anew from the typed parameters
 clean:  ## Remove the environment and the caches, not the data
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov
 
-$(BIN)/uv:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, and none was found; name one with make PYTHON=..." >&2; exit 1; }
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed, and none was found; name one with make PYTHON=..." >&2; exit 1; }
+	@$(if $(filter $(BIN)/uv,$(UV)),$(PYTHON) -m venv .venv,$(UV) venv --quiet --python $(PYTHON) .venv)
+
+$(BIN)/uv: | $(BIN)/python
 	@echo "Putting uv into .venv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check --no-cache-dir install "uv>=0.9"
 
-.venv/.runtime: pyproject.toml uv.lock | $(if $(filter $(BIN)/uv,$(UV)),$(BIN)/uv)
+.venv/.runtime: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
 	@echo "Installing into .venv (about a minute the first time)"
 	@$(SYNC) --no-default-groups
 	@touch $@
 
-.venv/.dev: pyproject.toml uv.lock | $(if $(filter $(BIN)/uv,$(UV)),$(BIN)/uv)
+.venv/.dev: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
 	@echo "Installing the development tools into .venv"
 	@$(SYNC)
 	@touch $@ .venv/.runtime

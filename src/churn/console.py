@@ -1,11 +1,15 @@
 """What reaches the console."""
 
 import logging
+import os
+from pathlib import Path
 
 # Said by libraries at every run, and nothing a user of this project could act on.
 _NOISE = (
     # MLflow on a class of kedro-mlflow's that this project does not use.
     "Add type hints to the `predict` method",
+    # kedro-viz, in a notebook, on a picture of runs that it draws from whole runs on the command line.
+    "Workflow tracking is disabled",
     # Kedro recommends an option that it has deprecated itself.
     "Using synchronous mode for loading and saving data",
 )
@@ -22,5 +26,16 @@ class QuietFilter(logging.Filter):
 
 def quieten() -> None:
     """Put the filter where the noise comes from."""
-    for name in ("py.warnings", "kedro.runner.sequential_runner"):
+    for name in ("py.warnings", "kedro.runner.sequential_runner", "kedro_viz.integrations.kedro.run_hooks"):
         logging.getLogger(name).addFilter(QuietFilter())
+
+
+def use_project_logging(project_path: Path) -> None:
+    """Read the project's ``conf/logging.yml``, which Kedro finds only when started in the project's folder."""
+    here = Path("conf/logging.yml")
+    file = project_path / here
+    if "KEDRO_LOGGING_CONFIG" not in os.environ and not here.exists() and file.exists():
+        import yaml
+        from kedro.framework.project import configure_logging
+
+        configure_logging(yaml.safe_load(file.read_text()))

@@ -13,7 +13,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from churn.console import quieten
+from churn.console import quieten, use_project_logging
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
@@ -42,7 +42,8 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Refuse faulty parameters and anchor MLflow's database in the project."""
+        """Read the project's logging, refuse faulty parameters and anchor MLflow's database in the project."""
+        use_project_logging(context.project_path)
         check_parameters(context.config_loader["parameters"])
         anchor_mlflow(context)
 

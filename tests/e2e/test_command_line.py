@@ -99,7 +99,7 @@ def test_the_real_table_in_one_command(tmp_path: Path) -> None:
     assert metrics["test_roc_auc"] >= 0.83
     assert "oracle_roc_auc" not in metrics
     result = pd.read_csv(telco.run_folder() / "inference_result.csv")
-    assert list(result)[0] == "customer_id"
+    assert next(iter(result)) == "customer_id"
     assert len(result) == 1409
     health = json.loads((telco.run_folder() / "health_metrics.json").read_text())
     assert health["realised_performance"]["roc_auc"] > 0.8
