@@ -19,7 +19,7 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
-.PHONY: help install run telco test test-fast lint format viz notebook mlflow docs clean
+.PHONY: help install run telco test test-fast bench lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ format: .venv/.dev  ## Format the code and mend what can be mended
 
 viz: .venv/.dev  ## Look at the pipelines in the browser
 	@$(BIN)/kedro viz run $(ARGS)
+
+bench: .venv/.dev  ## Measure speed and memory (a few minutes)
+	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 
 notebook: .venv/.dev  ## Open the notebooks in Jupyter
 	@$(BIN)/kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)

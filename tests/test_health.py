@@ -332,6 +332,7 @@ def test_outcomes_of_other_accounts_only_say_nothing():
     assert health["realised_performance"]["coverage"] == 0
     assert health["realised_performance"]["roc_auc"] is None
     assert "No outcome of a scored account is known yet" in health["notes"]
+    assert any("are they of others?" in sentence for sentence in health["to_watch"])
 
 
 @pytest.mark.parametrize(("churned", "word"), [([1, 1, 1], "churned"), ([0, 0, 0], "stayed")])

@@ -230,6 +230,19 @@ def test_missing_inputs_name_the_pipeline_that_makes_them(project: Project) -> N
     assert "kedro run --pipelines data_generation makes it" in refused(project, "inference", "monitoring")
 
 
+def test_a_misspelt_table_is_not_replaced_by_a_simulation(project: Project) -> None:
+    import yaml
+
+    content = yaml.safe_load((project.conf / "telco/globals.yml").read_text())
+    project.configure("telco", "globals", content | {"source_accounts": "data/examples/telco_chrun.csv"})
+    assert "data/examples/telco_chrun.csv does not exist" in refused_env(project, "telco", "data_generation")
+    project.configure("telco", "globals", content | {"source_accounts": None})
+    message = refused_env(project, "telco", "data_generation")
+    assert "columns that a simulated table does not have: contract, customer_id" in message
+    assert "source_accounts" in message
+    assert not (project.folder / "telco/data-staging").exists()
+
+
 def test_an_unknown_pipeline_or_environment(project: Project) -> None:
     assert "Did you mean one of these instead?\n    inference" in refused(project, "inferense")
     assert "not a valid directory" in refused_env(project, "nowhere", "inference")

@@ -10,8 +10,18 @@ _NOISE = (
     "Add type hints to the `predict` method",
     # kedro-viz, in a notebook, on a picture of runs that it draws from whole runs on the command line.
     "Workflow tracking is disabled",
+    # Kedro on a node that failed; what went wrong stands in the last lines anyway, once.
+    "failed with error:",
+    "No nodes ran. Repeat the previous command",
     # Kedro recommends an option that it has deprecated itself.
     "Using synchronous mode for loading and saving data",
+)
+
+_NOISY = (
+    "py.warnings",
+    "kedro.pipeline.node",
+    "kedro.runner.sequential_runner",
+    "kedro_viz.integrations.kedro.run_hooks",
 )
 
 
@@ -26,7 +36,7 @@ class QuietFilter(logging.Filter):
 
 def quieten() -> None:
     """Put the filter where the noise comes from."""
-    for name in ("py.warnings", "kedro.runner.sequential_runner", "kedro_viz.integrations.kedro.run_hooks"):
+    for name in _NOISY:
         logging.getLogger(name).addFilter(QuietFilter())
 
 

@@ -112,6 +112,12 @@ def health_metrics(
         )
 
     realised = None
+    if truth is not None and outcomes is not None and len(outcomes) and np.isnan(truth).all():
+        findings.append(
+            _Finding(
+                "watch", f"None of the {len(outcomes):,} outcomes is known and of a scored account: are they of others?"
+            )
+        )
     if truth is not None:
         realised, found, told = _realised(truth, probability, flagged, threshold, reference_performance, limits)
         findings += found

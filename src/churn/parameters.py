@@ -118,7 +118,7 @@ class Simulation(Block):
 
     signal: Literal["realistic", "none"] = Field(
         default="realistic",
-        description="`realistic`: churn follows the documented probability model; `none`: a coin flip, as in the reference.",
+        description="`realistic`: churn follows the documented probability model; `none`: a coin flip that no model can predict.",
     )
     training_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to train on.")
     scoring_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to score.")

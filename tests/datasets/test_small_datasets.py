@@ -30,6 +30,13 @@ def test_optional_without_path_is_always_none() -> None:
     assert not dataset.exists()
 
 
+def test_a_path_that_must_exist(tmp_path: Path) -> None:
+    described = {"type": "pandas.ParquetDataset", "filepath": str(tmp_path / "misspelt.parquet")}
+    with pytest.raises(DatasetError, match="misspelt"):
+        OptionalDataset(dataset=described, must_exist=True).load()
+    assert OptionalDataset(dataset={**described, "filepath": None}, must_exist=True).load() is None
+
+
 def test_optional_hands_credentials_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 

@@ -101,18 +101,15 @@ def write_csv(table: "pa.Table", file: IO[bytes]) -> None:
     from pyarrow import csv
 
     def needs_quotes(column: "pa.ChunkedArray") -> bool:
-        values = column.cast(pa.large_string())
-        return bool(pc.any(pc.match_substring_regex(values, '[",\r\n]')).as_py())
+        if pa.types.is_dictionary(column.type):
+            return any(needs_quotes(pa.chunked_array([chunk.dictionary])) for chunk in column.chunks)
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            return False
+        return bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
-    texts = [column for column in table.columns if not _is_plain(column.type)]
-    style = "needed" if any(map(needs_quotes, texts)) else "none"
-    csv.write_csv(table, file, csv.WriteOptions(quoting_style=style, quoting_header=style, batch_size=65_536))
-
-
-def _is_plain(kind: "pa.DataType") -> bool:
-    import pyarrow.types as types
-
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_temporal(kind))
+    names = pa.chunked_array([table.column_names])
+    style = "needed" if any(map(needs_quotes, [names, *table.columns])) else "none"
+    csv.write_csv(table, file, csv.WriteOptions(quoting_style=style, quoting_header=style, batch_size=8_192))
 
 
 def _replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -6,9 +6,9 @@ from kedro.io import AbstractDataset
 
 
 class OptionalDataset(AbstractDataset[Any, Any]):
-    """Another data set that gives ``None`` where nothing is stored, or where its path is empty.
+    """Another data set that gives ``None`` where its path is empty, or where nothing is stored yet.
 
-    For inputs that arrive later, such as the outcomes of scored accounts, or that only some environments have.
+    For inputs that only some environments have, or that arrive later, such as the outcomes of scored accounts.
 
     Example:
         ```yaml
@@ -25,6 +25,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
         self,
         *,
         dataset: dict[str, Any],
+        must_exist: bool = False,
         credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -32,10 +33,12 @@ class OptionalDataset(AbstractDataset[Any, Any]):
 
         Args:
             dataset: Catalog entry of the wrapped data set; an empty ``filepath`` means that there is none.
+            must_exist: Whether a path that is given has to lead somewhere; then only an empty path means none.
             credentials: Passed on to the wrapped data set.
             metadata: For plugins; not read here.
         """
         self.metadata = metadata
+        self._must_exist = must_exist
         self._dataset: AbstractDataset[Any, Any] | None = None
         if dataset.get("filepath"):
             config = {**dataset, "credentials": credentials} if credentials else dataset
@@ -43,7 +46,9 @@ class OptionalDataset(AbstractDataset[Any, Any]):
 
     def load(self) -> Any:
         """What is stored, or ``None``."""
-        return self._dataset.load() if self._dataset is not None and self._dataset.exists() else None
+        if self._dataset is None or not (self._must_exist or self._dataset.exists()):
+            return None
+        return self._dataset.load()
 
     def save(self, data: Any) -> None:
         """Store through the wrapped data set; without a path, nothing is stored."""

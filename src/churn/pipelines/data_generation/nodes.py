@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 
 from churn.accounts import as_text, check_accounts
+from churn.errors import ChurnError
 from churn.parameters import Accounts, Simulation, Staging
-from churn.simulation import simulate_accounts
+from churn.simulation import CATEGORIES, RANGES, simulate_accounts
+
+SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 
 
 class Snapshots(NamedTuple):
@@ -36,7 +39,18 @@ def make_snapshots(
 
 
 def simulate_snapshots(accounts: Accounts, simulation: Simulation) -> Snapshots:
-    """Simulate a training and a scoring snapshot of the same population, the latter with its drift."""
+    """Simulate a training and a scoring snapshot of the same population, the latter with its drift.
+
+    Raises:
+        ChurnError: If the roles describe another table than the simulated one.
+    """
+    known = {accounts.id, *accounts.numeric_names, *accounts.categorical}
+    strange = sorted(known - set(SIMULATED_COLUMNS))
+    if strange:
+        raise ChurnError(
+            f"accounts names columns that a simulated table does not have: {', '.join(strange)}. Name the table that has "
+            "them as source_accounts in the environment's globals.yml"
+        )
     label = accounts.label.column
     training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)
     scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
