@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
+# For commands that start others of the environment by their names.
+IN_VENV := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
@@ -33,7 +35,7 @@ telco: .venv/.runtime  ## The same on a real account table
 	@$(BIN)/kedro run --env telco $(ARGS)
 
 test: .venv/.dev  ## Run all tests with branch coverage
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 test-fast: .venv/.dev  ## Run the tests that start no process
 	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)
@@ -48,16 +50,16 @@ format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 viz: .venv/.dev  ## Look at the pipelines in the browser
-	@$(BIN)/kedro viz run $(ARGS)
+	@$(IN_VENV) kedro viz run $(ARGS)
 
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 
 notebook: .venv/.dev  ## Open the notebooks in Jupyter
-	@$(BIN)/kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)
+	@$(IN_VENV) kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)
 
 mlflow: .venv/.runtime  ## Look at runs and models in the browser
-	@$(BIN)/kedro mlflow ui $(ARGS)
+	@$(IN_VENV) kedro mlflow ui $(ARGS)
 
 docs: .venv/.dev  ## Write docs/parameters.md anew from the typed parameters
 	@$(BIN)/python -m churn.parameter_docs docs/parameters.md
