@@ -178,15 +178,19 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
         ),
         *("--params", "training.early_stopping_rounds=100000,training.booster.n_estimators=100000"),
     ]
-    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     read_until(running, "hold_out_validation")
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)
-    try:
-        output, _ = running.communicate(timeout=10)
-    except subprocess.TimeoutExpired:  # Python drops a Ctrl-C that comes within a callback of XGBoost's
-        running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=30)
+    output, _ = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "Aborted!" in output
     assert project.run_folder() == before
