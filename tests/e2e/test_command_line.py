@@ -187,10 +187,13 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
         # Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    read_until(running, "hold_out_validation")
-    time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    output, _ = running.communicate(timeout=60)
+    try:
+        read_until(running, "hold_out_validation")
+        time.sleep(0.5)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode == 1
     assert "Aborted!" in output
     assert project.run_folder() == before
@@ -207,12 +210,17 @@ def test_kedro_viz_sees_pipelines_layers_and_names(tmp_path: Path) -> None:
     port = 20_000 + os.getpid() % 20_000  # kedro-viz looks for a free one from here on
     command = [sys.executable, "-m", "kedro", "viz", "run", "--no-browser", "--port", str(port)]
     server = subprocess.Popen(
-        [*command, "--save-file", str(saved)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, "--save-file", str(saved)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         output = read_until(server, "Kedro Viz is running")
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # the server proper is a child of the command
         server.wait(timeout=30)
     assert "Layers visualisation is disabled" not in output
     graph = json.loads((saved / "api/main").read_text())
