@@ -189,7 +189,7 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
     )
     try:
         read_until(running, "hold_out_validation")
-        time.sleep(0.5)
+        time.sleep(5)  # by now it grows trees
         running.send_signal(signal.SIGINT)
         output, _ = running.communicate(timeout=60)
     finally:
