@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.errors import ChurnError
 
@@ -67,6 +68,28 @@ def _end_tracking() -> None:
 
         while mlflow.active_run():
             mlflow.end_run("KILLED")
+
+
+@cli.command()
+@click.option("--to", "version", help="Version to go back to; by default the champion before this one.")
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+def rollback(version: str | None, env: str | None, conf_source: str | None) -> None:
+    """Make an earlier model the champion again. The next inference uses it; nothing is deleted."""
+    roll_back_champion(version, env, conf_source)
+
+
+@explained
+def roll_back_champion(version: str | None, env: str | None, conf_source: str | None) -> None:
+    """Move the alias of the environment's model back, and say from where to where."""
+    from kedro.framework.session import KedroSession
+
+    from churn import mlflow_flavor
+
+    with KedroSession.create(env=env, conf_source=conf_source) as session:
+        name = cast("KedroSession", session).load_context().config_loader["globals"]["model"]["name"]
+        before, now = mlflow_flavor.roll_back(name, "champion", version)
+    click.echo(f"The champion of '{name}' is version {now} again; it was version {before}.")
 
 
 run = copy.copy(kedro_run)

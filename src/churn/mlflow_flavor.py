@@ -8,6 +8,7 @@ version of it.
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,7 @@ FLAVOR_NAME = "churn"
 MODEL_NAME = "model"
 DATA_FOLDER = "churn"
 SHA256_TAG = "sha256"
+PREVIOUS_TAG = "previous_champion"
 
 _REFERENCE_FORM = re.compile(r"^(?P<experiment>[^/:]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
 _REGISTRY_FORM = re.compile(r"^models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))$")
@@ -108,6 +110,71 @@ def find_version(name: str, sha256: str) -> "ModelVersion | None":
     """The newest registered version of a model with the given content hash."""
     found = mlflow.MlflowClient().search_model_versions(f"name = '{name}' and tags.{SHA256_TAG} = '{sha256}'")
     return max(found, key=lambda entry: int(entry.version), default=None)
+
+
+def promote(name: str, alias: str, sha256: str, tags: Mapping[str, str]) -> str:
+    """Give an alias to the registered version with a content hash, noting which version had it before.
+
+    Args:
+        name: Registered model.
+        alias: Alias of the model in use.
+        sha256: Content hash of the version.
+        tags: What to note on the version.
+
+    Returns:
+        The version that has the alias now.
+
+    Raises:
+        ChurnError: If no version has the hash.
+    """
+    client = mlflow.MlflowClient()
+    entry = find_version(name, sha256)
+    if entry is None:
+        raise ChurnError(
+            f"no version of the registered model '{name}' has the content hash {sha256[:12]}...; "
+            "run the whole training pipeline, which registers it"
+        )
+    version_name, before = str(entry.version), alias_version(name, alias)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version_name, key, value)
+    if before != version_name:
+        if before is not None:
+            client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
+        client.set_registered_model_alias(name, alias, version_name)
+    return version_name
+
+
+def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
+    """Give an alias back to the version that had it before, or to a given one.
+
+    Returns:
+        The version that had the alias, and the one that has it now.
+
+    Raises:
+        ChurnError: If nothing has the alias, nothing had it before, or there is no such version.
+    """
+    client = mlflow.MlflowClient()
+    current = alias_version(name, alias)
+    if current is None:
+        raise ChurnError(f"no version of '{name}' is {alias} in {mlflow.get_tracking_uri()}; {WAY_OUT}")
+    target = to or client.get_model_version(name, current).tags.get(PREVIOUS_TAG)
+    if target is None:
+        raise ChurnError(f"version {current} of '{name}' is the first {alias}; name a version with --to")
+    if target == current:
+        raise ChurnError(f"version {current} of '{name}' is the {alias} already")
+    _registered(f"models:/{name}/{target}", name, None, target)
+    client.set_registered_model_alias(name, alias, target)
+    return current, target
+
+
+def alias_version(name: str, alias: str) -> str | None:
+    """The version that has an alias, if any."""
+    try:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
 
 
 def default_pip_requirements() -> list[str]:

@@ -1,5 +1,6 @@
 """The model that scores, and the decision which one that is."""
 
+import logging
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
@@ -7,28 +8,37 @@ from kedro.io import AbstractDataset, DatasetError
 from churn.errors import ChurnError
 from churn.model import ChurnModel
 
+logger = logging.getLogger(__name__)
 
-class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel]):
+
+class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
     """A stored model by its URI, loads only.
 
     kedro-mlflow's registry data set loads by name and alias; this one takes any form of URI (see
     `churn.mlflow_flavor.load_model`), verifies the content hash, and notes which version it was.
     """
 
-    def __init__(self, *, model_uri: str, metadata: dict[str, Any] | None = None) -> None:
-        """Declare the model by its URI."""
+    def __init__(self, *, model_uri: str, must_exist: bool = True, metadata: dict[str, Any] | None = None) -> None:
+        """Declare the model by its URI, and whether there has to be one."""
         self._model_uri = model_uri
+        self._must_exist = must_exist
         self.metadata = metadata
 
-    def load(self) -> ChurnModel:
-        """The model.
+    def load(self) -> ChurnModel | None:
+        """The model; ``None`` where there need not be one and none can be read.
 
         Raises:
-            ChurnError: If there is none, or its files are damaged.
+            ChurnError: If there has to be one and there is none, or its files are damaged.
         """
         from churn import mlflow_flavor
 
-        return mlflow_flavor.load_model(self._model_uri)
+        try:
+            return mlflow_flavor.load_model(self._model_uri)
+        except ChurnError as error:
+            if self._must_exist:
+                raise
+            logger.info("%s is left aside: %s", self._model_uri, error)
+            return None
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: models are logged by the training pipeline."""
@@ -41,7 +51,8 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel]):
 class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
     """The registry alias of the model in use, saves only: a decision to promote moves the alias.
 
-    A decision has ``promote`` (whether), ``sha256`` (content hash of the registered model) and ``reason``.
+    A decision has ``promote`` (whether), ``sha256`` (content hash of the registered model), ``reason``, and whatever
+    else is to be noted on the version.
     """
 
     def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
@@ -56,21 +67,10 @@ class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
         Raises:
             ChurnError: If no registered version has the decision's content hash.
         """
-        import mlflow
-
         from churn import mlflow_flavor
 
-        if not data["promote"]:
-            return
-        entry = mlflow_flavor.find_version(self._model_name, data["sha256"])
-        if entry is None:
-            raise ChurnError(
-                f"no version of the registered model '{self._model_name}' has the content hash {data['sha256'][:12]}...; "
-                "run the whole training pipeline, which registers it"
-            )
-        client = mlflow.MlflowClient()
-        client.set_registered_model_alias(self._model_name, self._alias, entry.version)
-        client.set_model_version_tag(self._model_name, entry.version, "promotion_reason", data["reason"])
+        if data["promote"]:
+            mlflow_flavor.promote(self._model_name, self._alias, data["sha256"], {"promotion_reason": data["reason"]})
 
     def load(self) -> NoReturn:
         """Refused: the model behind the alias is another catalog entry."""

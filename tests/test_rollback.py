@@ -1,0 +1,90 @@
+"""Back to an earlier champion, on a real MLflow store (SQLite)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from churn import mlflow_flavor
+from churn.errors import ChurnError
+from churn.model import ChurnModel
+
+from .conftest import Project, train
+
+
+@pytest.fixture
+def client(tmp_path: Path, model: ChurnModel, canonical, parameters) -> Iterator[mlflow.MlflowClient]:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("rollback", artifact_location=str(tmp_path / "artifacts"))
+    other = train(
+        canonical,
+        parameters.accounts,
+        parameters.feature_engineering,
+        parameters.training.model_copy(update={"threshold": 0.4}),
+    )
+    with mlflow.start_run(experiment_id=experiment):
+        for each in (model, other):
+            mlflow_flavor.log_model(each, registered_model_name="churn")
+            mlflow_flavor.promote("churn", "champion", each.sha256, {"promotion_reason": "a test"})
+    yield client
+    mlflow.set_tracking_uri(before)
+
+
+def test_back_to_the_champion_before_and_forward_again(client: mlflow.MlflowClient) -> None:
+    assert mlflow_flavor.alias_version("churn", "champion") == "2"
+    assert client.get_model_version("churn", "2").tags["previous_champion"] == "1"
+    assert mlflow_flavor.roll_back("churn", "champion") == ("2", "1")
+    assert mlflow_flavor.load_model("models:/churn@champion").version == "1"
+    assert mlflow_flavor.roll_back("churn", "champion", "2") == ("1", "2")
+
+
+def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:
+    with pytest.raises(ChurnError, match="version 2 of 'churn' is the champion already"):
+        mlflow_flavor.roll_back("churn", "champion", "2")
+    with pytest.raises(ChurnError, match="there is no model models:/churn/9"):
+        mlflow_flavor.roll_back("churn", "champion", "9")
+    with pytest.raises(ChurnError, match="no version of 'other' is champion"):
+        mlflow_flavor.roll_back("other", "champion")
+    mlflow_flavor.roll_back("churn", "champion")
+    with pytest.raises(ChurnError, match="version 1 of 'churn' is the first champion"):
+        mlflow_flavor.roll_back("churn", "champion")
+
+
+def test_promoting_the_champion_again_keeps_its_predecessor(client: mlflow.MlflowClient) -> None:
+    sha256 = client.get_model_version("churn", "2").tags["sha256"]
+    assert mlflow_flavor.promote("churn", "champion", sha256, {}) == "2"
+    assert client.get_model_version("churn", "2").tags["previous_champion"] == "1"
+
+
+@pytest.mark.e2e
+def test_the_command(tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    from .conftest import ROOT, make_project
+
+    project: Project = make_project(tmp_path)
+    project.run()
+    project.run("training", training__booster__max_depth=2)
+
+    def rollback(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", "rollback", "--conf-source", str(project.conf), *options],
+            cwd=ROOT,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    done = rollback()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The champion of 'churn' is version 1 again; it was version 2.\n")
+    done = rollback("--to", "7")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: there is no model models:/churn/7")
