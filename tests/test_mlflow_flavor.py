@@ -97,8 +97,8 @@ def test_stored_files_are_not_pickles(client: mlflow.MlflowClient, tmp_path: Pat
     assert any(line.startswith("xgboost==") for line in requirements)
 
 
-def test_the_same_model_is_registered_once(client: mlflow.MlflowClient, model: ChurnModel) -> None:
-    with mlflow.start_run(experiment_id=client.create_experiment("registering")):
+def test_the_same_model_is_registered_once(client: mlflow.MlflowClient, model: ChurnModel, tmp_path: Path) -> None:
+    with mlflow.start_run(experiment_id=client.create_experiment("registering", artifact_location=str(tmp_path))):
         for _ in range(2):
             mlflow_flavor.log_model(model, registered_model_name="registered_once")
     versions = client.search_model_versions("name = 'registered_once'")
@@ -109,8 +109,10 @@ def test_the_same_model_is_registered_once(client: mlflow.MlflowClient, model: C
     assert mlflow_flavor.find_version("registered_once", "0" * 64) is None
 
 
-def test_a_model_swapped_under_its_version_is_refused(client: mlflow.MlflowClient, model: ChurnModel) -> None:
-    with mlflow.start_run(experiment_id=client.create_experiment("swapping")):
+def test_a_model_swapped_under_its_version_is_refused(
+    client: mlflow.MlflowClient, model: ChurnModel, tmp_path: Path
+) -> None:
+    with mlflow.start_run(experiment_id=client.create_experiment("swapping", artifact_location=str(tmp_path))):
         mlflow_flavor.log_model(model, registered_model_name="swapped")
     client.set_model_version_tag("swapped", "1", "sha256", "0" * 64)
     with pytest.raises(ChurnError, match="not the one that was registered"):
