@@ -54,6 +54,7 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.reasons
 
 notebook: .venv/.dev  ## Open the notebooks in Jupyter
 	@$(IN_VENV) kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)

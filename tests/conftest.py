@@ -55,14 +55,10 @@ def canonical(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
 
 
 def train(accounts: pd.DataFrame, roles: Accounts, features: FeatureEngineering, training: Training) -> ChurnModel:
-    """A model by way of the nodes of the training pipeline."""
-    from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
-    from churn.pipelines.training.nodes import assemble_model, fit_booster, hold_out_validation
+    """A model as the training pipeline makes it."""
+    from churn.trainer import train_model
 
-    encoder = fit_encoder(accounts, roles, features)
-    watched = hold_out_validation(encode_accounts(accounts, encoder, roles), roles, training)
-    booster = fit_booster(watched.fit, watched.validation, encoder, roles, training)
-    return assemble_model(booster, encoder, accounts, watched.validation, roles, training)
+    return train_model(accounts, roles, features, training)
 
 
 @pytest.fixture(scope="session")

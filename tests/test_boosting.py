@@ -1,10 +1,13 @@
 import json
+import threading
 
 import numpy as np
 import pytest
+import xgboost as xgb
 from sklearn.metrics import roc_auc_score
 
-from churn.boosting import booster_parameters, fit_booster
+from churn.boosting import assign_folds, average, booster_parameters, fit_booster, grow
+from churn.errors import AccountsError
 from churn.parameters import Booster, Training
 
 from .conftest import rng
@@ -51,10 +54,20 @@ def leaves(tree: dict) -> dict[str, object]:
     return found
 
 
+WATCHED = np.arange(1000) >= 800
+
+
+def margin_of(booster: xgb.Booster, features: np.ndarray) -> np.ndarray:
+    return booster.inplace_predict(features, predict_type="margin")
+
+
+def log_loss(margin: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(np.logaddexp(0, margin.astype(float)) - labels * margin.astype(float)))
+
+
 def test_every_configured_parameter_reaches_xgboost(rows: tuple[np.ndarray, np.ndarray]) -> None:
-    features, labels = rows
-    training = Training(booster=UNUSUAL, random_state=99, threads=1)
-    booster = fit_booster(features[:800], labels[:800], features[800:], labels[800:], training)
+    training = Training(booster=UNUSUAL)
+    booster = grow(*rows, WATCHED, training, seed=99, threads=1).booster
     used = leaves(json.loads(booster.save_config()))
     for name, value in UNUSUAL.model_dump(exclude={"n_estimators", "tree_method"}).items():
         if isinstance(value, str):
@@ -75,32 +88,121 @@ def test_no_parameter_is_forgotten() -> None:
 def test_every_tree_method_fits(rows: tuple[np.ndarray, np.ndarray], method: str) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=50, tree_method=method))
-    booster = fit_booster(features[:800], labels[:800], features[800:], labels[800:], training)
-    assert 1 <= booster.num_boosted_rounds() <= 50
-    assert roc_auc_score(labels[800:], booster.inplace_predict(features[800:])) > 0.75
+    fitted = fit_booster(features, labels, assign_folds(labels, training), training)
+    assert 1 <= fitted.booster.num_boosted_rounds() <= 50
+    assert roc_auc_score(labels, fitted.margin) > 0.75
 
 
-def test_early_stopping_keeps_the_best_trees(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_folds_are_stratified_and_seeded(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    labels = rows[1]
+    folds = assign_folds(labels, Training(folds=4))
+    assert np.bincount(folds).tolist() == [250] * 4
+    churned = np.bincount(folds, weights=labels)
+    assert churned.max() - churned.min() <= 1
+    np.testing.assert_array_equal(folds, assign_folds(labels, Training(folds=4)))
+    assert (folds != assign_folds(labels, Training(folds=4, random_state=1))).any()
+
+
+def test_a_rare_class_makes_fewer_folds() -> None:
+    labels = np.array([1] * 3 + [0] * 50, dtype=np.int8)
+    folds = assign_folds(labels, Training(folds=5))
+    assert sorted(folds[:3]) == [0, 1, 2]
+    assert folds.max() == 2
+    with pytest.raises(AccountsError, match="a class has 1 rows, 2 are needed"):
+        assign_folds(labels[2:], Training())
+
+
+def test_the_average_has_the_mean_margin_at_every_round(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
-    training = Training(booster=Booster(learning_rate=0.5, max_depth=6), early_stopping_rounds=5)
-    booster = fit_booster(features[:800], labels[:800], features[800:], labels[800:], training)
-    assert 1 <= booster.num_boosted_rounds() < 50
+    training = Training(booster=Booster(n_estimators=12), early_stopping_rounds=100)
+    parts = [grow(features, labels, np.arange(1000) % 3 == fold, training, seed=fold).booster for fold in range(3)]
+    whole = average(parts)
+    assert whole.num_boosted_rounds() == 12
+    for rounds in (1, 5, 12):
+        expected = np.mean([margin_of(part[:rounds], features).astype(float) for part in parts], axis=0)
+        np.testing.assert_allclose(margin_of(whole[:rounds], features), expected, atol=2e-6)
+    # Exact contributions are linear in the trees.
+    data = xgb.DMatrix(features[:50])
+    expected = np.mean([part.predict(data, pred_contribs=True) for part in parts], axis=0)
+    np.testing.assert_allclose(whole.predict(data, pred_contribs=True), expected, atol=2e-6)
 
-    def log_loss(trees: int) -> float:
-        given = booster[:trees].inplace_predict(features[800:])
-        return float(-np.mean(np.log(np.where(labels[800:] == 1, given, 1 - given))))
 
-    losses = [log_loss(trees) for trees in range(1, booster.num_boosted_rounds() + 1)]
-    assert np.argmin(losses) == len(losses) - 1
-
-
-def test_the_seed_decides(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_average_survives_storage_bit_by_bit(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
+    training = Training(booster=Booster(n_estimators=20))
+    booster = fit_booster(features, labels, assign_folds(labels, training), training).booster
+    stored = bytes(booster.save_raw("ubj"))
+    loaded = xgb.Booster()
+    loaded.load_model(bytearray(stored))
+    np.testing.assert_array_equal(margin_of(loaded, features), margin_of(booster, features))
+    assert bytes(loaded.save_raw("ubj")) == stored
 
-    def fitted(seed: int) -> bytes:
-        training = Training(booster=Booster(n_estimators=20), random_state=seed)
-        booster = fit_booster(features[:800], labels[:800], features[800:], labels[800:], training)
-        return bytes(booster.save_raw("ubj"))
 
-    assert fitted(1) == fitted(1)
+def test_boosters_that_do_not_match_are_not_averaged(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = rows
+    training = Training(booster=Booster(n_estimators=5))
+    booster = grow(features, labels, WATCHED, training, seed=1).booster
+    with pytest.raises(ValueError, match="same base score and the same number of trees"):
+        average([booster, booster[:3]])
+    with pytest.raises(ValueError, match="same base score and the same number of trees"):
+        average([booster, grow(features, 1 - labels, WATCHED, training, seed=1).booster])
+
+
+def test_margins_come_from_boosters_that_did_not_see_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    features = rows[0]
+    labels = rng(3).integers(0, 2, 1000).astype(np.int8)  # nothing to learn but the rows themselves
+    training = Training(booster=Booster(n_estimators=30, learning_rate=0.5, max_leaves=0, max_depth=8))
+    fitted = fit_booster(features, labels, assign_folds(labels, training), training)
+    assert abs(roc_auc_score(labels, fitted.margin) - 0.5) < 0.06
+    assert roc_auc_score(labels, margin_of(fitted.booster, features)) > 0.6
+
+
+def test_early_stopping_keeps_the_best_trees_of_all_folds(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = rows
+    training = Training(booster=Booster(learning_rate=0.3), early_stopping_rounds=10, folds=2)
+    folds = assign_folds(labels, training)
+    grown = [grow(features, labels, folds == fold, training, seed=training.random_state + fold) for fold in (0, 1)]
+    kept = fit_booster(features, labels, folds, training).booster.num_boosted_rounds()
+    common = min(len(each.losses) for each in grown)
+    assert 1 <= kept < common < 100
+
+    def loss(trees: int) -> float:
+        margins = [margin_of(each.booster[:trees], features[folds == fold]) for fold, each in enumerate(grown)]
+        return float(np.mean([log_loss(margin, labels[folds == fold]) for fold, margin in enumerate(margins)]))
+
+    assert np.argmin([loss(trees) for trees in range(1, common + 1)]) == kept - 1
+
+
+def test_the_seed_decides_and_threads_do_not(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = rows
+    folds = assign_folds(labels, Training())
+
+    def fitted(seed: int, threads: int = 0) -> bytes:
+        training = Training(booster=Booster(n_estimators=20), random_state=seed, threads=threads)
+        return bytes(fit_booster(features, labels, folds, training).booster.save_raw("ubj"))
+
+    assert fitted(1) == fitted(1) == fitted(1, threads=1) == fitted(1, threads=4)
     assert fitted(1) != fitted(2)
+
+
+def test_growing_can_be_stopped(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    stop = threading.Event()
+    stop.set()
+    training = Training(booster=Booster(n_estimators=100_000), early_stopping_rounds=100_000)
+    assert len(grow(*rows, WATCHED, training, seed=1, stop=stop).losses) == 1
+
+
+def test_a_failure_in_one_fold_stops_all(rows: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    import churn.boosting
+
+    def fail_first(*arguments: object, seed: int, **named: object) -> object:
+        if seed == 7:
+            raise KeyboardInterrupt
+        return grow(*arguments, seed=seed, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(churn.boosting, "grow", fail_first)
+    training = Training(
+        booster=Booster(n_estimators=100_000), early_stopping_rounds=100_000, random_state=7, threads=2, folds=2
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fit_booster(*rows, assign_folds(rows[1], training), training)

@@ -127,7 +127,6 @@ def test_promoting_an_unregistered_model_is_refused(client: mlflow.MlflowClient)
     champion = ChampionDataset(model_name="churn")
     with pytest.raises(DatasetError, match="no version of the registered model 'churn' has the content hash 0000"):
         champion.save({"promote": True, "sha256": "0" * 64, "reason": "a test"})
-    champion.save({"promote": False, "sha256": "0" * 64, "reason": "a test"})
     assert client.get_model_version_by_alias("churn", "champion").version == 1
 
 
@@ -147,5 +146,10 @@ def test_what_training_left_in_mlflow(client: mlflow.MlflowClient, finished: Pro
     assert run.data.params["accounts.label.column"] == "is_churned"
     assert not [name for name in run.data.params if "." not in name]
     plots = {item.path for item in client.list_artifacts(champion.run_id, "plots")}
-    assert plots == {f"plots/{name}.png" for name in ("roc", "calibration", "lift", "importance")}
-    assert champion.tags["promotion_reason"].startswith("newest model, test ROC AUC 0.")
+    assert plots == {f"plots/{name}.png" for name in ("roc", "calibration", "lift", "profit", "importance")}
+    assert champion.tags["promotion_reason"].startswith("Promoted, all gates passed: ")
+    assert champion.tags["gate.leakage"] == "passed: no column gives the answer away"
+    assert run.data.tags["promotion"] == "promoted"
+    assert {"model_card.html", "model_card.json", "promotion.json"} <= {
+        item.path for item in client.list_artifacts(champion.run_id)
+    }

@@ -96,7 +96,9 @@ def test_the_base_environment_sets_the_defaults():
     base = base_parameters()
     defaults = Parameters(accounts=check_parameters(base).accounts).model_dump(mode="json")
     documented = leaves(defaults)
-    assert {name: documented[name] for name in leaves(base)} == leaves(base)
+    described = {"reasons.texts"}  # about the columns of the table, like accounts
+    given = {name: value for name, value in leaves(base).items() if name not in described}
+    assert {name: documented[name] for name in given} == given
 
 
 def test_main_writes_the_page(tmp_path: Path):

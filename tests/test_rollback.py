@@ -13,6 +13,11 @@ from churn.model import ChurnModel
 from .conftest import Project, train
 
 
+def decision(sha256: str, promote: bool = True) -> dict:
+    gates = [{"name": "latency", "passed": promote, "sentence": "1,000 accounts take 3 ms"}]
+    return {"promote": promote, "forced": False, "reason": "a test", "sha256": sha256, "gates": gates}
+
+
 @pytest.fixture
 def client(tmp_path: Path, model: ChurnModel, canonical, parameters) -> Iterator[mlflow.MlflowClient]:
     before = mlflow.get_tracking_uri()
@@ -28,7 +33,7 @@ def client(tmp_path: Path, model: ChurnModel, canonical, parameters) -> Iterator
     with mlflow.start_run(experiment_id=experiment):
         for each in (model, other):
             mlflow_flavor.log_model(each, registered_model_name="churn")
-            mlflow_flavor.promote("churn", "champion", each.sha256, {"promotion_reason": "a test"})
+            mlflow_flavor.record_decision("churn", "champion", decision(each.sha256))
     yield client
     mlflow.set_tracking_uri(before)
 
@@ -55,7 +60,7 @@ def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:
 
 def test_promoting_the_champion_again_keeps_its_predecessor(client: mlflow.MlflowClient) -> None:
     sha256 = client.get_model_version("churn", "2").tags["sha256"]
-    assert mlflow_flavor.promote("churn", "champion", sha256, {}) == "2"
+    assert mlflow_flavor.record_decision("churn", "champion", decision(sha256)) == "2"
     assert client.get_model_version("churn", "2").tags["previous_champion"] == "1"
 
 
@@ -69,7 +74,7 @@ def test_the_command(tmp_path: Path) -> None:
 
     project: Project = make_project(tmp_path)
     project.run()
-    project.run("training", training__booster__max_depth=2)
+    project.run("training", training__booster__max_depth=2, promotion__force=True)
 
     def rollback(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -88,3 +93,15 @@ def test_the_command(tmp_path: Path) -> None:
     done = rollback("--to", "7")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: there is no model models:/churn/7")
+
+
+def test_a_refused_model_is_noted_and_the_champion_stays(client: mlflow.MlflowClient) -> None:
+    mlflow_flavor.roll_back("churn", "champion")
+    sha256 = client.get_model_version("churn", "2").tags["sha256"]
+    mlflow_flavor.record_decision("churn", "champion", decision(sha256, promote=False))
+    assert mlflow_flavor.alias_version("churn", "champion") == "1"
+    noted = client.get_model_version("churn", "2")
+    assert noted.tags["promotion"] == "not promoted"
+    assert noted.tags["gate.latency"] == "failed: 1,000 accounts take 3 ms"
+    assert noted.description.startswith("a test")
+    assert "model_card.html" in noted.description

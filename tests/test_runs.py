@@ -12,7 +12,10 @@ from churn.cli import user_error
 
 from .conftest import Project
 
-RESULT_FILES = ("inference_result.csv", "inference_result.parquet", "input_profile.json")
+RESULT_FILES = (
+    *("inference_result.csv", "inference_result.parquet", "input_profile.json"),
+    *("retention_list.csv", "retention_list.parquet"),
+)
 
 
 def refused(project: Project, *pipelines: str, **params: Any) -> str:
@@ -35,6 +38,7 @@ def test_files_of_a_whole_run(finished: Project) -> None:
     assert sorted(path.name for path in finished.run_folder().iterdir()) == [
         *("health_metrics.json", "health_report.html"),
         *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json"),
+        *("retention_list.csv", "retention_list.parquet"),
     ]
     csv = pd.read_csv(finished.run_folder() / "inference_result.csv", dtype={"model_version": str})
     parquet = pd.read_parquet(finished.run_folder() / "inference_result.parquet")

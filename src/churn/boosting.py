@@ -1,10 +1,22 @@
-"""Fitting the booster."""
+"""Fitting the booster: an average of boosters, each grown on all folds of the training rows but one.
 
-from typing import TYPE_CHECKING, Any
+Each fold is watched by the booster that was not grown on it. So early stopping costs no rows, every training row gets a
+margin from a booster that never saw it, and the average varies less than any one of them. The boosters become a single
+one, whose round ``i`` holds the i-th tree of each with leaves divided by their number: its margin is the mean margin,
+and it is stored, applied and explained like any other.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churn.errors import AccountsError
 from churn.parameters import Training
 
 if TYPE_CHECKING:
@@ -12,6 +24,33 @@ if TYPE_CHECKING:
 else:
     # Kedro reads the annotations of nodes when it starts, long before xgboost is needed.
     Booster = Any
+
+# With fewer rows than this a second thread for the same booster costs more than it brings.
+ROWS_A_THREAD = 100_000
+
+
+class Fitted(NamedTuple):
+    """A booster and what it was measured on.
+
+    Attributes:
+        booster: The average of the boosters of all folds.
+        margin: Log-odds of each training row by the booster that was not grown on it, shape (n,).
+    """
+
+    booster: Booster
+    margin: NDArray[np.float32]
+
+
+class Grown(NamedTuple):
+    """The booster of one fold, with the trees that early stopping waited for.
+
+    Attributes:
+        booster: The booster, not cut.
+        losses: Log loss of the watched rows after each tree.
+    """
+
+    booster: Booster
+    losses: list[float]
 
 
 def booster_parameters(training: Training) -> dict[str, Any]:
@@ -27,42 +66,158 @@ def booster_parameters(training: Training) -> dict[str, Any]:
     }
 
 
+def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int8]:
+    """Fold of each training row, shape (n,), from 0, stratified by label and seeded.
+
+    A class with fewer rows than folds makes fewer folds, so that each has rows of both.
+
+    Raises:
+        AccountsError: If a class has fewer than two rows.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    fewest = int(np.bincount(labels, minlength=2).min())
+    if fewest < 2:
+        raise AccountsError("training accounts", [f"the label: a class has {fewest} rows, 2 are needed at least"])
+    splitter = StratifiedKFold(min(training.folds, fewest), shuffle=True, random_state=training.random_state)
+    folds = np.zeros(len(labels), dtype=np.int8)
+    for fold, (_, watched) in enumerate(splitter.split(labels, labels)):
+        folds[watched] = fold
+    return folds
+
+
 def fit_booster(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    validation_features: NDArray[np.float32],
-    validation_labels: NDArray[np.int8],
-    training: Training,
-) -> Booster:
-    """Grow trees until the log loss of the validation rows stops falling.
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
+) -> Fitted:
+    """Grow a booster for each fold and average them.
+
+    All are cut after the same tree: where the log loss, averaged over the watched rows, is least. A fold by itself is
+    too small to tell.
 
     Args:
-        features: Encoded rows to fit, shape (n, k).
+        features: Encoded training rows, shape (n, k).
         labels: Their outcomes, shape (n,), 0 or 1.
-        validation_features: Encoded rows that early stopping watches, shape (m, k).
-        validation_labels: Their outcomes, shape (m,).
+        folds: Their folds, shape (n,), from 0.
         training: Parameters of XGBoost and of early stopping.
+    """
+    count = int(folds.max()) + 1
+    cores = training.threads or _cores()
+    workers = min(count, cores) if training.device == "cpu" else 1
+    threads = max(1, cores // workers) if len(labels) >= ROWS_A_THREAD else 1
+    stop = threading.Event()
 
-    Returns:
-        The booster, cut after its best tree.
+    def grow_fold(fold: int) -> Grown:
+        # Another seed for each: with the same one all would draw the same columns.
+        seed = training.random_state + fold
+        return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop)
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            grown = list(pool.map(grow_fold, range(count)))
+        except BaseException:
+            # Leaving waits for the threads; after Ctrl-C they must not grow on to the end.
+            stop.set()
+            raise
+    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=count))
+    cut = [each.booster[:rounds] for each in grown]
+    margin = np.empty(len(labels), dtype=np.float32)
+    for fold, booster in enumerate(cut):
+        margin[folds == fold] = booster.inplace_predict(features[folds == fold], predict_type="margin")
+    return Fitted(average(cut), margin)
+
+
+def grow(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    watched: NDArray[np.bool_],
+    training: Training,
+    *,
+    seed: int,
+    threads: int = 1,
+    stop: threading.Event | None = None,
+) -> Grown:
+    """Grow trees until the log loss of the watched rows has not fallen for a while.
+
+    Args:
+        features: Encoded rows, shape (n, k).
+        labels: Their outcomes, shape (n,), 0 or 1.
+        watched: Rows that early stopping watches and the trees do not see, shape (n,).
+        training: Parameters of XGBoost and of early stopping.
+        seed: Seed of XGBoost.
+        threads: Threads of XGBoost.
+        stop: Ends the growth early when set.
     """
     import xgboost as xgb
 
+    class Stopping(xgb.callback.TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            return stop is not None and stop.is_set()
+
+    rows, unseen = (features[~watched], labels[~watched]), (features[watched], labels[watched])
     fit: xgb.DMatrix
-    watched: xgb.DMatrix
+    watch: xgb.DMatrix
     if training.booster.tree_method == "hist":
         bins = training.booster.max_bin
-        fit = xgb.QuantileDMatrix(features, labels, max_bin=bins)
-        watched = xgb.QuantileDMatrix(validation_features, validation_labels, ref=fit, max_bin=bins)
+        fit = xgb.QuantileDMatrix(*rows, max_bin=bins, nthread=threads)
+        watch = xgb.QuantileDMatrix(*unseen, ref=fit, max_bin=bins, nthread=threads)
     else:
-        fit, watched = xgb.DMatrix(features, labels), xgb.DMatrix(validation_features, validation_labels)
+        fit, watch = xgb.DMatrix(*rows, nthread=threads), xgb.DMatrix(*unseen, nthread=threads)
+    losses: dict[str, Any] = {}
     booster = xgb.train(
-        booster_parameters(training),
+        # The boosters can be averaged because they all start from the same log-odds.
+        {**booster_parameters(training), "seed": seed, "nthread": threads, "base_score": float(labels.mean())},
         fit,
         num_boost_round=training.booster.n_estimators,
-        evals=[(watched, "validation")],
+        evals=[(watch, "watched")],
         early_stopping_rounds=training.early_stopping_rounds,
+        evals_result=losses,
         verbose_eval=False,
+        callbacks=[Stopping()],
     )
-    best: Booster = booster[: booster.best_iteration + 1]
-    return best
+    return Grown(booster, losses["watched"]["logloss"])
+
+
+def average(boosters: Sequence[Booster]) -> Booster:
+    """One booster whose margin is the mean of the margins, but for rounding to float32.
+
+    Args:
+        boosters: Boosters with the same features, objective, base score and number of rounds, one tree each.
+    """
+    import xgboost as xgb
+
+    models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
+    merged, count = models[0], len(models)
+    forests = [model["learner"]["gradient_booster"]["model"]["trees"] for model in models]
+    bases = {str(model["learner"]["learner_model_param"]["base_score"]) for model in models}
+    if len(bases) > 1 or len({len(forest) for forest in forests}) > 1:
+        raise ValueError("boosters must have the same base score and the same number of trees")
+    trees = [tree for together in zip(*forests, strict=True) for tree in together]
+    for position, tree in enumerate(trees):
+        tree["id"] = position
+        leaf = np.asarray(tree["left_children"]) == -1
+        # A leaf keeps its value where a split keeps its threshold.
+        conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
+        conditions[leaf] /= np.float32(count)
+        tree["split_conditions"] = conditions.tolist()
+        tree["base_weights"] = (np.asarray(tree["base_weights"], dtype=np.float32) / np.float32(count)).tolist()
+    model = merged["learner"]["gradient_booster"]["model"]
+    model["trees"] = trees
+    model["tree_info"] = [0] * len(trees)
+    model["iteration_indptr"] = list(range(0, len(trees) + 1, count))
+    model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(count)}
+    merged["learner"]["attributes"] = {}
+    booster = xgb.Booster()
+    booster.load_model(bytearray(json.dumps(merged).encode()))
+    return booster
+
+
+def _best_round(losses: Sequence[Sequence[float]], rows: NDArray[np.int64]) -> int:
+    """Number of trees with the least log loss over the watched rows of all folds."""
+    common = min(map(len, losses))
+    mean = np.average([fold[:common] for fold in losses], axis=0, weights=rows)
+    return int(np.argmin(mean)) + 1
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

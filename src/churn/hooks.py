@@ -155,6 +155,8 @@ class SummaryHook:
         lines: list[tuple[str, str]] = []
         if "training_metrics" in made:
             lines += _model_lines(catalog["training_metrics"].load(), _folder(catalog["training_metrics"]))
+        if "promotion_decision" in made:
+            lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
             lines += _result_lines(catalog["results@latest"])
         if "health_report" in made:
@@ -181,6 +183,11 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
     version = f"model version {manifest['model']['version']}"
     return [
         ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
+        (
+            "act on",
+            f"{manifest['to_act_on']:,} accounts, which should bring {manifest['expected_profit']:,.0f}: "
+            + _shown(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
+        ),
         ("scores", _shown(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
     ]
 

@@ -112,36 +112,52 @@ def find_version(name: str, sha256: str) -> "ModelVersion | None":
     return max(found, key=lambda entry: int(entry.version), default=None)
 
 
-def promote(name: str, alias: str, sha256: str, tags: Mapping[str, str]) -> str:
-    """Give an alias to the registered version with a content hash, noting which version had it before.
+def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> str:
+    """Note a decision on the registered version it is about, and give that version the alias if it is to promote.
 
     Args:
         name: Registered model.
         alias: Alias of the model in use.
-        sha256: Content hash of the version.
-        tags: What to note on the version.
+        decision: ``promote``, ``reason``, ``sha256`` of the version, and if there are any ``forced`` and ``gates``.
 
     Returns:
-        The version that has the alias now.
+        The version that the decision is about.
 
     Raises:
         ChurnError: If no version has the hash.
     """
     client = mlflow.MlflowClient()
-    entry = find_version(name, sha256)
+    entry = find_version(name, decision["sha256"])
     if entry is None:
         raise ChurnError(
-            f"no version of the registered model '{name}' has the content hash {sha256[:12]}...; "
+            f"no version of the registered model '{name}' has the content hash {decision['sha256'][:12]}...; "
             "run the whole training pipeline, which registers it"
         )
-    version_name, before = str(entry.version), alias_version(name, alias)
-    for key, value in tags.items():
+    version_name = str(entry.version)
+    for key, value in _decision_tags(decision).items():
         client.set_model_version_tag(name, version_name, key, value)
-    if before != version_name:
+        if mlflow.active_run() is not None:
+            mlflow.set_tag(key, value)
+    card = f"\n\nModel card: model_card.html among the artifacts of run {entry.run_id}." if entry.run_id else ""
+    client.update_model_version(name, version_name, description=f"{decision['reason']}{card}")
+    before = alias_version(name, alias)
+    if decision["promote"] and before != version_name:
         if before is not None:
             client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
         client.set_registered_model_alias(name, alias, version_name)
     return version_name
+
+
+def _decision_tags(decision: Mapping[str, Any]) -> dict[str, str]:
+    outcome = "promoted" if decision["promote"] else "not promoted"
+    tags = {
+        "promotion": f"{outcome}, forced" if decision.get("forced") else outcome,
+        "promotion_reason": decision["reason"],
+    }
+    for gate in decision.get("gates", ()):
+        passed = "passed" if gate["passed"] else "failed"
+        tags[f"gate.{gate['name']}"] = f"{passed}: {gate['sentence']}"
+    return tags
 
 
 def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:

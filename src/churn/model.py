@@ -1,7 +1,7 @@
 """The one deployable thing: raw account rows in, probabilities of churn out.
 
-A `ChurnModel` is an encoder, a booster, a threshold with risk bands, and the reference that later data is compared
-with. It is stored as a folder of safe formats only, never as a pickle: the booster in XGBoost's UBJSON, everything
+A `ChurnModel` is an encoder, a booster, a calibration, a threshold with risk bands, and the reference that later data
+is compared with. It is stored as a folder of safe formats only, never as a pickle: the booster in XGBoost's UBJSON, everything
 else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
 """
 
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from churn.accounts import as_text
 from churn.boosting import Booster
+from churn.calibration import Calibration
+from churn.contributions import Attribution
 from churn.drift import Profile
 from churn.encoding import Encoder
 from churn.errors import ChurnError
@@ -53,12 +55,13 @@ class ChurnModel:
     Attributes:
         roles: Roles of the columns of the table it was trained on.
         encoder: Encoder fitted on the training rows.
-        booster: XGBoost booster that gives the probability of churn from encoded rows.
+        booster: XGBoost booster that gives the margin of encoded rows, the log-odds before calibration.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
-        reference: Profile of the training rows and of the scores of the validation rows.
-        performance: Measures on the validation rows, which the booster was not fitted on.
-        importance: For each account column the mean absolute contribution to the score, in log-odds.
+        reference: Profile of the training rows and of their scores by boosters that were not grown on them.
+        performance: Measures of those scores.
+        importance: For each account column the mean absolute contribution to the margin, in log-odds.
+        calibration: From the margin to the probability, strictly increasing.
         source: Where it was loaded from; none for a model that was just trained.
     """
 
@@ -70,6 +73,7 @@ class ChurnModel:
     reference: Profile
     performance: Mapping[str, float] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
     source: ModelSource | None = None
 
     @property
@@ -92,7 +96,11 @@ class ChurnModel:
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
-        return np.asarray(self.booster.inplace_predict(features), dtype=np.float32)
+        return self.calibration.apply(self.margin_of(features))
+
+    def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
+        return np.asarray(self.booster.inplace_predict(features, predict_type="margin"), dtype=np.float32)
 
     def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
         """Score account rows, raw or canonical, in any order of columns.
@@ -127,11 +135,25 @@ class ChurnModel:
 
         Returns:
             One row an account: a column for each account column the model uses and ``(baseline)``, in log-odds. The
-            columns of a row add up to the log-odds of its probability. A ratio's contribution is shared equally by
-            its two columns.
+            columns of a row add up to its margin (`margin_of`), which calibration turns into the probability: it
+            keeps the order of rows but not sums. A ratio's contribution is shared equally by its two columns.
         """
-        parts = contributions(self.booster, self.encoder, self.encoder.transform(accounts))
-        return parts.set_index(accounts.index)
+        features = self.encoder.transform(accounts)
+        if self._attribution is None:
+            return contributions(self.booster, self.encoder, features).set_index(accounts.index)
+        parts = pd.DataFrame(
+            self._attribution.contributions(features), index=accounts.index, columns=list(self.encoder.columns)
+        )
+        return parts.assign(**{BASELINE: self._attribution.baseline})
+
+    @cached_property
+    def _attribution(self) -> Attribution | None:
+        """Look-up tables of exact contributions, made once a model; None where its trees are too deep for them."""
+        shares = np.zeros((len(self.encoder.feature_names), len(self.encoder.columns)))
+        for position, sources in enumerate(self.encoder.feature_columns):
+            for source in sources:
+                shares[position, self.encoder.columns.index(source)] += 1 / len(sources)
+        return Attribution.of(self.booster, shares)
 
     def check_fits(self, roles: Accounts) -> None:
         """Refuse to score a table with other columns than the one the model was trained on.
@@ -139,6 +161,16 @@ class ChurnModel:
         Raises:
             ChurnError: Names the columns that differ.
         """
+        faults = self.misfits(roles)
+        if faults:
+            name = self.source.uri if self.source else "the model"
+            raise ChurnError(
+                f"{name} was trained for another table: {'; '.join(faults)}. "
+                "Train a model for this one (kedro run --pipelines training), or name another with --params model_uri=..."
+            )
+
+    def misfits(self, roles: Accounts) -> list[str]:
+        """How the columns of a table differ from those the model was trained on; nothing where it can be scored."""
         faults = []
         if roles.id != self.roles.id:
             faults.append(f"the id is '{self.roles.id}' there and '{roles.id}' here")
@@ -150,12 +182,7 @@ class ChurnModel:
                 faults.append(f"{role} columns that are not so here: {', '.join(sorted(theirs - ours))}")
             if ours - theirs:
                 faults.append(f"{role} columns here that it does not know: {', '.join(sorted(ours - theirs))}")
-        if faults:
-            name = self.source.uri if self.source else "the model"
-            raise ChurnError(
-                f"{name} was trained for another table: {'; '.join(faults)}. "
-                "Train a model for this one (kedro run --pipelines training), or name another with --params model_uri=..."
-            )
+        return faults
 
     def unseen_faults(self, accounts: pd.DataFrame) -> list[str]:
         """A sentence for each categorical column that has values but none the model knows."""
@@ -212,6 +239,8 @@ class ChurnModel:
             reference=Profile.from_dict(stored["reference"]),
             performance=stored["performance"],
             importance=stored["importance"],
+            # Models stored before there was a calibration have none.
+            calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
         )
 
     def _files(self) -> dict[str, bytes]:
@@ -219,6 +248,7 @@ class ChurnModel:
             "format": FORMAT,
             "roles": self.roles.model_dump(mode="json"),
             "encoder": self.encoder.to_dict(),
+            "calibration": self.calibration.to_dict(),
             "threshold": self.threshold,
             "risk_bands": [band.model_dump() for band in self.risk_bands],
             "reference": self.reference.to_dict(),

@@ -188,21 +188,21 @@ class Booster(Block):
     n_estimators: int = Field(
         default=2000, ge=1, le=100_000, description="Most trees to grow; early stopping ends sooner."
     )
-    learning_rate: float = Field(default=0.03, gt=0, le=1, description="Step size of each tree.")
+    learning_rate: float = Field(default=0.05, gt=0, le=1, description="Step size of each tree.")
     max_depth: int = Field(default=4, ge=0, le=64, description="Deepest tree, in levels; 0 for no limit.")
-    max_leaves: int = Field(default=0, ge=0, description="Most leaves of a tree; 0 for no limit.")
+    max_leaves: int = Field(default=5, ge=0, description="Most leaves of a tree; 0 for no limit but `max_depth`.")
     grow_policy: Literal["depthwise", "lossguide"] = Field(
-        default="depthwise", description="Where to split next: nearest the root, or where the loss falls most."
+        default="lossguide", description="Where to split next: nearest the root, or where the loss falls most."
     )
     min_child_weight: float = Field(default=5.0, ge=0, description="Least sum of row weights (hessian) in a leaf.")
     gamma: float = Field(default=0.0, ge=0, description="Least loss reduction for a split.")
     reg_alpha: float = Field(default=0.0, ge=0, description="L1 regularisation of leaf weights.")
     reg_lambda: float = Field(default=5.0, ge=0, description="L2 regularisation of leaf weights.")
-    subsample: float = Field(default=0.8, gt=0, le=1, description="Share of rows drawn for each tree.")
-    colsample_bytree: float = Field(default=0.6, gt=0, le=1, description="Share of features drawn for each tree.")
+    subsample: float = Field(default=0.6, gt=0, le=1, description="Share of rows drawn for each tree.")
+    colsample_bytree: float = Field(default=0.5, gt=0, le=1, description="Share of features drawn for each tree.")
     colsample_bylevel: float = Field(default=1.0, gt=0, le=1, description="Share of features drawn for each level.")
     colsample_bynode: float = Field(default=1.0, gt=0, le=1, description="Share of features drawn for each split.")
-    max_bin: int = Field(default=256, ge=2, le=65_535, description="Histogram bins of a feature.")
+    max_bin: int = Field(default=64, ge=2, le=65_535, description="Histogram bins of a feature.")
     max_delta_step: float = Field(default=0.0, ge=0, description="Largest step of a leaf weight; 0 for no limit.")
     scale_pos_weight: float = Field(
         default=1.0, gt=0, description="Weight of churned rows; anything but 1 distorts the probabilities."
@@ -217,20 +217,56 @@ class RiskBand(Block):
     minimum: Share = Field(description="Smallest probability of the band.")
 
 
+class Evaluation(Block):
+    """How the model is measured."""
+
+    method: Literal["hold_out", "cross_validation"] = Field(
+        default="hold_out",
+        description="`hold_out`: the test rows once; `cross_validation`: folds of all rows besides, everything refitted.",
+    )
+    folds: int = Field(default=5, ge=2, le=50, description="Folds of the cross-validation.")
+    repeats: int = Field(default=3, ge=1, le=50, description="Repeats of the cross-validation, each with other folds.")
+    bootstrap_samples: int = Field(
+        default=200, ge=0, le=100_000, description="Bootstrap samples of the confidence intervals on the test rows."
+    )
+    confidence: OpenShare = Field(default=0.95, description="Confidence of the intervals.")
+    baselines: bool = Field(
+        default=True,
+        description="Whether logistic regression and histogram gradient boosting are measured beside the model.",
+    )
+    random_state: Seed = Field(default=31_459, description="Seed of folds, bootstrap and baselines.")
+
+
+class Leakage(Block):
+    """What must not be known when an account is scored."""
+
+    roc_auc_limit: float = Field(
+        default=0.98, gt=0.5, le=1.0, description="ROC AUC of one column alone from which training stops."
+    )
+    allowed: tuple[str, ...] = Field(default=(), description="Columns that may be as telling as they are.")
+
+
 class Training(Block):
     """Fitting, thresholds and bands."""
 
     booster: Booster = Field(default=Booster(), description="Parameters of XGBoost.")
-    random_state: Seed = Field(default=31_459, description="Seed of XGBoost and of the validation rows.")
-    validation_share: float = Field(
-        default=0.2,
-        gt=0,
-        le=0.5,
-        description="Share of the training rows that early stopping watches and the reference profile of scores is made of.",
+    random_state: Seed = Field(default=31_459, description="Seed of XGBoost and of the folds.")
+    folds: int = Field(
+        default=5,
+        ge=2,
+        le=20,
+        description="Folds of the training rows; for each a booster is grown on the others, and their average is the model.",
     )
     early_stopping_rounds: int = Field(
-        default=50, ge=1, description="Trees without improvement of the validation log loss after which growing stops."
+        default=50, ge=1, description="Trees without improvement of a fold's log loss after which growing stops."
     )
+    calibration: Literal["auto", "isotonic", "sigmoid", "none"] = Field(
+        default="auto",
+        description="How margins become probabilities: `sigmoid` a line in log-odds, `isotonic` a rising curve, `none` as "
+        "they are; `auto` the curve where it is clearly better on rows it was not fitted on, else the line.",
+    )
+    evaluation: Evaluation = Field(default=Evaluation(), description="How the model is measured.")
+    leakage: Leakage = Field(default=Leakage(), description="Columns that give the answer away.")
     device: str = Field(
         default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`."
     )
@@ -255,6 +291,96 @@ class Training(Block):
         if len(set(names)) < len(names):
             raise ValueError(f"risk_bands must have different names, not {names}")
         return self
+
+
+class Promotion(Block):
+    """What a new model, the challenger, must show to become the champion."""
+
+    metric: Literal["roc_auc", "expected_profit"] = Field(
+        default="roc_auc", description="Measure on the same test rows in which the challenger must not lose."
+    )
+    margin: float = Field(
+        default=-0.005,
+        description="Least gain over the champion: of ROC AUC, or of expected profit per account in currency; "
+        "negative tolerates a loss.",
+    )
+    confidence: OpenShare = Field(
+        default=0.8, description="Share of the paired bootstrap samples in which the gain must reach the margin."
+    )
+    bootstrap_samples: int = Field(default=500, ge=10, le=100_000, description="Paired bootstrap samples.")
+    calibration_limit: Share = Field(
+        default=0.05, description="Largest calibration error on the test rows, as a probability."
+    )
+    latency_limit: float = Field(
+        default=2000.0, gt=0, description="Longest time to score 1,000 accounts, in milliseconds."
+    )
+    segments: tuple[str, ...] = Field(
+        default=(), description="Categorical columns in each of whose categories the challenger must hold up."
+    )
+    segment_drop: Share = Field(
+        default=0.05, description="Largest fall of ROC AUC below the champion's within a segment."
+    )
+    segment_rows: int = Field(
+        default=200, ge=20, description="Test rows a segment needs to be judged; smaller ones tell too little."
+    )
+    random_state: Seed = Field(default=31_459, description="Seed of the bootstrap.")
+    force: bool = Field(default=False, description="Promote whatever the gates say; the decision records it.")
+
+
+# --- acting on the scores ---------------------------------------------------------------------------------------
+
+
+class Profit(Block):
+    """What acting on an account costs and brings, in one currency."""
+
+    contact_cost: float = Field(default=5.0, ge=0, description="Cost of contacting an account, in currency.")
+    offer_cost: float = Field(
+        default=50.0, ge=0, description="Cost of the offer where an account takes it, in currency."
+    )
+    save_rate: Share = Field(default=0.3, description="Chance that the offer keeps an account that would leave.")
+    save_rate_certainty: float = Field(
+        default=20.0,
+        gt=0,
+        description="How sure the save rate is: the sum of the parameters of its beta distribution (6 and 14 by default).",
+    )
+    account_value: float = Field(default=600.0, gt=0, description="What keeping an account is worth, in currency.")
+    value_column: str | None = Field(
+        default=None,
+        description="Numeric column with the worth of each account; where it is missing, `account_value` counts.",
+    )
+
+
+class Decision(Block):
+    """Which accounts to act on."""
+
+    rule: Literal["profit", "threshold", "capacity"] = Field(
+        default="profit",
+        description="`profit`: where acting is expected to pay; `threshold`: from `training.threshold` on; "
+        "`capacity`: the accounts where it pays most, as many as can be called.",
+    )
+    capacity: int = Field(default=500, ge=1, description="Accounts that can be called (`capacity`).")
+
+
+class ReasonText(Block):
+    """Sentences about one column. `{value}` is the account's value, `{typical}` the median or most frequent one."""
+
+    column: str = Field(description="Column of the account table.")
+    high: str | None = Field(default=None, description="Where a number above the typical one raises the risk.")
+    low: str | None = Field(default=None, description="Where a number at or below the typical one raises the risk.")
+    category: str | None = Field(default=None, description="Where a category raises the risk.")
+    missing: str | None = Field(default=None, description="Where a missing value raises the risk.")
+
+
+class Reasons(Block):
+    """Why an account is at risk, in words."""
+
+    count: int = Field(default=3, ge=1, le=20, description="Most reasons an account gets.")
+    minimum_probability: Share = Field(
+        default=0.0, description="Probability from which an account gets reasons; they cost more time than scores."
+    )
+    texts: tuple[ReasonText, ...] = Field(
+        default=(), description="Sentences for single columns; others get a general one."
+    )
 
 
 # --- inference and monitoring -----------------------------------------------------------------------------------
@@ -305,6 +431,10 @@ class Parameters(Block):
     staging: Staging = Field(default=Staging(), description="Snapshots from an account table of your own.")
     feature_engineering: FeatureEngineering = Field(default=FeatureEngineering(), description="Split and encoding.")
     training: Training = Field(default=Training(), description="Fitting, thresholds and bands.")
+    promotion: Promotion = Field(default=Promotion(), description="When a new model becomes the champion.")
+    profit: Profit = Field(default=Profit(), description="What acting on an account costs and brings.")
+    decision: Decision = Field(default=Decision(), description="Which accounts to act on.")
+    reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
     model_uri: str | None = Field(

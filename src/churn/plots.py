@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from churn.metrics import calibration_curve, lift
+from churn.parameters import Decision, Profit
+from churn.profit import choose, profit_curve, profit_policies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +66,33 @@ def cumulative_gain(labels: ArrayLike, probability: ArrayLike) -> Figure:
     right.plot(100 * shares, 100 * shares * lifts, color=MODEL_COLOUR, label="model")
     right.plot([0, 100], [0, 100], color=CHANCE_COLOUR, linestyle="--", label="chance")
     _finish(right, "Churners found", "accounts contacted, highest scores first, %", "churners found, %")
+    return figure
+
+
+def profit_of_acting(
+    labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit, threshold: float
+) -> Figure:
+    """Profit per account against the share contacted, highest expected profit first, and what the rules make.
+
+    The threshold goes by probability alone, so its point can lie off the curve where accounts differ in value.
+    """
+    curve = profit_curve(labels, probability, value, profit)
+    made = profit_policies(labels, probability, value, profit, threshold)
+    expected = float(choose(probability, value, profit, Decision(rule="profit"), threshold).mean())
+    flagged = float(choose(probability, value, profit, Decision(rule="threshold"), threshold).mean())
+    figure = _figure()
+    axes = figure.subplots()
+    axes.plot(100 * curve.share_contacted, curve.profit, color=MODEL_COLOUR)
+    everyone = made["profit_all"]
+    axes.plot([0, 100], [0, everyone], color=CHANCE_COLOUR, linestyle="--", label=f"at random, all: {everyone:,.2f}")
+    for name, share, gain, colour in (
+        ("best in hindsight", curve.best_share, curve.max, "#b07a10"),
+        ("expected profit above 0", expected, made["expected_profit"], "#2a7f4f"),
+        (f"probability from {threshold:g} on", flagged, made["profit_threshold"], "#a33a3a"),
+    ):
+        label = f"{name}: {gain:,.2f}, {100 * share:.1f} % contacted"
+        axes.plot([100 * share] * 2, [0, gain], color=colour, marker="o", markevery=[1], label=label)
+    _finish(axes, "Profit of acting", "accounts contacted, highest expected profit first, %", "profit per account")
     return figure
 
 

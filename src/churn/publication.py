@@ -1,6 +1,6 @@
 """What a scoring run publishes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -16,7 +16,8 @@ class Publication:
         profile: Binned counts of the scored rows, on the bins of the model's reference profile.
         model: ``name`` (its URI), ``version``, ``sha256`` and ``run_id``.
         source: ``name``, ``bytes`` and ``sha256`` of the scored file, and its ``rows``.
-        as_of: Date of the scored snapshot; none for the day of publishing.
+        as_of: Date of the scored snapshot.
+        retention_list: The accounts in the order in which acting pays, with reasons; not read back.
         run_id: Given when published.
     """
 
@@ -24,5 +25,6 @@ class Publication:
     profile: dict[str, Any]
     model: dict[str, Any]
     source: dict[str, Any]
-    as_of: date | None = None
-    run_id: str = field(default="")
+    as_of: date
+    retention_list: pd.DataFrame | None = None
+    run_id: str = ""

@@ -42,7 +42,7 @@ def test_nothing_is_in_memory_by_accident(context: KedroContext) -> None:
     declared = set(context.config_loader["catalog"])
     for pipeline in pipelines.values():
         for dataset in pipeline.datasets():
-            if not dataset.startswith("params:") and not dataset.endswith("_plot"):
+            if not dataset.startswith("param") and not dataset.endswith("_plot"):
                 assert dataset in declared
 
 
@@ -50,7 +50,7 @@ def test_what_one_pipeline_hands_to_another_is_stored(context: KedroContext) -> 
     catalog = catalog_of(context)
     for name in NAMES:
         for dataset in pipelines[name].inputs():
-            if not dataset.startswith("params:"):
+            if not dataset.startswith("param"):
                 assert not isinstance(catalog.get(dataset), MemoryDataset), f"{name}: {dataset}"
 
 

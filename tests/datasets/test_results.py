@@ -29,6 +29,7 @@ def publication(probability: float = 0.25, **changes: Any) -> Publication:
         profile={"threshold": 0.5},
         model={"uri": "models:/churn@champion", "version": "3", "sha256": "00", "run_id": None},
         source={"name": "inference_data.csv", "bytes": 1, "sha256": "11", "rows": 2},
+        as_of=date(2026, 11, 1),
         **changes,
     )
 
@@ -43,7 +44,7 @@ def published(folder: Path) -> list[str]:
 
 
 def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication(as_of=date(2026, 11, 1)))
+    results.save(publication())
     pointer = json.loads((tmp_path / "latest.json").read_text())
     folder = tmp_path / pointer["run_id"]
     assert published(folder) == [
@@ -67,6 +68,26 @@ def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path:
     )
 
 
+def test_the_retention_list_is_safe_for_people_and_exact_for_programs(results: ResultsDataset, tmp_path: Path) -> None:
+    listed = pd.DataFrame(
+        {
+            "account_id": ["=1+1", "b"],
+            "expected_profit": [-2.5, 1.25],
+            "recommended_action": ["no", "yes"],
+            "reason_1": ["@x", None],
+        }
+    )
+    results.save(publication(retention_list=listed))
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert (folder / "retention_list.csv").read_text() == (
+        "account_id,expected_profit,recommended_action,reason_1\n'=1+1,-2.5,no,'@x\nb,1.25,yes,\n"
+    )
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "retention_list.parquet"), listed)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["to_act_on"], manifest["expected_profit"]) == (1, 1.25)
+    assert {"retention_list.csv", "retention_list.parquet"} <= set(manifest["files"])
+
+
 def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:
     results.save(publication(0.1))
     results.save(publication(0.2))
@@ -74,7 +95,7 @@ def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) ->
     loaded = results.load()
     assert loaded.predictions["probability"].tolist() == [0.2, 0.75]
     assert loaded.run_id == json.loads((tmp_path / "latest.json").read_text())["run_id"]
-    assert loaded.as_of is not None
+    assert loaded.as_of == date(2026, 11, 1)
 
 
 def test_same_input_gives_the_same_bytes_under_another_run_id(results: ResultsDataset, tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import pytest
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.cli import user_error
-from churn.datasets import ChampionDataset, ChurnModelDataset, FingerprintDataset, HealthReportDataset, OptionalDataset
+from churn.datasets import (
+    AsOfDataset,
+    ChampionDataset,
+    ChurnModelDataset,
+    FingerprintDataset,
+    HealthReportDataset,
+    OptionalDataset,
+)
 
 
 def optional(path: str | None) -> OptionalDataset:
@@ -67,3 +74,19 @@ def test_one_way_data_sets_say_so(tmp_path: Path) -> None:
             dataset.load()
         assert "churn" in str(dataset) or str(tmp_path) in str(dataset)
     assert "models:/churn/1" in str(ChurnModelDataset(model_uri="models:/churn/1"))
+
+
+def test_the_date_comes_from_the_configuration_or_the_clock() -> None:
+    from datetime import UTC, date, datetime
+
+    assert AsOfDataset(date="2026-01-31").load() == date(2026, 1, 31)
+    assert AsOfDataset().exists()
+    assert abs((AsOfDataset().load() - datetime.now(UTC).date()).days) <= 1
+    with pytest.raises(DatasetError, match="not saved"):
+        AsOfDataset().save("2026-01-31")
+
+
+def test_a_model_that_need_not_exist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert ChurnModelDataset(model_uri=str(tmp_path / "none"), must_exist=False).load() is None
+    assert "is left aside: model_uri" in caplog.text

@@ -153,8 +153,8 @@ def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     catalog = project.conf / "base/catalog_data_generation.yml"
     described = yaml.safe_load(catalog.read_text())
-    described["training_accounts"]["type"] = "MemoryDataset"
-    described["training_accounts"].pop("filepath")
+    described["training_accounts@table"]["type"] = "MemoryDataset"
+    described["training_accounts@table"].pop("filepath")
     catalog.write_text(yaml.safe_dump(described))
     done = project.kedro("run", "--pipelines", "data_generation")
     assert done.returncode == 1

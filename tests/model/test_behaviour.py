@@ -108,11 +108,20 @@ def test_missing_and_unseen_values_are_scored(model: ChurnModel, labelled: pd.Da
         assert 0 < model.probability(rows)[0] < 1
 
 
-def test_contributions_add_up_to_the_score(model: ChurnModel, labelled: pd.DataFrame) -> None:
+def test_contributions_add_up_to_the_margin(model: ChurnModel, labelled: pd.DataFrame) -> None:
     rows = labelled.head(200)
     parts = model.explain(rows)
     assert list(parts) == [*model.encoder.columns, BASELINE]
-    np.testing.assert_allclose(1 / (1 + np.exp(-parts.sum(axis=1))), model.probability(rows), atol=1e-5)
+    margin = model.margin_of(model.encoder.transform(rows))
+    np.testing.assert_allclose(parts.sum(axis=1), margin, atol=1e-5)
+    np.testing.assert_array_equal(model.calibration.apply(margin), model.probability(rows))
+
+
+def test_calibration_keeps_the_order_of_the_margins(model: ChurnModel, labelled: pd.DataFrame) -> None:
+    margin = model.margin_of(model.encoder.transform(labelled))
+    order = np.argsort(margin, kind="stable")
+    assert (np.diff(model.probability(labelled)[order]) >= 0).all()
+    assert len(np.unique(model.probability(labelled))) > 0.99 * len(np.unique(margin))
 
 
 def test_importance_is_that_of_the_contributions(model: ChurnModel) -> None:

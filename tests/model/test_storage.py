@@ -31,6 +31,7 @@ def test_loaded_equals_stored(model: ChurnModel, folder: Path, labelled: pd.Data
     assert loaded.encoder == model.encoder
     assert loaded.reference.to_dict() == model.reference.to_dict()
     assert loaded.risk_bands == model.risk_bands
+    assert loaded.calibration == model.calibration
     pd.testing.assert_frame_equal(loaded.score(labelled), model.score(labelled))
 
 
@@ -87,3 +88,15 @@ def test_content_hash_ignores_where_it_was_loaded_from(model: ChurnModel, folder
     named = loaded.loaded_from(ModelSource(uri="models:/churn/3", version="3"))
     assert named.version == "3"
     assert named.sha256 == model.sha256
+
+
+def test_a_model_stored_without_calibration_has_none(model: ChurnModel, folder: Path) -> None:
+    import hashlib
+
+    stored = json.loads((folder / MODEL_FILE).read_text())
+    del stored["calibration"]
+    (folder / MODEL_FILE).write_text(json.dumps(stored))
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (BOOSTER_FILE, MODEL_FILE)}
+    (folder / CHECKSUM_FILE).write_bytes(json.dumps(hashes, indent=1).encode() + b"\n")
+    loaded = ChurnModel.load(folder)
+    assert loaded.calibration.method == "none"

@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from kedro.framework.project import pipelines
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from churn.errors import AccountsError, ChurnError
+from churn.errors import AccountsError, ChurnError, FaultsError
 from churn.parameters import Accounts, Parameters, Simulation, Staging
+from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.data_generation.nodes import make_snapshots
 from churn.pipelines.feature_engineering.nodes import split_accounts
-from churn.pipelines.training.nodes import decide_promotion, true_probability
+from churn.pipelines.training.nodes import true_probability
 from churn.publication import Publication
+
+from ..conftest import train
 
 
 def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, Any]:
@@ -27,6 +29,7 @@ def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, An
         catalog[name.replace("__", "@")] = MemoryDataset(value, copy_mode="assign")
     for name in Parameters.model_fields:
         catalog[f"params:{name}"] = MemoryDataset(getattr(parameters, name), copy_mode="assign")
+    catalog["parameters"] = MemoryDataset({name: getattr(parameters, name) for name in Parameters.model_fields})
     SequentialRunner().run(pipeline, catalog)
     return {name: catalog[name].load() for name in pipeline.outputs()}
 
@@ -45,12 +48,12 @@ def snapshots(small: Parameters) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def features(small: Parameters, snapshots: dict[str, Any]) -> dict[str, Any]:
     pipeline = feature_engineering.create_pipeline()
-    encoded = run(pipeline, small, training_accounts=snapshots["training_accounts"])
+    encoded = run(pipeline, small, training_accounts__table=snapshots["training_accounts@table"])
     assert set(encoded) == {"train_features", "test_features"}
     parts = run(
         pipeline.only_nodes("validate_accounts", "split_accounts"),
         small,
-        training_accounts=snapshots["training_accounts"],
+        training_accounts__table=snapshots["training_accounts@table"],
     )
     encoder = run(pipeline.only_nodes("fit_encoder"), small, train_accounts=parts["train_accounts"])
     return {**encoded, **parts, **encoder}
@@ -60,7 +63,7 @@ def features(small: Parameters, snapshots: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_simulated_snapshots(snapshots: dict[str, Any], roles: Accounts) -> None:
-    training_accounts, scoring = snapshots["training_accounts"], snapshots["scoring_accounts@table"]
+    training_accounts, scoring = snapshots["training_accounts@table"], snapshots["scoring_accounts@table"]
     assert len(training_accounts) == 2000
     assert roles.label.column in training_accounts
     assert roles.label.column not in scoring
@@ -104,14 +107,14 @@ def test_split_is_stratified_disjoint_and_seeded(features: dict[str, Any], snaps
     assert (len(train), len(test)) == (1400, 600)
     assert not set(train["account_id"]) & set(test["account_id"])
     assert train["is_churned"].mean() == pytest.approx(test["is_churned"].mean(), abs=0.002)
-    order = {name: at for at, name in enumerate(snapshots["training_accounts"]["account_id"])}
+    order = {name: at for at, name in enumerate(snapshots["training_accounts@table"]["account_id"])}
     assert train["account_id"].map(order).is_monotonic_increasing
 
 
 def test_medians_and_vocabularies_come_from_the_training_rows_alone(
     small: Parameters, snapshots: dict[str, Any], features: dict[str, Any], roles: Accounts
 ) -> None:
-    accounts = snapshots["training_accounts"].copy()
+    accounts = snapshots["training_accounts@table"].copy()
     of_test = accounts["account_id"].isin(features["test_accounts"]["account_id"])
     changed = accounts.assign(
         p1m_tenure_since_conversion=accounts["p1m_tenure_since_conversion"].mask(of_test, 72),
@@ -120,7 +123,7 @@ def test_medians_and_vocabularies_come_from_the_training_rows_alone(
         industry_category=accounts["industry_category"].astype("str").mask(of_test, None),
     )
     pipeline = feature_engineering.create_pipeline()
-    split = run(pipeline.only_nodes("validate_accounts", "split_accounts"), small, training_accounts=changed)
+    split = run(pipeline.only_nodes("validate_accounts", "split_accounts"), small, training_accounts__table=changed)
     assert split["test_accounts"]["account_id"].tolist() == features["test_accounts"]["account_id"].tolist()
     assert (split["test_accounts"]["operating_country"] == "atlantis").all()
     again = run(pipeline.only_nodes("fit_encoder"), small, train_accounts=split["train_accounts"])
@@ -150,8 +153,8 @@ def test_too_few_accounts_of_a_class(canonical: pd.DataFrame, parameters: Parame
 def test_ignored_columns_are_reported(
     small: Parameters, snapshots: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    accounts = snapshots["training_accounts"].assign(colour="red")
-    run(feature_engineering.create_pipeline().only_nodes("validate_accounts"), small, training_accounts=accounts)
+    accounts = snapshots["training_accounts@table"].assign(colour="red")
+    run(feature_engineering.create_pipeline().only_nodes("validate_accounts"), small, training_accounts__table=accounts)
     assert "ignored columns without a role: colour" in caplog.text
 
 
@@ -160,13 +163,20 @@ def test_ignored_columns_are_reported(
 
 @pytest.fixture(scope="module")
 def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
-    given = {name: features[name] for name in ("train_accounts", "test_accounts", "train_features", "encoder")}
+    names = ("train_accounts", "test_accounts", "train_features", "test_features", "encoder")
+    given = {name: features[name] for name in names}
+    given |= {
+        "reigning_champion": None,
+        "training_accounts__fingerprint": {"name": "t.csv", "bytes": 1, "sha256": "00"},
+    }
     pipeline = training.create_pipeline()
     model = run(pipeline.to_outputs("churn_model"), small, **given)["churn_model"]
     rest = pipeline - pipeline.to_outputs("churn_model")
-    outputs = run(rest, small, churn_model=model, oracle=snapshots["oracle"], **given)
-    metrics = run(rest.only_nodes("evaluate_model"), small, churn_model=model, oracle=snapshots["oracle"], **given)
-    return {**outputs, **metrics, "churn_model": model}
+    known = {**given, "churn_model": model, "oracle": snapshots["oracle"]}
+    outputs = run(rest, small, **known)
+    for end in ("training_metrics", "promotion_decision", "model_card"):
+        outputs |= run(rest.to_outputs(end), small, **known)
+    return {**outputs, "churn_model": model, "given": known}
 
 
 def test_metrics_have_all_the_names(trained: dict[str, Any]) -> None:
@@ -194,22 +204,63 @@ def test_metrics_are_those_of_the_stored_model(trained: dict[str, Any], features
 def test_plots_are_drawn(trained: dict[str, Any]) -> None:
     titles = {
         axes.get_title(loc="left")
-        for name in ("roc_plot", "calibration_plot", "lift_plot", "importance_plot")
+        for name in ("roc_plot", "calibration_plot", "lift_plot", "profit_plot", "importance_plot")
         for axes in trained[name].axes
     }
     assert titles == {
-        *("ROC curve", "Precision and recall", "Calibration", "Lift", "Churners found", "What moves the scores")
+        *("ROC curve", "Precision and recall", "Calibration", "Lift", "Churners found", "What moves the scores"),
+        "Profit of acting",
     }
 
 
 def test_the_model_is_made_of_training_rows_alone(
     small: Parameters, features: dict[str, Any], trained: dict[str, Any]
 ) -> None:
-    pipeline = training.create_pipeline().to_outputs("churn_model")
-    assert not {"test_accounts", "test_features", "oracle"} & pipeline.inputs()
-    given = {name: features[name] for name in ("train_accounts", "train_features", "encoder")}
-    again = run(pipeline, small, **given)["churn_model"]
+    pipeline = training.create_pipeline()
+    checked = pipeline.only_nodes("check_leakage")
+    fitting = pipeline.to_outputs("churn_model") - checked
+    assert not {"test_accounts", "test_features", "oracle"} & fitting.inputs()
+    given = {name: features[name] for name in ("train_features", "encoder")}
+    again = run(fitting, small, sound_accounts=features["train_accounts"], **given)["churn_model"]
     assert again.sha256 == trained["churn_model"].sha256
+
+
+def test_a_leaking_column_stops_the_run_before_training(
+    small: Parameters, features: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    train = features["train_accounts"].assign(login_count_p1m=features["train_accounts"]["is_churned"] * 100.0)
+    given = {**trained["given"], "train_accounts": train}
+    with pytest.raises(FaultsError, match="login_count_p1m"):
+        run(
+            training.create_pipeline(), small, **{name: value for name, value in given.items() if name != "churn_model"}
+        )
+    allowed = small.training.model_copy(
+        update={"leakage": small.training.leakage.model_copy(update={"allowed": ("login_count_p1m",)})}
+    )
+    checked = training.create_pipeline().only_nodes("check_leakage")
+    inputs = {"train_accounts": train, "test_accounts": features["test_accounts"]}
+    passed = run(checked, small.model_copy(update={"training": allowed}), **inputs)["sound_accounts"]
+    assert passed is train
+
+
+def test_profit_baselines_and_intervals_are_among_the_metrics(trained: dict[str, Any]) -> None:
+    metrics = trained["training_metrics"]
+    assert metrics["test_profit_best"] >= metrics["test_expected_profit"] > metrics["test_profit_threshold"]
+    assert metrics["test_profit_none"] == 0
+    assert metrics["test_empc"] > 0
+    assert metrics["test_roc_auc_low"] < metrics["test_roc_auc"] < metrics["test_roc_auc_high"]
+    for name in ("logistic_regression", "hist_gradient_boosting"):
+        assert 0.7 < metrics[f"{name}_roc_auc"] < metrics["oracle_roc_auc"] + 0.02
+
+
+def test_the_model_card_tells_what_happened(trained: dict[str, Any]) -> None:
+    card, page = trained["model_card"], trained["model_card_page"]
+    assert card["sha256"] == trained["churn_model"].sha256
+    assert card["data"]["training_rows"] == 1400
+    assert card["reproduce"]["data_sha256"] == "00"
+    assert card["parameters"]["training.booster.max_depth"] == 4
+    assert set(card["baselines"]) == {"logistic_regression", "hist_gradient_boosting"}
+    assert f"{trained['training_metrics']['test_roc_auc']:.3f}" in page
 
 
 def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], roles: Accounts) -> None:
@@ -222,14 +273,50 @@ def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], roles: A
 
 
 def test_only_the_evaluation_reads_the_truth() -> None:
-    readers = {node.name for name in pipelines for node in pipelines[name].nodes if "oracle" in node.inputs}
+    readers = {node.name for node in register_pipelines()["__default__"].nodes if "oracle" in node.inputs}
     assert readers == {"evaluate_model"}
 
 
-def test_the_newest_model_is_promoted(trained: dict[str, Any]) -> None:
-    decision = decide_promotion(trained["churn_model"], trained["training_metrics"])
+def test_the_first_model_is_promoted(trained: dict[str, Any]) -> None:
+    decision = trained["champion@decision"]
     assert decision["promote"] is True
     assert decision["sha256"] == trained["churn_model"].sha256
+    assert {gate["name"] for gate in decision["gates"]} == {
+        *("performance", "calibration", "leakage", "latency", "segments")
+    }
+
+
+def test_a_worse_challenger_is_not_promoted_unless_forced(
+    small: Parameters, features: dict[str, Any], trained: dict[str, Any]
+) -> None:
+    stunted = small.training.model_copy(
+        update={
+            "booster": small.training.booster.model_copy(update={"n_estimators": 1, "max_depth": 1, "max_leaves": 2})
+        }
+    )
+    worse = train(features["train_accounts"], small.accounts, small.feature_engineering, stunted)
+    deciding = training.create_pipeline().to_outputs("promotion_decision") - training.create_pipeline().to_outputs(
+        "churn_model"
+    )
+    given = {**trained["given"], "churn_model": worse, "reigning_champion": trained["churn_model"]}
+    refused = run(deciding, small, **given)["promotion_decision"]
+    assert refused["promote"] is False
+    assert "ROC AUC" in refused["reason"]
+    forced = small.model_copy(update={"promotion": small.promotion.model_copy(update={"force": True})})
+    decision = run(deciding, forced, **given)["promotion_decision"]
+    assert decision["promote"] is True
+    assert decision["forced"] is True
+
+
+def test_a_champion_of_another_table_is_no_rival(small: Parameters, trained: dict[str, Any]) -> None:
+    import dataclasses
+
+    stranger = dataclasses.replace(trained["churn_model"], roles=small.accounts.model_copy(update={"id": "key"}))
+    challenged = training.create_pipeline().to_outputs("challenge") - training.create_pipeline().to_outputs(
+        "churn_model"
+    )
+    challenge = run(challenged, small, **{**trained["given"], "reigning_champion": stranger})["challenge"]
+    assert challenge.champion is None
 
 
 # --- inference and monitoring -----------------------------------------------------------------------------------
@@ -240,7 +327,8 @@ def scored(small: Parameters, snapshots: dict[str, Any], trained: dict[str, Any]
     fingerprint = {"name": "inference_data.csv", "bytes": 1, "sha256": "00"}
     outputs = run(
         inference.create_pipeline(),
-        small.model_copy(update={"inference": small.inference.model_copy(update={"as_of": date(2026, 1, 31)})}),
+        small,
+        as_of=date(2026, 1, 31),
         scoring_accounts__table=snapshots["scoring_accounts@table"],
         scoring_accounts__fingerprint=fingerprint,
         champion__model=trained["churn_model"],

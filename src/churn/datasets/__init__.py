@@ -1,6 +1,7 @@
 """Kedro data sets that no library has."""
 
 from churn.datasets.accounts import AccountsDataset
+from churn.datasets.as_of import AsOfDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
@@ -8,6 +9,7 @@ from churn.datasets.results import HealthReportDataset, ResultsDataset
 
 __all__ = [
     "AccountsDataset",
+    "AsOfDataset",
     "ChampionDataset",
     "ChurnModelDataset",
     "FingerprintDataset",

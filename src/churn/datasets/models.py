@@ -40,6 +40,9 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
             logger.info("%s is left aside: %s", self._model_uri, error)
             return None
 
+    def _exists(self) -> bool:
+        return True  # whether there is one is found out, and said, when it is loaded
+
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: models are logged by the training pipeline."""
         raise DatasetError("a model is logged and registered by the training pipeline, not saved here")
@@ -51,8 +54,8 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
 class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
     """The registry alias of the model in use, saves only: a decision to promote moves the alias.
 
-    A decision has ``promote`` (whether), ``sha256`` (content hash of the registered model), ``reason``, and whatever
-    else is to be noted on the version.
+    A decision is what `churn.promotion.PromotionDecision.to_dict` gives, and ``sha256``, the content hash of the
+    registered model. It is noted on the version whatever it is.
     """
 
     def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
@@ -69,8 +72,7 @@ class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
         """
         from churn import mlflow_flavor
 
-        if data["promote"]:
-            mlflow_flavor.promote(self._model_name, self._alias, data["sha256"], {"promotion_reason": data["reason"]})
+        mlflow_flavor.record_decision(self._model_name, self._alias, data)
 
     def load(self) -> NoReturn:
         """Refused: the model behind the alias is another catalog entry."""

@@ -9,15 +9,18 @@ import uuid
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 
+import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.datasets._store import Store, write_csv
 from churn.errors import ChurnError
 from churn.publication import Publication
+from churn.retention_list import spreadsheet_safe
 
 POINTER = "latest.json"
 MANIFEST = "manifest.json"
 PREDICTIONS = "inference_result"
+RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
 
 
@@ -33,32 +36,43 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
 
     def save(self, data: Publication) -> None:
         """Publish: data files, then the manifest, then the pointer."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
         run_id = str(uuid.uuid4())
         now = datetime.now(UTC)
-        table = pa.Table.from_pandas(data.predictions, preserve_index=False)
-        self._store.write(lambda file: write_csv(table, file), f"{run_id}/{PREDICTIONS}.csv")
-        self._store.write(lambda file: parquet.write_table(table, file), f"{run_id}/{PREDICTIONS}.parquet")
+        names = [*self._write_table(data.predictions, data.predictions, f"{run_id}/{PREDICTIONS}")]
+        if data.retention_list is not None:
+            for_people = spreadsheet_safe(data.retention_list)
+            names += self._write_table(for_people, data.retention_list, f"{run_id}/{RETENTION_LIST}")
         self._store.write_json(data.profile, f"{run_id}/{PROFILE}")
         files = {
             name: {"bytes": self._store.size(f"{run_id}/{name}"), "sha256": self._store.sha256(f"{run_id}/{name}")}
-            for name in (f"{PREDICTIONS}.csv", f"{PREDICTIONS}.parquet", PROFILE)
+            for name in (*names, PROFILE)
         }
         manifest = {
             "run_id": run_id,
             "published_at": now.isoformat(timespec="seconds"),
-            "as_of": (data.as_of or now.date()).isoformat(),
+            "as_of": data.as_of.isoformat(),
             "rows": len(data.predictions),
             "at_risk": int((data.predictions["prediction"] == 1).sum()),
             "threshold": data.profile["threshold"],
+            **_recommendation(data.retention_list),
             "model": data.model,
             "input": data.source,
             "files": files,
         }
         self._store.write_json(manifest, f"{run_id}/{MANIFEST}")
         self._store.write_json({"run_id": run_id, "manifest": f"{run_id}/{MANIFEST}"}, POINTER)
+
+    def _write_table(self, for_csv: pd.DataFrame, for_parquet: pd.DataFrame, stem: str) -> list[str]:
+        """Write a table as CSV and as Parquet; the names of the files."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        text = pa.Table.from_pandas(for_csv, preserve_index=False)
+        exact = pa.Table.from_pandas(for_parquet, preserve_index=False)
+        self._store.write(lambda file: write_csv(text, file), f"{stem}.csv")
+        self._store.write(lambda file: parquet.write_table(exact, file), f"{stem}.parquet")
+        name = stem.rsplit("/", 1)[-1]
+        return [f"{name}.csv", f"{name}.parquet"]
 
     def load(self) -> Publication:
         """The current results, after checking their hashes.
@@ -110,6 +124,14 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._store.uri}
+
+
+def _recommendation(listed: pd.DataFrame | None) -> dict[str, Any]:
+    """How many accounts to act on, and what that is expected to bring."""
+    if listed is None:
+        return {}
+    chosen = listed["recommended_action"] == "yes"
+    return {"to_act_on": int(chosen.sum()), "expected_profit": round(float(listed["expected_profit"][chosen].sum()), 2)}
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 validate_accounts,
-                inputs=["training_accounts", "params:accounts"],
+                inputs=["training_accounts@table", "params:accounts"],
                 outputs="valid_accounts",
                 name="validate_accounts",
             ),

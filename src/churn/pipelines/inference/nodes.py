@@ -1,6 +1,7 @@
 """Nodes that score accounts."""
 
 import logging
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -9,8 +10,11 @@ from churn.accounts import check_accounts
 from churn.drift import Profile, count_profile
 from churn.errors import AccountsError
 from churn.model import ChurnModel
-from churn.parameters import Accounts, Inference
+from churn.parameters import Accounts, Decision, Profit, Reasons
+from churn.profit import account_values, choose, expected_profit
 from churn.publication import Publication
+from churn.reasons import explain_accounts, typical_values
+from churn.retention_list import retention_list
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +45,36 @@ def profile_scored_accounts(
     return count_profile(champion.reference, valid_scoring_accounts, predictions["probability"].to_numpy())
 
 
+def list_accounts_to_act_on(
+    valid_scoring_accounts: pd.DataFrame,
+    predictions: pd.DataFrame,
+    champion: ChurnModel,
+    as_of: date,
+    profit: Profit,
+    decision: Decision,
+    reasons: Reasons,
+) -> pd.DataFrame:
+    """The accounts in the order in which acting on them pays, each with its reasons."""
+    probability = predictions["probability"].to_numpy()
+    value = account_values(valid_scoring_accounts, profit)
+    typical = typical_values(champion.encoder, champion.reference)
+    return retention_list(
+        predictions,
+        value=value,
+        expected_profit=expected_profit(probability, value, profit),
+        act=choose(probability, value, profit, decision, champion.threshold),
+        reasons=explain_accounts(champion.explain, valid_scoring_accounts, probability, typical, reasons),
+        as_of=as_of,
+    )
+
+
 def assemble_publication(
     predictions: pd.DataFrame,
+    accounts_to_act_on: pd.DataFrame,
     scoring_profile: Profile,
     champion: ChurnModel,
     scoring_fingerprint: dict[str, Any],
-    inference: Inference,
+    as_of: date,
 ) -> Publication:
     """Put together what is published: the scores, and all that is needed to trace and to monitor them."""
     source = champion.source
@@ -67,5 +95,6 @@ def assemble_publication(
             "run_id": source.run_id if source else None,
         },
         source={**scoring_fingerprint, "rows": len(predictions)},
-        as_of=inference.as_of,
+        as_of=as_of,
+        retention_list=accounts_to_act_on,
     )

@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from churn.pipelines.inference.nodes import (
     assemble_publication,
+    list_accounts_to_act_on,
     profile_scored_accounts,
     score_accounts,
     validate_scoring_accounts,
@@ -11,7 +12,7 @@ from churn.pipelines.inference.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """champion + scoring accounts -> predictions -> results."""
+    """champion + scoring accounts -> predictions -> retention list -> results."""
     return pipeline(
         [
             node(
@@ -41,13 +42,28 @@ def create_pipeline() -> Pipeline:
                 name="profile_scored_accounts",
             ),
             node(
+                list_accounts_to_act_on,
+                inputs={
+                    "valid_scoring_accounts": "valid_scoring_accounts",
+                    "predictions": "predictions",
+                    "champion": "champion@model",
+                    "as_of": "as_of",
+                    "profit": "params:profit",
+                    "decision": "params:decision",
+                    "reasons": "params:reasons",
+                },
+                outputs="accounts_to_act_on",
+                name="list_accounts_to_act_on",
+            ),
+            node(
                 assemble_publication,
                 inputs={
                     "predictions": "predictions",
+                    "accounts_to_act_on": "accounts_to_act_on",
                     "scoring_profile": "scoring_profile",
                     "champion": "champion@model",
                     "scoring_fingerprint": "scoring_accounts@fingerprint",
-                    "inference": "params:inference",
+                    "as_of": "as_of",
                 },
                 outputs="results@publish",
                 name="assemble_publication",

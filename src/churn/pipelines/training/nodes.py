@@ -1,81 +1,78 @@
 """Nodes that train, measure and promote the model."""
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from churn import boosting, plots
+from churn import boosting, leakage, plots, trainer
 from churn.boosting import Booster
-from churn.drift import fit_profile, fit_score_profile
 from churn.encoding import Encoder
-from churn.metrics import classification_metrics
-from churn.model import BASELINE, ChurnModel, contributions
-from churn.parameters import Accounts, Training
+from churn.evaluation import Interval, baseline_probabilities, bootstrap_intervals
+from churn.metrics import calibration_curve, classification_metrics
+from churn.model import ChurnModel
+from churn.model_card import model_card as describe
+from churn.model_card import package_versions
+from churn.parameters import Accounts, Profit, Promotion, Training
 from churn.plots import Figure
-
-# Contributions cost far more than scores; this many rows settle their mean.
-IMPORTANCE_ROWS = 5_000
-
-
-class Watched(NamedTuple):
-    """Training rows to fit, and training rows that early stopping watches."""
-
-    fit: pd.DataFrame
-    validation: pd.DataFrame
+from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
+from churn.promotion import Challenge, decide, segment_figures
 
 
-def hold_out_validation(train_features: pd.DataFrame, accounts: Accounts, training: Training) -> Watched:
-    """Split the training rows into rows to fit and rows to watch, stratified by label and seeded."""
-    from sklearn.model_selection import train_test_split
+class Grown(NamedTuple):
+    """A booster, and what its parts say of training rows they were not grown on."""
 
-    fit, validation = train_test_split(
-        train_features,
-        test_size=training.validation_share,
-        random_state=training.random_state,
-        stratify=train_features[accounts.label.column],
-    )
-    return Watched(fit=fit, validation=validation)
+    booster: Booster
+    validation_margins: pd.DataFrame
+
+
+def hold_out_validation(train_accounts: pd.DataFrame, accounts: Accounts, training: Training) -> pd.DataFrame:
+    """Assign each training row to the fold that holds it out: ``fold`` from 0, stratified by label and seeded."""
+    labels = train_accounts[accounts.label.column].to_numpy(np.int8)
+    return train_accounts[[accounts.id]].assign(fold=boosting.assign_folds(labels, training))
 
 
 def fit_booster(
-    fit_features: pd.DataFrame,
-    validation_features: pd.DataFrame,
+    train_features: pd.DataFrame,
+    validation_folds: pd.DataFrame,
     encoder: dict[str, Any],
     accounts: Accounts,
     training: Training,
-) -> Booster:
-    """Grow trees with early stopping."""
-    names = Encoder.from_dict(encoder).feature_names
-    return boosting.fit_booster(
-        *_matrix(fit_features, names, accounts), *_matrix(validation_features, names, accounts), training
-    )
+) -> Grown:
+    """Grow a booster for each fold with early stopping, and average them.
+
+    Returns:
+        The average, and the validation folds with ``margin``, the log-odds of each row by the booster that was not
+        grown on it.
+    """
+    matrix = train_features[Encoder.from_dict(encoder).feature_names].to_numpy(np.float32)
+    labels = train_features[accounts.label.column].to_numpy(np.int8)
+    fitted = boosting.fit_booster(matrix, labels, validation_folds["fold"].to_numpy(), training)
+    return Grown(fitted.booster, validation_folds.assign(margin=fitted.margin))
 
 
 def assemble_model(
     booster: Booster,
+    validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
+    train_features: pd.DataFrame,
     train_accounts: pd.DataFrame,
-    validation_features: pd.DataFrame,
     accounts: Accounts,
     training: Training,
 ) -> ChurnModel:
-    """Put together what is deployed; all of it comes from training rows."""
+    """Calibrate and put together what is deployed; all of it comes from training rows."""
     fitted = Encoder.from_dict(encoder)
-    features, labels = _matrix(validation_features, fitted.feature_names, accounts)
-    probability = np.asarray(booster.inplace_predict(features), dtype=np.float32)
-    parts = contributions(booster, fitted, features[:IMPORTANCE_ROWS]).drop(columns=BASELINE)
-    profile = fit_profile(train_accounts, accounts.numeric_names, accounts.categorical)
-    return ChurnModel(
-        roles=accounts,
-        encoder=fitted,
-        booster=booster,
-        threshold=training.threshold,
-        risk_bands=training.risk_bands,
-        reference=profile.with_score(fit_score_profile(probability)),
-        performance=classification_metrics(labels, probability, training.threshold),
-        importance={str(name): float(value) for name, value in parts.abs().mean().items()},
+    return trainer.assemble_model(
+        boosting.Fitted(booster, validation_margins["margin"].to_numpy()),
+        validation_margins["fold"].to_numpy(),
+        fitted,
+        train_features[fitted.feature_names].to_numpy(np.float32),
+        train_accounts,
+        accounts,
+        training,
     )
 
 
@@ -127,28 +124,198 @@ class EvaluationPlots(NamedTuple):
     roc_and_precision_recall: Figure
     calibration: Figure
     lift: Figure
+    profit: Figure
     importance: Figure
 
 
-def plot_evaluation(churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts) -> EvaluationPlots:
+def plot_evaluation(
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, profit: Profit
+) -> EvaluationPlots:
     """Draw the model's performance on the test rows and the importance of the columns."""
-    labels = test_accounts[accounts.label.column].to_numpy()
-    probability = churn_model.probability(test_accounts)
+    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    value = account_values(test_accounts, profit)
     return EvaluationPlots(
         roc_and_precision_recall=plots.roc_and_precision_recall(labels, probability),
         calibration=plots.calibration(labels, probability),
         lift=plots.cumulative_gain(labels, probability),
+        profit=plots.profit_of_acting(labels, probability, value, profit, churn_model.threshold),
         importance=plots.importance(churn_model.importance),
     )
 
 
-def decide_promotion(churn_model: ChurnModel, training_metrics: dict[str, float]) -> dict[str, Any]:
-    """Promote the model that was just trained."""
-    return {
-        "promote": True,
-        "sha256": churn_model.sha256,
-        "reason": f"newest model, test ROC AUC {training_metrics['test_roc_auc']:.4f}",
-    }
+def check_leakage(
+    train_accounts: pd.DataFrame, test_accounts: pd.DataFrame, accounts: Accounts, training: Training
+) -> pd.DataFrame:
+    """Stop before training where a column gives the answer away; the training rows as they are otherwise."""
+    leakage.check_leakage(train_accounts, accounts, training.leakage, test_accounts=test_accounts)
+    return train_accounts
+
+
+def measure_profit(
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, profit: Profit
+) -> dict[str, float]:
+    """What acting on the test rows would bring, per account, by each rule, and the expected maximum profit."""
+    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    value = account_values(test_accounts, profit)
+    made = profit_policies(labels, probability, value, profit, churn_model.threshold)
+    alpha, beta = save_rate_distribution(profit)
+    best = expected_maximum_profit(
+        labels,
+        probability,
+        alpha=alpha,
+        beta=beta,
+        clv=float(value.mean()),
+        offer=profit.offer_cost,
+        contact=profit.contact_cost,
+    )
+    return {f"test_{name}": amount for name, amount in made.items()} | {"test_empc": best.profit}
+
+
+def measure_baselines(
+    train_features: pd.DataFrame,
+    test_features: pd.DataFrame,
+    encoder: dict[str, Any],
+    accounts: Accounts,
+    training: Training,
+) -> dict[str, dict[str, float]]:
+    """Measures of scikit-learn's usual models on the test rows, from the same encoding."""
+    if not training.evaluation.baselines:
+        return {}
+    names = Encoder.from_dict(encoder).feature_names
+    scores = baseline_probabilities(
+        *_matrix(train_features, names, accounts),
+        test_features[names].to_numpy(np.float32),
+        training.evaluation.random_state,
+    )
+    labels = test_features[accounts.label.column]
+    return {name: classification_metrics(labels, given, training.threshold) for name, given in scores.items()}
+
+
+def measure_confidence(
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, training: Training
+) -> dict[str, Interval]:
+    """How sure the measures of the test rows are."""
+    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    return bootstrap_intervals(labels, probability, churn_model.threshold, training.evaluation)
+
+
+def collect_metrics(
+    model_metrics: dict[str, float],
+    profit_metrics: dict[str, float],
+    baseline_metrics: dict[str, dict[str, float]],
+    intervals: dict[str, Interval],
+) -> dict[str, float]:
+    """All figures of a training, flat."""
+    flat = model_metrics | profit_metrics
+    for measure, interval in intervals.items():
+        flat |= {f"test_{measure}_low": interval.low, f"test_{measure}_high": interval.high}
+    for name, measured in baseline_metrics.items():
+        flat |= {f"{name}_{measure}": value for measure, value in measured.items()}
+    return flat
+
+
+def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> float:
+    """Milliseconds to score 1,000 accounts: the fastest of a few times, which other work on the machine disturbs least."""
+    rows = test_accounts.head(1000)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        churn_model.score(rows)
+        times.append(time.perf_counter() - start)
+    return 1000 * min(times) * 1000 / len(rows)
+
+
+def challenge_champion(
+    churn_model: ChurnModel,
+    reigning_champion: ChurnModel | None,
+    test_accounts: pd.DataFrame,
+    latency_ms: float,
+    accounts: Accounts,
+    training: Training,
+    promotion: Promotion,
+    profit: Profit,
+) -> Challenge:
+    """What the gates look at: both models on the same test rows."""
+    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    comparable = reigning_champion is not None and not reigning_champion.misfits(accounts)
+    return Challenge(
+        labels=labels,
+        challenger=probability,
+        champion=reigning_champion.probability(test_accounts) if reigning_champion and comparable else None,
+        value=account_values(test_accounts, profit),
+        segments={name: test_accounts[name].to_numpy(object) for name in promotion.segments},
+        latency_ms=latency_ms,
+        leaks=leakage.find_leaks(test_accounts, accounts, training.leakage),
+    )
+
+
+def decide_promotion(
+    challenge: Challenge, churn_model: ChurnModel, promotion: Promotion, profit: Profit
+) -> dict[str, Any]:
+    """Whether the challenger becomes the champion, with every gate's figures and the reason in a sentence."""
+    return {**decide(challenge, promotion, profit).to_dict(), "sha256": churn_model.sha256}
+
+
+def promote_champion(promotion_decision: dict[str, Any]) -> dict[str, Any]:
+    """Hand the decision on to the registry."""
+    return promotion_decision
+
+
+def describe_model(
+    churn_model: ChurnModel,
+    challenge: Challenge,
+    training_metrics: dict[str, float],
+    baseline_metrics: dict[str, dict[str, float]],
+    intervals: dict[str, Interval],
+    promotion_decision: dict[str, Any],
+    train_accounts: pd.DataFrame,
+    training_fingerprint: dict[str, Any],
+    training: Training,
+    promotion: Promotion,
+    parameters: dict[str, Any],
+) -> dict[str, Any]:
+    """The model card: what the model is, how good it is, and how to make it again."""
+    labels = train_accounts[churn_model.roles.label.column]
+    measured = classification_metrics(challenge.labels, challenge.challenger, churn_model.threshold)
+    return describe(
+        {**measured, **intervals},
+        sha256=churn_model.sha256,
+        confidence=training.evaluation.confidence,
+        data={
+            **training_fingerprint,
+            "training_rows": len(train_accounts),
+            "test_rows": len(challenge.labels),
+            "churn_rate": float(labels.mean()),
+        },
+        baselines=baseline_metrics,
+        calibration=calibration_curve(challenge.labels, challenge.challenger),
+        segments=[segment._asdict() for segment in segment_figures(challenge, promotion)],
+        promotion=promotion_decision,
+        importance=churn_model.importance,
+        parameters={
+            name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
+            for name, block in parameters.items()
+        },
+        reproduce={
+            "command": "kedro run --pipelines feature_engineering,training",
+            "data_sha256": training_fingerprint["sha256"],
+            "trees": int(training_metrics["trees"]),
+            "packages": package_versions(),
+        },
+    )
+
+
+def render_card(model_card: dict[str, Any]) -> str:
+    """The model card as a page."""
+    from churn.model_card import render_model_card
+
+    return render_model_card(model_card)
+
+
+def _labels_and_scores(
+    churn_model: ChurnModel, rows: pd.DataFrame, accounts: Accounts
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    return rows[accounts.label.column].to_numpy(np.int8), churn_model.probability(rows)
 
 
 def _matrix(rows: pd.DataFrame, names: list[str], accounts: Accounts) -> tuple[NDArray[np.float32], NDArray[np.int8]]:

@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn.errors import AccountsError
+from churn.metrics import classification_metrics
+from churn.model import ChurnModel
+from churn.parameters import Accounts, Parameters, Simulation
+from churn.trainer import train_model, unseen_probability
+
+from .conftest import rng
+
+
+def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:
+    from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
+    from churn.pipelines.training.nodes import assemble_model, fit_booster, hold_out_validation
+
+    accounts, training = parameters.accounts, parameters.training
+    encoder = fit_encoder(canonical, accounts, parameters.feature_engineering)
+    features = encode_accounts(canonical, encoder, accounts)
+    folds = hold_out_validation(features, accounts, training)
+    assert list(folds) == [accounts.id, "fold"]
+    grown = fit_booster(features, folds, encoder, accounts, training)
+    assert list(grown.validation_margins) == [accounts.id, "fold", "margin"]
+    assert list(folds) == [accounts.id, "fold"]
+    built = assemble_model(grown.booster, grown.validation_margins, encoder, features, canonical, accounts, training)
+    assert built.sha256 == model.sha256
+
+
+def test_an_encoder_that_is_given_is_used(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:
+    settings = parameters.feature_engineering.model_copy(update={"min_category_count": 1000})
+    given = train_model(canonical, parameters.accounts, settings, parameters.training, model.encoder)
+    assert given.sha256 == model.sha256
+
+
+def test_the_performance_holds_on_rows_never_seen(model: ChurnModel, canonical: pd.DataFrame, roles: Accounts) -> None:
+    from churn.simulation import simulate_accounts
+
+    fresh = simulate_accounts(10_000, 8, Simulation(base_rate=0.25))
+    measured = classification_metrics(fresh.churned, model.probability(fresh.accounts), 0.5)
+    assert model.performance["roc_auc"] == pytest.approx(measured["roc_auc"], abs=0.02)
+    assert model.performance["log_loss"] == pytest.approx(measured["log_loss"], abs=0.02)
+    seen = classification_metrics(canonical[roles.label.column], model.probability(canonical), 0.5)
+    assert seen["roc_auc"] > model.performance["roc_auc"]
+    assert measured["calibration_error"] < 0.03
+
+
+def test_the_reference_is_made_of_all_training_rows(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    assert model.reference.score is not None
+    assert model.reference.score.rows == len(canonical)
+
+
+def test_no_row_is_calibrated_by_itself(parameters: Parameters) -> None:
+    random = rng()
+    margin = random.normal(size=2000).astype(np.float32)
+    labels = (random.random(2000) < 0.3).astype(np.int8)
+    folds = (np.arange(2000) % 2).astype(np.int8)
+    training = parameters.training.model_copy(update={"calibration": "sigmoid"})
+    before = unseen_probability(margin, labels, folds, training)
+    turned = np.where(folds == 0, 1 - labels, labels).astype(np.int8)
+    after = unseen_probability(margin, turned, folds, training)
+    np.testing.assert_array_equal(before[folds == 0], after[folds == 0])
+    assert (before[folds == 1] != after[folds == 1]).all()
+
+
+@pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
+def test_the_calibration_that_is_asked_for(canonical: pd.DataFrame, parameters: Parameters, method: str) -> None:
+    training = parameters.training.model_copy(update={"calibration": method})
+    built = train_model(canonical.head(1000), parameters.accounts, parameters.feature_engineering, training)
+    assert built.calibration.method == method
+
+
+def test_one_class_is_refused(canonical: pd.DataFrame, parameters: Parameters) -> None:
+    label = parameters.accounts.label.column
+    stayed = canonical[canonical[label].to_numpy(np.int8) == 0].reset_index(drop=True)
+    with pytest.raises(AccountsError, match="a class has 0 rows"):
+        train_model(stayed, parameters.accounts, parameters.feature_engineering, parameters.training)
