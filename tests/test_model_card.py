@@ -185,11 +185,11 @@ def test_the_calibration_is_drawn():
     ("promotion", "verdict", "result"),
     [
         (decision(), "Promoted Promoted, all gates passed", "Calibration Passed The probabilities are off by"),
-        (decision(calibration_limit=0.0), "Not promoted Not promoted, 1 of 5 gates", "Calibration Failed The prob"),
+        (decision(latency_limit=10.0), "Not promoted Not promoted, 1 of 5 gates", "Latency Failed 1,000 accounts"),
         (
-            decision(calibration_limit=0.0, force=True),
+            decision(latency_limit=10.0, force=True),
             "Promoted by force Promoted by force although 1 of 5 gates",
-            "Calibration Failed The probabilities are off by",
+            "Latency Failed 1,000 accounts are scored in 12 ms",
         ),
     ],
 )
