@@ -172,7 +172,7 @@ def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, An
     pipeline = training.create_pipeline()
     model = run(pipeline.to_outputs("churn_model"), small, **given)["churn_model"]
     rest = pipeline - pipeline.to_outputs("churn_model")
-    known = {**given, "churn_model": model, "oracle": snapshots["oracle"]}
+    known = {**given, "churn_model": model, "oracle": snapshots["oracle"], "sound_accounts": given["train_accounts"]}
     outputs = run(rest, small, **known)
     for end in ("training_metrics", "promotion_decision", "model_card"):
         outputs |= run(rest.to_outputs(end), small, **known)
@@ -251,6 +251,17 @@ def test_profit_baselines_and_intervals_are_among_the_metrics(trained: dict[str,
     assert metrics["test_roc_auc_low"] < metrics["test_roc_auc"] < metrics["test_roc_auc_high"]
     for name in ("logistic_regression", "hist_gradient_boosting"):
         assert 0.7 < metrics[f"{name}_roc_auc"] < metrics["oracle_roc_auc"] + 0.02
+
+
+def test_cross_validation_trains_on_every_fold(small: Parameters, trained: dict[str, Any]) -> None:
+    evaluation = small.training.evaluation.model_copy(update={"method": "cross_validation", "folds": 2, "repeats": 2})
+    booster = small.training.booster.model_copy(update={"n_estimators": 30})
+    asked = small.training.model_copy(update={"evaluation": evaluation, "booster": booster})
+    pipeline = training.create_pipeline().only_nodes("cross_validate_model")
+    rows = {"sound_accounts": trained["given"]["train_accounts"], "test_accounts": trained["given"]["test_accounts"]}
+    measured = run(pipeline, small.model_copy(update={"training": asked}), **rows)["cross_validated"]
+    assert 0.7 < measured["roc_auc"].low < measured["roc_auc"].value < measured["roc_auc"].high < 0.95
+    assert run(pipeline, small, **rows)["cross_validated"] == {}
 
 
 def test_the_model_card_tells_what_happened(trained: dict[str, Any]) -> None:

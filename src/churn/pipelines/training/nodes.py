@@ -1,6 +1,7 @@
 """Nodes that train, measure and promote the model."""
 
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +12,12 @@ from pydantic import BaseModel
 from churn import boosting, leakage, plots, trainer
 from churn.boosting import Booster
 from churn.encoding import Encoder
-from churn.evaluation import Interval, baseline_probabilities, bootstrap_intervals
+from churn.evaluation import Fold, Interval, baseline_probabilities, bootstrap_intervals, cross_validate
 from churn.metrics import calibration_curve, classification_metrics
 from churn.model import ChurnModel
 from churn.model_card import model_card as describe
 from churn.model_card import package_versions
-from churn.parameters import Accounts, Profit, Promotion, Training
+from churn.parameters import Accounts, FeatureEngineering, Profit, Promotion, Training
 from churn.plots import Figure
 from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
 from churn.promotion import Challenge, decide, segment_figures
@@ -199,14 +200,40 @@ def measure_confidence(
     return bootstrap_intervals(labels, probability, churn_model.threshold, training.evaluation)
 
 
+def cross_validate_model(
+    train_accounts: pd.DataFrame,
+    test_accounts: pd.DataFrame,
+    accounts: Accounts,
+    feature_engineering: FeatureEngineering,
+    training: Training,
+) -> dict[str, Interval]:
+    """Measures of models trained anew on folds of all rows, if that is asked for; takes as many trainings as folds."""
+    if training.evaluation.method != "cross_validation":
+        return {}
+    rows = pd.concat([train_accounts, test_accounts], ignore_index=True)
+
+    def fit(part: pd.DataFrame) -> Callable[[pd.DataFrame], NDArray[np.float32]]:
+        return trainer.train_model(part, accounts, feature_engineering, training).probability
+
+    labels = rows[accounts.label.column].to_numpy(np.int8)
+    return cross_validate(rows, labels, fit, training.threshold, training.evaluation, progress=_with_bar)
+
+
 def collect_metrics(
     model_metrics: dict[str, float],
     profit_metrics: dict[str, float],
     baseline_metrics: dict[str, dict[str, float]],
     intervals: dict[str, Interval],
+    cross_validated: dict[str, Interval],
 ) -> dict[str, float]:
-    """All figures of a training, flat."""
+    """All figures of a training, flat; ``cv_...`` are those of a cross-validation."""
     flat = model_metrics | profit_metrics
+    for measure, interval in cross_validated.items():
+        flat |= {
+            f"cv_{measure}": interval.value,
+            f"cv_{measure}_low": interval.low,
+            f"cv_{measure}_high": interval.high,
+        }
     for measure, interval in intervals.items():
         flat |= {f"test_{measure}_low": interval.low, f"test_{measure}_high": interval.high}
     for name, measured in baseline_metrics.items():
@@ -310,6 +337,12 @@ def render_card(model_card: dict[str, Any]) -> str:
     from churn.model_card import render_model_card
 
     return render_model_card(model_card)
+
+
+def _with_bar(folds: list[Fold]) -> Iterator[Fold]:
+    from rich.progress import track
+
+    yield from track(folds, description="cross-validation")
 
 
 def _labels_and_scores(

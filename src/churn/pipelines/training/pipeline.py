@@ -7,6 +7,7 @@ from churn.pipelines.training.nodes import (
     challenge_champion,
     check_leakage,
     collect_metrics,
+    cross_validate_model,
     decide_promotion,
     describe_model,
     evaluate_model,
@@ -121,12 +122,25 @@ def create_pipeline() -> Pipeline:
                 name="measure_confidence",
             ),
             node(
+                cross_validate_model,
+                inputs={
+                    "train_accounts": "sound_accounts",
+                    "test_accounts": "test_accounts",
+                    "accounts": "params:accounts",
+                    "feature_engineering": "params:feature_engineering",
+                    "training": "params:training",
+                },
+                outputs="cross_validated",
+                name="cross_validate_model",
+            ),
+            node(
                 collect_metrics,
                 inputs={
                     "model_metrics": "model_metrics",
                     "profit_metrics": "profit_metrics",
                     "baseline_metrics": "baseline_metrics",
                     "intervals": "intervals",
+                    "cross_validated": "cross_validated",
                 },
                 outputs="training_metrics",
                 name="collect_metrics",
