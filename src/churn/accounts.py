@@ -179,13 +179,13 @@ def _label_text(series: pd.Series) -> pd.Series:
 
 def _label_faults(text: pd.Series, roles: Accounts, classes: tuple[int, ...]) -> Iterable[str]:
     name, values = roles.label.column, sorted(text.dropna().unique())
-    shown = ", ".join(map(_quote, values[:MAX_EXAMPLES]))
+    shown = ", ".join(map(quoted, values[:MAX_EXAMPLES]))
     if len(values) > 2:
         yield f"{name}: holds {len(values)} different values ({shown}, ...), a label has two"
     elif len(values) not in classes:
         yield f"{name}: holds one class only ({shown}); a model needs accounts of both"
     if len(values) > 1 and _label_key(roles) not in values:
-        yield f"{name}: accounts.label.positive is {_quote(roles.label.positive)}, which never occurs; it holds {shown}"
+        yield f"{name}: accounts.label.positive is {quoted(roles.label.positive)}, which never occurs; it holds {shown}"
 
 
 def _as_label(series: pd.Series, roles: Accounts) -> tuple[pd.Series, list[str]]:
@@ -206,12 +206,13 @@ def _value_faults(
         return
     samples = values[broken].head(MAX_EXAMPLES)
     # Text in a numeric column may be a shifted row: an id must not reach the log.
-    shown = [_quote(value) for value in samples if ids is None or not (ids == str(value)).any()]
+    shown = [quoted(value) for value in samples if ids is None or not (ids == str(value)).any()]
     example = f", for example {', '.join(shown)}" if shown else ""
     yield f"{column}: {_count(broken)} {reason}{example} ({_rows(broken)})"
 
 
-def _quote(value: object) -> str:
+def quoted(value: object) -> str:
+    """A value as messages show it: short numbers, text in quotes and cut where it is long."""
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from churn.accounts import quoted
 from churn.errors import FaultsError
 from churn.parameters import Accounts, Leakage
 
@@ -22,7 +23,6 @@ SMOOTHING_ROWS = 10.0
 # Standard errors above chance that a ROC AUC must be. Under this, a handful of churned rows settle nothing: any
 # column of numbers separates one churned row from fifty others in 4% of the cases.
 STANDARD_ERRORS = 3.5
-MAX_VALUE_LENGTH = 40
 LEFT_OUT = "accounts.left_out if it is known only after an account has left"
 ALLOWED = "training.leakage.allowed if it is known when accounts are scored"
 
@@ -163,7 +163,7 @@ def _single_value(column: _Column) -> tuple[str, float]:
     of_churned, of_stayed = column.churned / column.churned.sum(), column.stayed / column.stayed.sum()
     gap = of_churned - of_stayed
     at = int(np.argmax(np.abs(gap)))
-    value = "no value" if at == len(column.known) else f"the value {_shown(column.known[at])}"
+    value = "no value" if at == len(column.known) else f"the value {quoted(column.known[at])}"
     who, others = ("churned accounts", "that stayed") if gap[at] > 0 else ("accounts that stayed", "that churned")
     share = max(of_churned[at], of_stayed[at])
     rest = min(column.churned[at], column.stayed[at])
@@ -206,10 +206,3 @@ def _rounded_down(roc_auc: float) -> str:
 
 def _percent_down(share: float) -> str:
     return f"{np.floor(share * 1000) / 10:.1f}%"
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    text = str(value)
-    return repr(text if len(text) <= MAX_VALUE_LENGTH else text[:MAX_VALUE_LENGTH] + "...")

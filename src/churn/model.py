@@ -25,12 +25,12 @@ from churn.drift import Profile
 from churn.encoding import Encoder
 from churn.errors import ChurnError
 from churn.parameters import Accounts, RiskBand
+from churn.reasons import BASELINE as BASELINE
 
 FORMAT = 1
 BOOSTER_FILE = "booster.ubj"
 MODEL_FILE = "model.json"
 CHECKSUM_FILE = "checksums.json"
-BASELINE = "(baseline)"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 from churn.errors import ChurnError
 from churn.health import humanize
 from churn.metrics import CalibrationCurve
-from churn.report import NOTHING, _environment
+from churn.report import NOTHING, calibration_drawing, page_environment
 
 SCHEMA_VERSION = 1
 
@@ -141,7 +141,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
     reproduce = dict(card["reproduce"] or {})
     baselines = card["baselines"] or {}
     return (
-        _environment()
+        page_environment()
         .get_template("model_card.html.j2")
         .render(
             card=card,
@@ -152,7 +152,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
             figures=[(_title(measure), figure, _better(measure)) for measure, figure in card["figures"].items()],
             compared=_columns(card["figures"], baselines),
             baselines=[(humanize(baseline), measures) for baseline, measures in baselines.items()],
-            calibration=_drawing(card["calibration"]),
+            calibration=calibration_drawing(card["calibration"]),
             longest=max((item["contribution"] or 0.0 for item in card["importance"] or ()), default=0.0) or 1.0,
             data=[
                 (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
@@ -280,21 +280,6 @@ def _columns(figures: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
     """Measures to compare with the baselines in: those of any baseline, in the order of the model's own."""
     found = {measure for measures in baselines.values() for measure in measures}
     return [measure for measure in figures if measure in found]
-
-
-def _drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
-    """Points in a drawing of 100 by 100 whose two axes run from 0 to ``top``."""
-    if not points:
-        return None
-    highest = max(max(point["predicted"], point["observed"]) for point in points)
-    top = next(step / 10 for step in (1, 2, 4, 6, 8, 10) if highest <= step / 10)
-    return {
-        "top": top,
-        "points": [
-            {**point, "x": round(100 * point["predicted"] / top, 2), "y": round(100 - 100 * point["observed"] / top, 2)}
-            for point in points
-        ],
-    }
 
 
 def _datum(key: str, value: Any) -> str:

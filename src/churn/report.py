@@ -38,7 +38,7 @@ def render_health_report(health: Mapping[str, Any]) -> str:
     moved = sorted(health["drift"], key=lambda entry: (-_severity(entry), -(entry["psi"] or 0.0)))
     if health["score_drift"]:
         moved.insert(0, health["score_drift"])
-    page = _environment().get_template("health_report.html.j2")
+    page = page_environment().get_template("health_report.html.j2")
     return page.render(
         health=health,
         bands=bands,
@@ -46,13 +46,14 @@ def render_health_report(health: Mapping[str, Any]) -> str:
         histogram=_histogram(health["histogram"]),
         moved=[_moved(entry, health["limits"]["psi_watch"]) for entry in moved],
         importance=_importance(health["importance"]),
-        calibration=_calibration(health["realised_performance"]),
+        calibration=calibration_drawing((health["realised_performance"] or {}).get("calibration_curve")),
         provenance=[(humanize(key), _text(value)) for key, value in health["provenance"].items()],
     )
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates of the pages, with the filters they use."""
     # Autoescape is on for every template: select_autoescape would judge by the name, which ends in .j2.
     environment = Environment(
         loader=PackageLoader("churn", "templates"),
@@ -198,11 +199,10 @@ def _words(entry: Mapping[str, Any], psi_watch: float) -> str:
     return ". ".join(said) or "Spread differently than at training"
 
 
-def _calibration(performance: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
     """Points in a drawing of 100 by 100 whose two axes run from 0 to ``top``."""
-    if performance is None or not performance["calibration_curve"]:
+    if not points:
         return None
-    points = performance["calibration_curve"]
     highest = max(max(point["predicted"], point["observed"]) for point in points)
     top = next(step / 10 for step in (1, 2, 4, 6, 8, 10) if highest <= step / 10)
     return {
