@@ -21,7 +21,7 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
-.PHONY: help install run telco test test-fast bench lint format viz notebook mlflow docs clean
+.PHONY: help install run telco test test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 	@$(BIN)/python -m tests.benchmarks.reasons
+
+quality: .venv/.dev  ## Measure the model beside others (a few minutes)
+	@$(SYNC) --group bench
+	@$(BIN)/python -m tests.benchmarks.quality $(ARGS)
 
 notebook: .venv/.dev  ## Open the notebooks in Jupyter
 	@$(IN_VENV) kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)

@@ -6,7 +6,7 @@ import pytest
 import xgboost as xgb
 from sklearn.metrics import roc_auc_score
 
-from churn.boosting import assign_folds, average, booster_parameters, fit_booster, grow
+from churn.boosting import assign_folds, average, booster_parameters, fit_booster, grow, scaled
 from churn.errors import AccountsError
 from churn.parameters import Booster, Training
 
@@ -136,6 +136,15 @@ def test_the_average_survives_storage_bit_by_bit(rows: tuple[np.ndarray, np.ndar
     loaded.load_model(bytearray(stored))
     np.testing.assert_array_equal(margin_of(loaded, features), margin_of(booster, features))
     assert bytes(loaded.save_raw("ubj")) == stored
+
+
+def test_scaling_keeps_the_log_odds_the_trees_start_from(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    features, labels = rows
+    training = Training(booster=Booster(n_estimators=20))
+    booster = fit_booster(features, labels, assign_folds(labels, training), training).booster
+    base = float(np.log(labels.mean() / (1 - labels.mean())))
+    expected = base + 0.3 * (margin_of(booster, features).astype(float) - base)
+    np.testing.assert_allclose(margin_of(scaled(booster, 0.3), features), expected, atol=2e-6)
 
 
 def test_boosters_that_do_not_match_are_not_averaged(rows: tuple[np.ndarray, np.ndarray]) -> None:

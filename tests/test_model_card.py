@@ -23,6 +23,14 @@ SCORES = RANDOM.beta(1, 4, 2000)
 LABELS = (RANDOM.random(2000) < SCORES).astype(int)
 TREND = RANDOM.choice(["up", "flat", "down"], 2000)
 FIGURES = classification_metrics(LABELS, SCORES, 0.5)
+SEARCH = {
+    "trials": 20,
+    "pruned": 7,
+    "chosen": 12,
+    "parameters": {"max_depth": 3, "learning_rate": 0.04},
+    "gain": 0.0042,
+    "gain_error": 0.0011,
+}
 PROMOTION = Promotion(segments=("revenue_trend",))
 
 
@@ -53,6 +61,7 @@ def whole(**given: Any) -> dict[str, Any]:
         "segments": [figures._asdict() for figures in segment_figures(challenge(), PROMOTION)],
         "promotion": decision(),
         "importance": {"active_users_count": 0.4, "revenue_trend": 0.1},
+        "tuning": SEARCH,
         "parameters": {"training": Training().model_dump(), "promotion": PROMOTION.model_dump()},
         "reproduce": {
             "command": "kedro run --pipelines training",
@@ -67,7 +76,18 @@ def whole(**given: Any) -> dict[str, Any]:
 CASES: dict[str, dict[str, Any]] = {
     "whole": {},
     "nothing but figures": dict.fromkeys(
-        ("version", "sha256", "confidence", "data", "baselines", "calibration", "segments", "promotion", "importance")
+        (
+            "version",
+            "sha256",
+            "confidence",
+            "data",
+            "baselines",
+            "calibration",
+            "segments",
+            "promotion",
+            "importance",
+            "tuning",
+        )
     )
     | {"parameters": None, "reproduce": None},
     "no figures": {"figures": {}},
@@ -171,6 +191,20 @@ def test_all_else_is_on_the_page():
     for point in card["calibration"]:
         assert f"{point['count']:,} {100 * point['predicted']:.1f}% {100 * point['observed']:.1f}%" in text
     assert f"{len(card['parameters'])} parameters" in text
+
+
+def test_the_search_is_told() -> None:
+    page = render_model_card(whole())
+    assert (
+        "20 sets of parameters were tried, 7 of them given up early. Number 12 was taken: log loss lower by 0.0042"
+        in page
+    )
+    assert "2 parameters that the search set" in page
+    assert "<dt>learning_rate</dt><dd>0.040</dd>" in page
+    kept = render_model_card(whole(tuning=SEARCH | {"chosen": None, "parameters": {}}))
+    assert "The configured ones were kept" in kept
+    assert "that the search set" not in kept
+    assert "sets of parameters were tried" not in render_model_card(whole(tuning=None))
 
 
 def test_the_calibration_is_drawn():

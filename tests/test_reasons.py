@@ -167,7 +167,8 @@ def test_a_column_that_alone_decides_is_the_only_reason(column: str, low: bool) 
     risky = accounts[column] < 300 if low else accounts[column] > accounts[column].median()
     encoder = fit_encoder(accounts, ROLES, FeatureEngineering())
     booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(encoder.transform(accounts), risky), 10)
-    contributions = models.contributions(booster, encoder, encoder.transform(accounts))
+    parts, _ = models.tree_contributions(booster, encoder, encoder.transform(accounts))
+    contributions = pd.DataFrame(parts, columns=list(encoder.columns))
     typical = typical_values(encoder, fit_profile(accounts, [LOGINS, SEATS], [PLAN]))
     found = explain_in_words(contributions, accounts, typical, Reasons())
     assert set(found["reason_1_code"][risky]) == {f"{column.upper()}_{'LOW' if low else 'HIGH'}"}
@@ -219,7 +220,8 @@ def test_the_contribution_of_a_ratio_is_shared_by_its_columns() -> None:
 def test_reasons_of_a_trained_model_are_its_largest_contributions(model: ChurnModel, canonical: pd.DataFrame) -> None:
     accounts = canonical.head(300)
     explained = model.explain(accounts)
-    margin = model.booster.inplace_predict(model.encoder.transform(accounts), predict_type="margin")
+    assert model.linear is not None
+    margin = model.margin_of(model.encoder.transform(accounts))
     np.testing.assert_allclose(explained.sum(axis=1), margin, atol=1e-4)
     found = words(model, accounts, Reasons(count=12))
     columns = explained.drop(columns=BASELINE)

@@ -60,7 +60,7 @@ def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:
 
 def test_promoting_the_champion_again_keeps_its_predecessor(client: mlflow.MlflowClient) -> None:
     sha256 = client.get_model_version("churn", "2").tags["sha256"]
-    assert mlflow_flavor.record_decision("churn", "champion", decision(sha256)) == "2"
+    assert mlflow_flavor.record_decision("churn", "champion", decision(sha256))["version"] == "2"
     assert client.get_model_version("churn", "2").tags["previous_champion"] == "1"
 
 
@@ -105,3 +105,22 @@ def test_a_refused_model_is_noted_and_the_champion_stays(client: mlflow.MlflowCl
     assert noted.tags["gate.latency"] == "failed: 1,000 accounts take 3 ms"
     assert noted.description.startswith("a test")
     assert "model_card.html" in noted.description
+
+
+def test_a_champion_that_came_meanwhile_is_not_replaced_unseen(client: mlflow.MlflowClient) -> None:
+    mlflow_flavor.roll_back("churn", "champion")
+    sha256 = client.get_model_version("churn", "2").tags["sha256"]
+    for compared_with, rival in (("7", "version 7"), (None, "no champion at all")):
+        done = mlflow_flavor.record_decision("churn", "champion", {**decision(sha256), "compared_with": compared_with})
+        assert done["promote"] is False
+        assert done["reason"].startswith(
+            f"Not promoted: version 1 became the champion while this model was compared with {rival}"
+        )
+        assert mlflow_flavor.alias_version("churn", "champion") == "1"
+        assert client.get_model_version("churn", "2").tags["promotion_reason"] == done["reason"]
+    forced = {**decision(sha256), "compared_with": "7", "forced": True}
+    assert mlflow_flavor.record_decision("churn", "champion", forced)["promote"] is True
+    assert mlflow_flavor.alias_version("churn", "champion") == "2"
+    mlflow_flavor.roll_back("churn", "champion")
+    assert mlflow_flavor.record_decision("churn", "champion", {**decision(sha256), "compared_with": "1"})["promote"]
+    assert mlflow_flavor.alias_version("churn", "champion") == "2"

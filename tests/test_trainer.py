@@ -2,28 +2,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from churn.boosting import assign_folds, fit_booster
+from churn.encoding import fit_encoder
 from churn.errors import AccountsError
+from churn.linear import fit_linear
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Parameters, Simulation
-from churn.trainer import train_model, unseen_probability
+from churn.trainer import blend, train_model, unseen_probability
 
 from .conftest import rng
 
 
 def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:
     from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
-    from churn.pipelines.training.nodes import assemble_model, fit_booster, hold_out_validation
+    from churn.pipelines.training.nodes import assemble_model, fit_parts, hold_out_validation
 
     accounts, training = parameters.accounts, parameters.training
     encoder = fit_encoder(canonical, accounts, parameters.feature_engineering)
     features = encode_accounts(canonical, encoder, accounts)
     folds = hold_out_validation(features, accounts, training)
     assert list(folds) == [accounts.id, "fold"]
-    grown = fit_booster(features, folds, encoder, accounts, training)
-    assert list(grown.validation_margins) == [accounts.id, "fold", "margin"]
+    parts = fit_parts(features, folds, encoder, accounts, training)
+    assert list(parts.validation_margins) == [accounts.id, "fold", "trees", "linear"]
     assert list(folds) == [accounts.id, "fold"]
-    built = assemble_model(grown.booster, grown.validation_margins, encoder, features, canonical, accounts, training)
+    built = assemble_model(*parts, encoder, features, canonical, accounts, training)
     assert built.sha256 == model.sha256
 
 
@@ -68,6 +71,36 @@ def test_the_calibration_that_is_asked_for(canonical: pd.DataFrame, parameters: 
     training = parameters.training.model_copy(update={"calibration": method})
     built = train_model(canonical.head(1000), parameters.accounts, parameters.feature_engineering, training)
     assert built.calibration.method == method
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_the_linear_weight_that_is_asked_for(canonical: pd.DataFrame, parameters: Parameters, weight: float) -> None:
+    training = parameters.training.model_copy(update={"linear_weight": weight})
+    rows, accounts = canonical.head(1000), parameters.accounts
+    built = train_model(rows, accounts, parameters.feature_engineering, training)
+    matrix, labels = built.encoder.transform(rows), rows[accounts.label.column].to_numpy(np.int8)
+    folds = assign_folds(labels, training)
+    trees, line = fit_booster(matrix, labels, folds, training), fit_linear(matrix, labels, folds)
+    apart = trees.booster.inplace_predict(matrix, predict_type="margin"), line.linear.margin(matrix)
+    expected = (1 - weight) * apart[0] + weight * apart[1]
+    np.testing.assert_allclose(built.margin_of(matrix), expected, atol=1e-5)
+    assert (built.linear is None) == (weight == 0)
+
+
+def test_the_weight_is_learned_from_rows_that_neither_part_saw(canonical: pd.DataFrame, parameters: Parameters) -> None:
+    accounts, training = parameters.accounts, parameters.training
+    matrix = fit_encoder(canonical, accounts, parameters.feature_engineering).transform(canonical)
+    labels = canonical[accounts.label.column].to_numpy(np.int8)
+    folds = assign_folds(labels, training)
+    trees, line = fit_booster(matrix, labels, folds, training), fit_linear(matrix, labels, folds)
+    mixed = blend(trees, line, labels, training)
+
+    def loss(margin: np.ndarray) -> float:
+        probability = unseen_probability(margin.astype(np.float32), labels, folds, training)
+        return classification_metrics(labels, probability, 0.5)["log_loss"]
+
+    assert mixed.linear is not None
+    assert loss(mixed.margin) < min(loss(trees.margin), loss(line.margin))
 
 
 def test_one_class_is_refused(canonical: pd.DataFrame, parameters: Parameters) -> None:

@@ -9,7 +9,7 @@ and it is stored, applied and explained like any other.
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +29,7 @@ else:
 ROWS_A_THREAD = 100_000
 
 
-class Fitted(NamedTuple):
+class FittedTrees(NamedTuple):
     """A booster and what it was measured on.
 
     Attributes:
@@ -88,17 +88,24 @@ def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int
 
 def fit_booster(
     features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> Fitted:
+) -> FittedTrees:
     """Grow a booster for each fold and average them.
-
-    All are cut after the same tree: where the log loss, averaged over the watched rows, is least. A fold by itself is
-    too small to tell.
 
     Args:
         features: Encoded training rows, shape (n, k).
         labels: Their outcomes, shape (n,), 0 or 1.
         folds: Their folds, shape (n,), from 0.
         training: Parameters of XGBoost and of early stopping.
+    """
+    return merge(list(grow_folds(features, labels, folds, training)), features, folds)
+
+
+def grow_folds(
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
+) -> Generator[Grown, None, None]:
+    """Grow a booster for each fold, several at once, and give them in the order of the folds.
+
+    Closing the generator stops what is still growing. The arguments are those of `fit_booster`.
     """
     count = int(folds.max()) + 1
     cores = training.threads or _cores()
@@ -113,17 +120,23 @@ def fit_booster(
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            grown = list(pool.map(grow_fold, range(count)))
-        except BaseException:
+            yield from pool.map(grow_fold, range(count))
+        finally:
             # Leaving waits for the threads; after Ctrl-C they must not grow on to the end.
             stop.set()
-            raise
-    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=count))
+
+
+def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:
+    """Cut the boosters of all folds after the same tree and average them.
+
+    They are cut where the log loss, averaged over the watched rows, is least. A fold by itself is too small to tell.
+    """
+    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
     cut = [each.booster[:rounds] for each in grown]
-    margin = np.empty(len(labels), dtype=np.float32)
+    margin = np.empty(len(folds), dtype=np.float32)
     for fold, booster in enumerate(cut):
         margin[folds == fold] = booster.inplace_predict(features[folds == fold], predict_type="margin")
-    return Fitted(average(cut), margin)
+    return FittedTrees(average(cut), margin)
 
 
 def grow(
@@ -183,8 +196,6 @@ def average(boosters: Sequence[Booster]) -> Booster:
     Args:
         boosters: Boosters with the same features, objective, base score and number of rounds, one tree each.
     """
-    import xgboost as xgb
-
     models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
     merged, count = models[0], len(models)
     forests = [model["learner"]["gradient_booster"]["model"]["trees"] for model in models]
@@ -194,20 +205,38 @@ def average(boosters: Sequence[Booster]) -> Booster:
     trees = [tree for together in zip(*forests, strict=True) for tree in together]
     for position, tree in enumerate(trees):
         tree["id"] = position
-        leaf = np.asarray(tree["left_children"]) == -1
-        # A leaf keeps its value where a split keeps its threshold.
-        conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
-        conditions[leaf] /= np.float32(count)
-        tree["split_conditions"] = conditions.tolist()
-        tree["base_weights"] = (np.asarray(tree["base_weights"], dtype=np.float32) / np.float32(count)).tolist()
+        _scale_leaves(tree, 1 / count)
     model = merged["learner"]["gradient_booster"]["model"]
     model["trees"] = trees
     model["tree_info"] = [0] * len(trees)
     model["iteration_indptr"] = list(range(0, len(trees) + 1, count))
     model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(count)}
     merged["learner"]["attributes"] = {}
+    return _from_json(merged)
+
+
+def scaled(booster: Booster, factor: float) -> Booster:
+    """The same trees with leaves that are `factor` times as large; the log-odds they start from stay."""
+    content = json.loads(bytes(booster.save_raw("json")))
+    for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
+        _scale_leaves(tree, factor)
+    return _from_json(content)
+
+
+def _scale_leaves(tree: dict[str, Any], factor: float) -> None:
+    leaf = np.asarray(tree["left_children"]) == -1
+    # A leaf keeps its value where a split keeps its threshold.
+    conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
+    conditions[leaf] *= np.float32(factor)
+    tree["split_conditions"] = conditions.tolist()
+    tree["base_weights"] = (np.asarray(tree["base_weights"], dtype=np.float32) * np.float32(factor)).tolist()
+
+
+def _from_json(content: dict[str, Any]) -> Booster:
+    import xgboost as xgb
+
     booster = xgb.Booster()
-    booster.load_model(bytearray(json.dumps(merged).encode()))
+    booster.load_model(bytearray(json.dumps(content).encode()))
     return booster
 
 

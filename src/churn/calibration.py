@@ -122,10 +122,10 @@ def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 
-def log_loss(calibration: Calibration, margin: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_loss(calibration: Calibration, margin: ArrayLike, labels: NDArray[Any]) -> NDArray[np.float64]:
     """Log loss of each row, shape (n,)."""
     log_odds = calibration.log_odds_of(margin)
-    return np.logaddexp(0.0, log_odds) - labels * log_odds
+    return np.asarray(np.logaddexp(0.0, log_odds) - labels * log_odds, dtype=np.float64)
 
 
 def _curve_is_better(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> bool:

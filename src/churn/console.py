@@ -2,7 +2,11 @@
 
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 # Said by libraries at every run, and nothing a user of this project could act on.
 _NOISE = (
@@ -38,6 +42,13 @@ def quieten() -> None:
     """Put the filter where the noise comes from."""
     for name in _NOISY:
         logging.getLogger(name).addFilter(QuietFilter())
+
+
+def with_bar(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
+    """The items, with a progress bar where a person is looking."""
+    from rich.progress import track
+
+    yield from track(items, description=description, total=total)
 
 
 def use_project_logging(project_path: Path) -> None:

@@ -56,6 +56,15 @@ class Encoder:
         """For each feature the columns of the account table it is made of."""
         return [columns for _, columns in self._features()]
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share that each column has in each feature, shape (features, columns): a ratio belongs to its two equally."""
+        shares = np.zeros((len(self.feature_names), len(self.columns)))
+        for position, sources in enumerate(self.feature_columns):
+            for source in sources:
+                shares[position, self.columns.index(source)] += 1 / len(sources)
+        return shares
+
     def _features(self) -> list[tuple[str, tuple[str, ...]]]:
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
         sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}

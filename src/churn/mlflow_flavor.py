@@ -112,16 +112,20 @@ def find_version(name: str, sha256: str) -> "ModelVersion | None":
     return max(found, key=lambda entry: int(entry.version), default=None)
 
 
-def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> str:
+def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> dict[str, Any]:
     """Note a decision on the registered version it is about, and give that version the alias if it is to promote.
+
+    A decision that compared with another version than the one that has the alias by now is not carried out, unless it
+    is forced: what became the champion meanwhile may be better.
 
     Args:
         name: Registered model.
         alias: Alias of the model in use.
-        decision: ``promote``, ``reason``, ``sha256`` of the version, and if there are any ``forced`` and ``gates``.
+        decision: ``promote``, ``reason``, ``sha256`` of the version, and if there are any ``forced``, ``gates`` and
+            ``compared_with``, the version that had the alias when the decision was made.
 
     Returns:
-        The version that the decision is about.
+        The decision as it was carried out, with the ``version`` that it is about.
 
     Raises:
         ChurnError: If no version has the hash.
@@ -134,18 +138,41 @@ def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> str:
             "run the whole training pipeline, which registers it"
         )
     version_name = str(entry.version)
-    for key, value in _decision_tags(decision).items():
+    before = alias_version(name, alias)
+    done = {**_unless_overtaken(decision, alias, before, version_name), "version": version_name}
+    if done["promote"] and before != version_name:
+        if before is not None:
+            client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
+        # At once after the look at the alias: MLflow cannot look and set in one step.
+        client.set_registered_model_alias(name, alias, version_name)
+    for key, value in _decision_tags(done).items():
         client.set_model_version_tag(name, version_name, key, value)
         if mlflow.active_run() is not None:
             mlflow.set_tag(key, value)
-    card = f"\n\nModel card: model_card.html among the artifacts of run {entry.run_id}." if entry.run_id else ""
-    client.update_model_version(name, version_name, description=f"{decision['reason']}{card}")
-    before = alias_version(name, alias)
-    if decision["promote"] and before != version_name:
-        if before is not None:
-            client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
-        client.set_registered_model_alias(name, alias, version_name)
-    return version_name
+    client.update_model_version(name, version_name, description=f"{done['reason']}{_card_link(entry)}")
+    return done
+
+
+def _unless_overtaken(decision: Mapping[str, Any], alias: str, now: str | None, version_name: str) -> Mapping[str, Any]:
+    compared_with = decision.get("compared_with", now)
+    if not decision["promote"] or decision.get("forced") or now in (compared_with, version_name):
+        return decision
+    rival = f"version {compared_with}" if compared_with else f"no {alias} at all"
+    reason = (
+        f"Not promoted: version {now} became the {alias} while this model was compared with {rival}; "
+        "train again to compare it with that one"
+    )
+    return {**decision, "promote": False, "reason": reason}
+
+
+def _card_link(entry: "ModelVersion") -> str:
+    """Where the model card of a version is, as Markdown; a link where MLflow has a server."""
+    if not entry.run_id:
+        return ""
+    experiment = mlflow.MlflowClient().get_run(entry.run_id).info.experiment_id
+    # The pages of MLflow stand at the same address as the registry that links from.
+    address = f"#/experiments/{experiment}/runs/{entry.run_id}/artifacts/model_card.html"
+    return f"\n\n[Model card]({address})"
 
 
 def _decision_tags(decision: Mapping[str, Any]) -> dict[str, str]:

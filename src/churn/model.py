@@ -1,8 +1,8 @@
 """The one deployable thing: raw account rows in, probabilities of churn out.
 
-A `ChurnModel` is an encoder, a booster, a calibration, a threshold with risk bands, and the reference that later data
-is compared with. It is stored as a folder of safe formats only, never as a pickle: the booster in XGBoost's UBJSON, everything
-else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
+A `ChurnModel` is an encoder, a booster, a linear part beside it, a calibration, a threshold with risk bands, and the
+reference that later data is compared with. It is stored as a folder of safe formats only, never as a pickle: the booster
+in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
 """
 
 import hashlib
@@ -24,10 +24,13 @@ from churn.contributions import Attribution
 from churn.drift import Profile
 from churn.encoding import Encoder
 from churn.errors import ChurnError
+from churn.linear import Linear
 from churn.parameters import Accounts, RiskBand
 from churn.reasons import BASELINE as BASELINE
 
-FORMAT = 1
+FORMAT = 2
+# Without a linear part.
+OLDER_FORMATS = (1,)
 BOOSTER_FILE = "booster.ubj"
 MODEL_FILE = "model.json"
 CHECKSUM_FILE = "checksums.json"
@@ -56,6 +59,7 @@ class ChurnModel:
         roles: Roles of the columns of the table it was trained on.
         encoder: Encoder fitted on the training rows.
         booster: XGBoost booster that gives the margin of encoded rows, the log-odds before calibration.
+        linear: What a line adds to that margin; none where the trees do better without one.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
         reference: Profile of the training rows and of their scores by boosters that were not grown on them.
@@ -74,6 +78,7 @@ class ChurnModel:
     performance: Mapping[str, float] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
+    linear: Linear | None = None
     source: ModelSource | None = None
 
     @property
@@ -100,7 +105,8 @@ class ChurnModel:
 
     def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
-        return np.asarray(self.booster.inplace_predict(features, predict_type="margin"), dtype=np.float32)
+        margin = self.booster.inplace_predict(features, predict_type="margin")
+        return np.asarray(margin if self.linear is None else margin + self.linear.margin(features), dtype=np.float32)
 
     def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
         """Score account rows, raw or canonical, in any order of columns.
@@ -131,7 +137,9 @@ class ChurnModel:
         return pd.Categorical.from_codes(codes, categories=names, ordered=True)
 
     def explain(self, accounts: pd.DataFrame) -> pd.DataFrame:
-        """Exact TreeSHAP contributions (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9), by account column.
+        """Exact contributions by account column: TreeSHAP of the trees, and what the linear part adds.
+
+        TreeSHAP: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9.
 
         Returns:
             One row an account: a column for each account column the model uses and ``(baseline)``, in log-odds. The
@@ -140,20 +148,29 @@ class ChurnModel:
         """
         features = self.encoder.transform(accounts)
         if self._attribution is None:
-            return contributions(self.booster, self.encoder, features).set_index(accounts.index)
-        parts = pd.DataFrame(
-            self._attribution.contributions(features), index=accounts.index, columns=list(self.encoder.columns)
-        )
-        return parts.assign(**{BASELINE: self._attribution.baseline})
+            parts, baseline = tree_contributions(self.booster, self.encoder, features)
+        else:
+            parts, baseline = self._attribution.contributions(features), self._attribution.baseline
+        if self.linear is not None:
+            parts += self.linear.contributions(features) @ self.encoder.shares
+            baseline += self.linear.baseline
+        table = pd.DataFrame(parts, index=accounts.index, columns=list(self.encoder.columns))
+        return table.assign(**{BASELINE: baseline})
 
     @cached_property
     def _attribution(self) -> Attribution | None:
         """Look-up tables of exact contributions, made once a model; None where its trees are too deep for them."""
-        shares = np.zeros((len(self.encoder.feature_names), len(self.encoder.columns)))
-        for position, sources in enumerate(self.encoder.feature_columns):
-            for source in sources:
-                shares[position, self.encoder.columns.index(source)] += 1 / len(sources)
-        return Attribution.of(self.booster, shares)
+        return Attribution.of(self.booster, self.encoder.shares)
+
+    def mean_contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
+        """Mean absolute contribution of each account column over encoded rows, in log-odds.
+
+        For a few rows: the tables that `explain` looks contributions up in would take longer to make.
+        """
+        parts, _ = tree_contributions(self.booster, self.encoder, features)
+        if self.linear is not None:
+            parts += self.linear.contributions(features) @ self.encoder.shares
+        return dict(zip(self.encoder.columns, np.abs(parts).mean(axis=0).tolist(), strict=True))
 
     def check_fits(self, roles: Accounts) -> None:
         """Refuse to score a table with other columns than the one the model was trained on.
@@ -226,7 +243,7 @@ class ChurnModel:
         import xgboost as xgb
 
         stored = json.loads(files[MODEL_FILE])
-        if stored["format"] != FORMAT:
+        if stored["format"] not in (FORMAT, *OLDER_FORMATS):
             raise ChurnError(f"{folder / MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
         booster = xgb.Booster()
         booster.load_model(bytearray(files[BOOSTER_FILE]))
@@ -241,6 +258,7 @@ class ChurnModel:
             importance=stored["importance"],
             # Models stored before there was a calibration have none.
             calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
+            linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
         )
 
     def _files(self) -> dict[str, bytes]:
@@ -248,6 +266,7 @@ class ChurnModel:
             "format": FORMAT,
             "roles": self.roles.model_dump(mode="json"),
             "encoder": self.encoder.to_dict(),
+            "linear": self.linear.to_dict() if self.linear else None,
             "calibration": self.calibration.to_dict(),
             "threshold": self.threshold,
             "risk_bands": [band.model_dump() for band in self.risk_bands],
@@ -259,18 +278,15 @@ class ChurnModel:
         return {BOOSTER_FILE: bytes(self.booster.save_raw("ubj")), MODEL_FILE: text.encode() + b"\n"}
 
 
-def contributions(booster: Booster, encoder: Encoder, features: NDArray[np.float32]) -> pd.DataFrame:
-    """Contributions of encoded rows, see `ChurnModel.explain`."""
+def tree_contributions(
+    booster: Booster, encoder: Encoder, features: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], float]:
+    """XGBoost's own contributions of encoded rows, by account column, shape (n, columns), and its baseline."""
     import xgboost as xgb
 
-    parts = booster.predict(xgb.DMatrix(features), pred_contribs=True)
-    columns = encoder.columns
-    grouped = np.zeros((len(features), len(columns) + 1), dtype=np.float64)
-    for position, sources in enumerate(encoder.feature_columns):
-        for source in sources:
-            grouped[:, columns.index(source)] += parts[:, position] / len(sources)
-    grouped[:, -1] = parts[:, -1]
-    return pd.DataFrame(grouped, columns=[*columns, BASELINE])
+    parts = booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
+    baseline = float(parts[0, -1]) if len(parts) else 0.0
+    return parts[:, :-1] @ encoder.shares, baseline
 
 
 def _digest(content: bytes) -> str:

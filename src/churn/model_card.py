@@ -13,6 +13,7 @@ from churn.errors import ChurnError
 from churn.health import humanize
 from churn.metrics import CalibrationCurve
 from churn.report import NOTHING, calibration_drawing, page_environment
+from churn.tuning import in_words as tuning_in_words
 
 SCHEMA_VERSION = 1
 
@@ -66,6 +67,7 @@ def model_card(
     segments: Sequence[Mapping[str, Any]] | None = None,
     promotion: Mapping[str, Any] | None = None,
     importance: Mapping[str, float] | None = None,
+    tuning: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     reproduce: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def model_card(
         segments: Figures of categories, as `churn.promotion.SegmentFigures._asdict` gives them.
         promotion: What `churn.promotion.PromotionDecision.to_dict` returned.
         importance: Mean absolute contribution of each column to the scores, in log-odds.
+        tuning: What `churn.tuning.summarise` gives.
         parameters: Parameters of the run; nested ones get names with dots.
         reproduce: How to make the model again: ``command``, ``code_version``, ``data_sha256`` and ``packages``
             (versions by name), and whatever else helps.
@@ -116,6 +119,7 @@ def model_card(
         "segments": list(segments) if segments else None,
         "promotion": promotion,
         "importance": _ranked(importance) if importance else None,
+        "tuning": tuning or None,
         "parameters": dict(_flat(parameters)) if parameters else None,
         "reproduce": reproduce or None,
     }
@@ -157,6 +161,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
             data=[
                 (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
             ],
+            tuning=tuning_in_words(card["tuning"]) if card["tuning"] else None,
             parameters=[(key, _text(value)) for key, value in (card["parameters"] or {}).items()],
             command=reproduce.pop("command", None),
             packages=reproduce.pop("packages", None) or {},

@@ -237,6 +237,20 @@ class Evaluation(Block):
     random_state: Seed = Field(default=31_459, description="Seed of folds, bootstrap and baselines.")
 
 
+class Tuning(Block):
+    """Search for parameters of the booster and of the encoding that suit the table."""
+
+    enabled: bool = Field(default=False, description="Whether to search before training; takes as long as its trials.")
+    trials: int = Field(default=50, ge=1, le=10_000, description="Most sets of parameters to try.")
+    seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="Time after which no further set is tried, in seconds; with it as the limit, "
+        "results depend on the machine.",
+    )
+    random_state: Seed = Field(default=31_459, description="Seed of the search.")
+
+
 class Leakage(Block):
     """What must not be known when an account is scored."""
 
@@ -259,6 +273,12 @@ class Training(Block):
     )
     early_stopping_rounds: int = Field(
         default=50, ge=1, description="Trees without improvement of a fold's log loss after which growing stops."
+    )
+    tuning: Tuning = Field(default=Tuning(), description="Search for better parameters.")
+    linear_weight: Share | None = Field(
+        default=None,
+        description="How much a logistic regression counts beside the trees, 0 for not at all; empty to learn it from rows "
+        "that neither was fitted on.",
     )
     calibration: Literal["auto", "isotonic", "sigmoid", "none"] = Field(
         default="auto",

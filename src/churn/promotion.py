@@ -39,6 +39,7 @@ class Challenge:
         segments: Categories of the rows by column, arrays of shape (n,), missing where an account has none.
         latency_ms: Time that the challenger takes to score 1,000 accounts, in milliseconds; nan where not measured.
         leaks: What `churn.leakage.find_leaks` found.
+        champion_version: Version that was the champion when it was measured, whether it can score this table or not.
 
     Raises:
         ChurnError: The arrays differ in length, hold no rows, a label is neither 0 nor 1, or a probability is missing
@@ -52,6 +53,7 @@ class Challenge:
     segments: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     latency_ms: float = math.nan
     leaks: Sequence[str] = ()
+    champion_version: str | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.labels)
@@ -102,6 +104,7 @@ class PromotionDecision:
         gates: All gates, whatever they say.
         gain: Gain over the champion on the test rows, of ROC AUC or of expected profit per account in currency; None
             without a champion.
+        compared_with: Version that was the champion then.
     """
 
     promote: bool
@@ -109,6 +112,7 @@ class PromotionDecision:
     reason: str
     gates: tuple[Gate, ...]
     gain: float | None = None
+    compared_with: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as plain JSON types without nan or infinity."""
@@ -172,6 +176,7 @@ def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = N
         reason=reason,
         gates=gates,
         gain=gain,
+        compared_with=challenge.champion_version,
     )
 
 

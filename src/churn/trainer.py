@@ -1,18 +1,22 @@
 """Training: from canonical labelled rows to a model. The pipeline, cross-validation and tuning all train by it."""
 
 import math
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.boosting import Booster, Fitted, assign_folds, fit_booster
+from churn.boosting import Booster, FittedTrees, assign_folds, fit_booster, scaled
 from churn.calibration import fit_calibration
 from churn.drift import fit_profile, fit_score_profile
 from churn.encoding import Encoder, fit_encoder
+from churn.linear import FittedLinear, Linear, fit_linear, learn_weight
 from churn.metrics import classification_metrics
-from churn.model import BASELINE, ChurnModel, contributions
+from churn.model import ChurnModel
 from churn.parameters import Accounts, FeatureEngineering, Training
+from churn.tuning import choose, search
 
 # Contributions cost far more than scores; this many rows settle their mean.
 IMPORTANCE_ROWS = 500
@@ -31,21 +35,54 @@ def train_model(
         accounts: Canonical training rows with their label, and only those.
         roles: What each column is.
         features: Ratios and how many rows a category needs; not read where there is an encoder.
-        training: Parameters of the booster, its folds and the calibration.
+        training: Parameters of the booster, its folds, the search for better ones and the calibration.
         encoder: An encoder fitted on these rows; none to fit one.
 
     Raises:
         AccountsError: If a class has fewer than two rows.
     """
     fitted = fit_encoder(accounts, roles, features) if encoder is None else encoder
-    matrix, labels = fitted.transform(accounts), accounts[roles.label.column].to_numpy(np.int8)
+    labels = accounts[roles.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)
-    grown = fit_booster(matrix, labels, folds, training)
-    return assemble_model(grown, folds, fitted, matrix, accounts, roles, training)
+    if training.tuning.enabled:
+        trials = list(search(accounts, fitted, folds, roles, features, training))
+        training, tuned_features, _ = choose(trials, training, features)
+        fitted = fitted if tuned_features == features else fit_encoder(accounts, roles, tuned_features)
+    matrix = fitted.transform(accounts)
+    trees = fit_booster(matrix, labels, folds, training)
+    line = fit_linear(matrix, labels, folds)
+    return assemble_model(trees, line, folds, fitted, matrix, accounts, roles, training)
+
+
+class Blend(NamedTuple):
+    """Trees and a line that add up to one margin.
+
+    Attributes:
+        booster: The trees, their leaves weighted.
+        linear: The line, weighted; none where it does not count.
+        margin: Log-odds of each training row by parts that were not fitted on it, shape (n,).
+    """
+
+    booster: Booster
+    linear: Linear | None
+    margin: NDArray[np.float32]
+
+
+def blend(trees: FittedTrees, line: FittedLinear, labels: NDArray[np.int8], training: Training) -> Blend:
+    """Weigh trees and line: as configured, or as unseen rows say."""
+    weight = training.linear_weight
+    if weight is None:
+        weight = learn_weight(trees.margin, line.margin, labels)
+    if weight == 0:
+        return Blend(trees.booster, None, trees.margin)
+    rate = float(labels.mean())
+    margin = ((1 - weight) * trees.margin + weight * line.margin).astype(np.float32)
+    return Blend(scaled(trees.booster, 1 - weight), line.linear.weighted(weight, math.log(rate / (1 - rate))), margin)
 
 
 def assemble_model(
-    fitted: Fitted,
+    trees: FittedTrees,
+    line: FittedLinear,
     folds: NDArray[np.int8],
     encoder: Encoder,
     matrix: NDArray[np.float32],
@@ -53,10 +90,11 @@ def assemble_model(
     roles: Accounts,
     training: Training,
 ) -> ChurnModel:
-    """Calibrate the booster and put together what is deployed.
+    """Blend trees and line, calibrate them and put together what is deployed.
 
     Args:
-        fitted: The booster and the margins of the training rows by boosters not grown on them.
+        trees: The booster and the margins of the training rows by boosters not grown on them.
+        line: The line and the margins of the training rows by lines not fitted on them.
         folds: Fold of each training row, shape (n,).
         encoder: Encoder fitted on the training rows.
         matrix: The encoded training rows, shape (n, k).
@@ -65,19 +103,22 @@ def assemble_model(
         training: How to calibrate, threshold and risk bands.
     """
     labels = accounts[roles.label.column].to_numpy(np.int8)
-    probability = unseen_probability(fitted.margin, labels, folds, training)
+    parts = blend(trees, line, labels, training)
+    probability = unseen_probability(parts.margin, labels, folds, training)
     profile = fit_profile(accounts, roles.numeric_names, roles.categorical)
-    return ChurnModel(
+    model = ChurnModel(
         roles=roles,
         encoder=encoder,
-        booster=fitted.booster,
+        booster=parts.booster,
+        linear=parts.linear,
         threshold=training.threshold,
         risk_bands=training.risk_bands,
         reference=profile.with_score(fit_score_profile(probability)),
         performance=classification_metrics(labels, probability, training.threshold),
-        importance=mean_contributions(fitted.booster, encoder, matrix),
-        calibration=fit_calibration(fitted.margin, labels, training.calibration),
+        calibration=fit_calibration(parts.margin, labels, training.calibration),
     )
+    # Evenly spaced rows: a table may be sorted.
+    return replace(model, importance=model.mean_contributions(matrix[:: math.ceil(len(matrix) / IMPORTANCE_ROWS)]))
 
 
 def unseen_probability(
@@ -93,11 +134,3 @@ def unseen_probability(
         calibration = fit_calibration(margin[~held_out], labels[~held_out], training.calibration)
         probability[held_out] = calibration.apply(margin[held_out])
     return probability
-
-
-def mean_contributions(booster: Booster, encoder: Encoder, matrix: NDArray[np.float32]) -> dict[str, float]:
-    """Mean absolute contribution of each account column to the margin, in log-odds."""
-    # Evenly spaced rows: a table may be sorted.
-    rows = matrix[:: math.ceil(len(matrix) / IMPORTANCE_ROWS)]
-    parts = contributions(booster, encoder, rows).drop(columns=BASELINE)
-    return {str(name): float(value) for name, value in parts.abs().mean().items()}

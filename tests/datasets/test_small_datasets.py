@@ -7,13 +7,16 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.cli import user_error
 from churn.datasets import (
+    AliasDataset,
     AsOfDataset,
     ChampionDataset,
     ChurnModelDataset,
     FingerprintDataset,
     HealthReportDataset,
     OptionalDataset,
+    TuningTrialsDataset,
 )
+from churn.tuning import Trial
 
 
 def optional(path: str | None) -> OptionalDataset:
@@ -69,6 +72,8 @@ def test_one_way_data_sets_say_so(tmp_path: Path) -> None:
     for dataset in (FingerprintDataset(filepath=str(tmp_path)), ChurnModelDataset(model_uri="models:/churn/1")):
         with pytest.raises(DatasetError, match="not saved"):
             dataset.save("anything")
+    with pytest.raises(DatasetError, match="kedro rollback"):
+        AliasDataset(model_name="churn").save("1")
     for dataset in (ChampionDataset(model_name="churn"), HealthReportDataset(filepath=str(tmp_path))):
         with pytest.raises(DatasetError):
             dataset.load()
@@ -90,3 +95,37 @@ def test_a_model_that_need_not_exist(tmp_path: Path, caplog: pytest.LogCaptureFi
     caplog.set_level("INFO")
     assert ChurnModelDataset(model_uri=str(tmp_path / "none"), must_exist=False).load() is None
     assert "is left aside: model_uri" in caplog.text
+
+
+def test_trials_are_kept_and_each_is_logged_once(tmp_path: Path) -> None:
+    import mlflow
+
+    trials = [
+        Trial(0, "complete", {"max_depth": 4}, 0.5, 0.0, 0.0),
+        Trial(1, "pruned", {"max_depth": 6}, 0.6),
+        Trial(2, "complete", {"max_depth": 3}, 0.4, 0.1, 0.01),
+    ]
+    dataset = TuningTrialsDataset()
+    assert dataset.load() == []
+    assert not dataset.exists()
+    dataset.save(trials[:1])  # without a run, nothing is logged
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        client = mlflow.MlflowClient()
+        experiment = client.create_experiment("trials", artifact_location=str(tmp_path / "artifacts"))
+        with mlflow.start_run(experiment_id=experiment) as parent:
+            dataset.save(trials[:2])
+            dataset.save(trials)
+        runs = client.search_runs(
+            [experiment], f"tags.mlflow.parentRunId = '{parent.info.run_id}'", order_by=["tags.mlflow.runName"]
+        )
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert dataset.load() == trials
+    assert [run.info.run_name for run in runs] == ["trial 1", "trial 2"]
+    assert [run.data.tags["trial"] for run in runs] == ["pruned", "complete"]
+    assert [run.data.params for run in runs] == [{"max_depth": "6"}, {"max_depth": "3"}]
+    assert runs[0].data.metrics == {"log_loss": 0.6}
+    assert runs[1].data.metrics == {"log_loss": 0.4, "gain": 0.1, "gain_error": 0.01}
+    assert {run.info.status for run in runs} == {"FINISHED"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,27 +166,10 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
     project = make_project(tmp_path)
     assert project.kedro("run").returncode == 0
     before = project.run_folder()
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "kedro",
-            "run",
-            "--conf-source",
-            str(project.conf),
-            "--pipelines",
-            "training,inference",
-        ),
+    running = started(
+        project,
+        *("--pipelines", "training,inference"),
         *("--params", "training.early_stopping_rounds=100000,training.booster.n_estimators=100000"),
-    ]
-    running = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         read_until(running, "hold_out_validation")
@@ -203,6 +187,73 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
     experiment = client.get_experiment_by_name("churn_model")
     statuses = [run.info.status for run in client.search_runs([experiment.experiment_id])]
     assert statuses == ["KILLED", "FINISHED"]
+
+
+def test_trainings_at_the_same_moment_leave_one_champion(tmp_path: Path) -> None:
+    import mlflow
+
+    project = make_project(tmp_path)
+    assert project.kedro("run", "--pipelines", "data_generation,feature_engineering").returncode == 0
+    seeds = (1, 2, 3)
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        runs = [
+            pool.submit(project.kedro, "run", "--pipelines", "training", "--params", f"training.random_state={seed}")
+            for seed in seeds
+        ]
+        done = [run.result() for run in runs]
+    assert [each.returncode for each in done] == [0, 0, 0], "".join(each.stdout + each.stderr for each in done)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow-artifacts/mlflow.db")
+    versions = {str(entry.version): entry for entry in client.search_model_versions("name = 'churn'")}
+    assert set(versions) == {"1", "2", "3"}
+    champion = client.get_model_version_by_alias("churn", "champion")
+    assert champion.tags["promotion"] == "promoted"
+    for entry in versions.values():
+        assert entry.tags["promotion"] in ("promoted", "not promoted")
+        assert entry.description.startswith(entry.tags["promotion_reason"])
+    scoring = project.kedro("run", "--pipelines", "inference")
+    assert f"model version {champion.version}" in scoring.stdout
+
+
+def test_an_interrupted_search_leaves_its_trials(tmp_path: Path) -> None:
+    import mlflow
+
+    project = make_project(tmp_path)
+    assert project.kedro("run", "--pipelines", "data_generation,feature_engineering").returncode == 0
+    running = started(project, "--pipelines", "training", "--params", "training.tuning.enabled=true")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow-artifacts/mlflow.db")
+
+    def trials() -> list[mlflow.entities.Run]:
+        experiment = client.get_experiment_by_name("churn_model")
+        return client.search_runs([experiment.experiment_id], "tags.trial LIKE '%'") if experiment else []
+
+    try:
+        deadline = time.monotonic() + 120
+        while len(trials()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 1
+    assert "Aborted!" in output
+    tried = trials()
+    assert len(tried) >= 2
+    assert {run.info.status for run in tried} == {"FINISHED"}
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in tried}
+    assert client.get_run(parent).info.status == "KILLED"
+
+
+def started(project: Project, *options: str) -> subprocess.Popen[str]:
+    """`kedro run` in the background, to be interrupted."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--conf-source", str(project.conf), *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored from the start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def test_kedro_viz_sees_pipelines_layers_and_names(tmp_path: Path) -> None:
@@ -231,7 +282,7 @@ def test_kedro_viz_sees_pipelines_layers_and_names(tmp_path: Path) -> None:
         *("source", "staging", "features", "model", "evaluation", "champion", "results", "health")
     ]
     tasks = {node["name"] for node in graph["nodes"] if node["type"] == "task"}
-    assert {"fit_encoder", "fit_booster", "score_accounts", "measure_health"} <= tasks
+    assert {"fit_encoder", "fit_parts", "score_accounts", "measure_health"} <= tasks
     data = [node for node in graph["nodes"] if node["type"] == "data"]
     assert len(data) > 20
     assert all(node["layer"] for node in data)

@@ -32,6 +32,8 @@ def test_loaded_equals_stored(model: ChurnModel, folder: Path, labelled: pd.Data
     assert loaded.reference.to_dict() == model.reference.to_dict()
     assert loaded.risk_bands == model.risk_bands
     assert loaded.calibration == model.calibration
+    assert loaded.linear is not None
+    assert loaded.linear == model.linear
     pd.testing.assert_frame_equal(loaded.score(labelled), model.score(labelled))
 
 
@@ -73,10 +75,10 @@ def test_another_model_than_registered_is_refused(model: ChurnModel, folder: Pat
 
 
 def test_a_later_format_is_refused(model: ChurnModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.model.FORMAT", 2)
+    monkeypatch.setattr("churn.model.FORMAT", 3)
     model.save(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(ChurnError, match="format 2, this version of churn reads 1"):
+    with pytest.raises(ChurnError, match="format 3, this version of churn reads 2"):
         ChurnModel.load(tmp_path)
 
 
@@ -90,13 +92,15 @@ def test_content_hash_ignores_where_it_was_loaded_from(model: ChurnModel, folder
     assert named.sha256 == model.sha256
 
 
-def test_a_model_stored_without_calibration_has_none(model: ChurnModel, folder: Path) -> None:
+def test_a_model_of_the_first_format_has_neither_calibration_nor_linear_part(model: ChurnModel, folder: Path) -> None:
     import hashlib
 
     stored = json.loads((folder / MODEL_FILE).read_text())
-    del stored["calibration"]
+    stored["format"] = 1
+    del stored["calibration"], stored["linear"]
     (folder / MODEL_FILE).write_text(json.dumps(stored))
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (BOOSTER_FILE, MODEL_FILE)}
     (folder / CHECKSUM_FILE).write_bytes(json.dumps(hashes, indent=1).encode() + b"\n")
     loaded = ChurnModel.load(folder)
     assert loaded.calibration.method == "none"
+    assert loaded.linear is None

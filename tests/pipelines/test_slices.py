@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
 from churn.errors import AccountsError, ChurnError, FaultsError
-from churn.parameters import Accounts, Parameters, Simulation, Staging
+from churn.parameters import Accounts, Booster, Parameters, Simulation, Staging, Tuning
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.data_generation.nodes import make_snapshots
@@ -167,12 +167,14 @@ def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, An
     given = {name: features[name] for name in names}
     given |= {
         "reigning_champion": None,
+        "reigning_version": None,
         "training_accounts__fingerprint": {"name": "t.csv", "bytes": 1, "sha256": "00"},
     }
     pipeline = training.create_pipeline()
     model = run(pipeline.to_outputs("churn_model"), small, **given)["churn_model"]
     rest = pipeline - pipeline.to_outputs("churn_model")
     known = {**given, "churn_model": model, "oracle": snapshots["oracle"], "sound_accounts": given["train_accounts"]}
+    known["tuning_summary"] = {}
     outputs = run(rest, small, **known)
     for end in ("training_metrics", "promotion_decision", "model_card"):
         outputs |= run(rest.to_outputs(end), small, **known)
@@ -264,6 +266,37 @@ def test_cross_validation_trains_on_every_fold(small: Parameters, trained: dict[
     assert run(pipeline, small, **rows)["cross_validated"] == {}
 
 
+def test_what_the_search_chose_is_trained(small: Parameters, features: dict[str, Any]) -> None:
+    stunted = small.training.model_copy(
+        update={
+            "booster": Booster(n_estimators=5, max_leaves=2, learning_rate=0.02),
+            "tuning": Tuning(enabled=True, trials=6),
+            "linear_weight": 0.0,
+        }
+    )
+    asked = small.model_copy(update={"training": stunted})
+    pipeline = training.create_pipeline()
+    given = {
+        "sound_accounts": features["train_accounts"],
+        **{name: features[name] for name in ("train_features", "encoder")},
+    }
+    searching = pipeline.to_outputs("churn_model") - pipeline.only_nodes("check_leakage")
+    tuned = run(searching, asked, **given)["churn_model"]
+    summary = run(searching.to_outputs("tuning_summary"), asked, **given)["tuning_summary"]
+    assert summary["trials"] == 6
+    assert summary["chosen"] is not None
+    assert summary["gain"] > 0
+    plain = train(
+        features["train_accounts"],
+        small.accounts,
+        small.feature_engineering,
+        stunted.model_copy(update={"tuning": Tuning()}),
+    )
+    assert tuned.performance["log_loss"] < plain.performance["log_loss"]
+    same = train(features["train_accounts"], small.accounts, small.feature_engineering, stunted)
+    assert same.sha256 == tuned.sha256
+
+
 def test_the_model_card_tells_what_happened(trained: dict[str, Any]) -> None:
     card, page = trained["model_card"], trained["model_card_page"]
     assert card["sha256"] == trained["churn_model"].sha256
@@ -289,7 +322,7 @@ def test_only_the_evaluation_reads_the_truth() -> None:
 
 
 def test_the_first_model_is_promoted(trained: dict[str, Any]) -> None:
-    decision = trained["champion@decision"]
+    decision = trained["promotion_decision"]
     assert decision["promote"] is True
     assert decision["sha256"] == trained["churn_model"].sha256
     assert {gate["name"] for gate in decision["gates"]} == {
@@ -310,8 +343,10 @@ def test_a_worse_challenger_is_not_promoted_unless_forced(
         "churn_model"
     )
     given = {**trained["given"], "churn_model": worse, "reigning_champion": trained["churn_model"]}
+    given |= {"reigning_version": "1"}
     refused = run(deciding, small, **given)["promotion_decision"]
     assert refused["promote"] is False
+    assert refused["compared_with"] == "1"
     assert "ROC AUC" in refused["reason"]
     forced = small.model_copy(update={"promotion": small.promotion.model_copy(update={"force": True})})
     decision = run(deciding, forced, **given)["promotion_decision"]

@@ -3,12 +3,14 @@
 from churn.datasets.accounts import AccountsDataset
 from churn.datasets.as_of import AsOfDataset
 from churn.datasets.fingerprint import FingerprintDataset
-from churn.datasets.models import ChampionDataset, ChurnModelDataset
+from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, ResultsDataset
+from churn.datasets.trials import TuningTrialsDataset
 
 __all__ = [
     "AccountsDataset",
+    "AliasDataset",
     "AsOfDataset",
     "ChampionDataset",
     "ChurnModelDataset",
@@ -16,4 +18,5 @@ __all__ = [
     "HealthReportDataset",
     "OptionalDataset",
     "ResultsDataset",
+    "TuningTrialsDataset",
 ]

@@ -51,17 +51,18 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         return {"model_uri": self._model_uri}
 
 
-class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
-    """The registry alias of the model in use, saves only: a decision to promote moves the alias.
+class ChampionDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
+    """The registry alias of the model in use: a decision to promote, when saved, moves the alias.
 
     A decision is what `churn.promotion.PromotionDecision.to_dict` gives, and ``sha256``, the content hash of the
-    registered model. It is noted on the version whatever it is.
+    registered model. It is noted on the version whatever it is. Loading gives the decision as it was carried out.
     """
 
     def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
         """Declare the registered model and its alias."""
         self._model_name = model_name
         self._alias = alias
+        self._done: dict[str, Any] | None = None
         self.metadata = metadata
 
     def save(self, data: dict[str, Any]) -> None:
@@ -72,11 +73,39 @@ class ChampionDataset(AbstractDataset[dict[str, Any], NoReturn]):
         """
         from churn import mlflow_flavor
 
-        mlflow_flavor.record_decision(self._model_name, self._alias, data)
+        self._done = mlflow_flavor.record_decision(self._model_name, self._alias, data)
 
-    def load(self) -> NoReturn:
-        """Refused: the model behind the alias is another catalog entry."""
-        raise DatasetError("a decision is not loaded; load the model that has the alias")
+    def load(self) -> dict[str, Any]:
+        """The decision of this run as it was carried out."""
+        if self._done is None:
+            raise DatasetError("there is no decision yet in this run; the model that has the alias is another entry")
+        return self._done
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model_name": self._model_name, "alias": self._alias}
+
+
+class AliasDataset(AbstractDataset[NoReturn, str | None]):
+    """The version that has a registry alias, or ``None``; loads only."""
+
+    def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
+        """Declare the registered model and its alias."""
+        self._model_name = model_name
+        self._alias = alias
+        self.metadata = metadata
+
+    def load(self) -> str | None:
+        """The version as text."""
+        from churn import mlflow_flavor
+
+        return mlflow_flavor.alias_version(self._model_name, self._alias)
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Refused: a decision moves the alias."""
+        raise DatasetError("an alias is moved by a decision to promote, or by kedro rollback")
+
+    def _exists(self) -> bool:
+        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"model_name": self._model_name, "alias": self._alias}

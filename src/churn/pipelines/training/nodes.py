@@ -1,5 +1,6 @@
 """Nodes that train, measure and promote the model."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -9,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from churn import boosting, leakage, plots, trainer
+from churn import boosting, encoding, leakage, linear, plots, trainer, tuning
 from churn.boosting import Booster
+from churn.console import with_bar
 from churn.encoding import Encoder
 from churn.evaluation import Fold, Interval, baseline_probabilities, bootstrap_intervals, cross_validate
+from churn.linear import FittedLinear, Linear
 from churn.metrics import calibration_curve, classification_metrics
 from churn.model import ChurnModel
 from churn.model_card import model_card as describe
@@ -21,12 +24,16 @@ from churn.parameters import Accounts, FeatureEngineering, Profit, Promotion, Tr
 from churn.plots import Figure
 from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
 from churn.promotion import Challenge, decide, segment_figures
+from churn.tuning import Trial
+
+logger = logging.getLogger(__name__)
 
 
-class Grown(NamedTuple):
-    """A booster, and what its parts say of training rows they were not grown on."""
+class Parts(NamedTuple):
+    """The two parts of the model, and what they say of training rows they were not fitted on."""
 
     booster: Booster
+    linear_part: Linear
     validation_margins: pd.DataFrame
 
 
@@ -36,27 +43,85 @@ def hold_out_validation(train_accounts: pd.DataFrame, accounts: Accounts, traini
     return train_accounts[[accounts.id]].assign(fold=boosting.assign_folds(labels, training))
 
 
-def fit_booster(
+def search_parameters(
+    train_accounts: pd.DataFrame,
+    validation_folds: pd.DataFrame,
+    encoder: dict[str, Any],
+    accounts: Accounts,
+    feature_engineering: FeatureEngineering,
+    training: Training,
+) -> Iterator[list[Trial]]:
+    """Try other parameters, if that is asked for.
+
+    Yields:
+        All trials so far, again after each one; at first none.
+    """
+    trials: list[Trial] = []
+    yield trials
+    if not training.tuning.enabled:
+        return
+    searched = tuning.search(
+        train_accounts,
+        Encoder.from_dict(encoder),
+        validation_folds["fold"].to_numpy(),
+        accounts,
+        feature_engineering,
+        training,
+    )
+    for trial in with_bar(searched, "tuning", total=training.tuning.trials):
+        trials = [*trials, trial]
+        yield trials
+
+
+class Chosen(NamedTuple):
+    """What training goes on with after the search."""
+
+    training: Training
+    encoder: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def choose_parameters(
+    trials: list[Trial],
+    train_accounts: pd.DataFrame,
+    encoder: dict[str, Any],
+    accounts: Accounts,
+    feature_engineering: FeatureEngineering,
+    training: Training,
+) -> Chosen:
+    """Take the best trial where it is clearly better than what is configured."""
+    chosen = tuning.choose(trials, training, feature_engineering)
+    if chosen.features != feature_engineering:
+        encoder = encoding.fit_encoder(train_accounts, accounts, chosen.features).to_dict()
+    summary = tuning.summarise(trials, chosen)
+    if summary:
+        logger.info("%s.", tuning.in_words(summary))
+    return Chosen(chosen.training, encoder, summary)
+
+
+def fit_parts(
     train_features: pd.DataFrame,
     validation_folds: pd.DataFrame,
     encoder: dict[str, Any],
     accounts: Accounts,
     training: Training,
-) -> Grown:
-    """Grow a booster for each fold with early stopping, and average them.
+) -> Parts:
+    """Grow a booster and fit a line for each fold, and average each kind.
 
     Returns:
-        The average, and the validation folds with ``margin``, the log-odds of each row by the booster that was not
-        grown on it.
+        The averages, and the validation folds with ``trees`` and ``linear``, the log-odds of each row by the booster
+        and by the line that were not fitted on it.
     """
-    matrix = train_features[Encoder.from_dict(encoder).feature_names].to_numpy(np.float32)
-    labels = train_features[accounts.label.column].to_numpy(np.int8)
-    fitted = boosting.fit_booster(matrix, labels, validation_folds["fold"].to_numpy(), training)
-    return Grown(fitted.booster, validation_folds.assign(margin=fitted.margin))
+    matrix, labels = _matrix(train_features, Encoder.from_dict(encoder).feature_names, accounts)
+    folds = validation_folds["fold"].to_numpy()
+    trees = boosting.fit_booster(matrix, labels, folds, training)
+    line = linear.fit_linear(matrix, labels, folds)
+    return Parts(trees.booster, line.linear, validation_folds.assign(trees=trees.margin, linear=line.margin))
 
 
 def assemble_model(
     booster: Booster,
+    linear_part: Linear,
     validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
     train_features: pd.DataFrame,
@@ -64,10 +129,11 @@ def assemble_model(
     accounts: Accounts,
     training: Training,
 ) -> ChurnModel:
-    """Calibrate and put together what is deployed; all of it comes from training rows."""
+    """Blend, calibrate and put together what is deployed; all of it comes from training rows."""
     fitted = Encoder.from_dict(encoder)
     return trainer.assemble_model(
-        boosting.Fitted(booster, validation_margins["margin"].to_numpy()),
+        boosting.FittedTrees(booster, validation_margins["trees"].to_numpy()),
+        FittedLinear(linear_part, validation_margins["linear"].to_numpy()),
         validation_margins["fold"].to_numpy(),
         fitted,
         train_features[fitted.feature_names].to_numpy(np.float32),
@@ -216,7 +282,11 @@ def cross_validate_model(
         return trainer.train_model(part, accounts, feature_engineering, training).probability
 
     labels = rows[accounts.label.column].to_numpy(np.int8)
-    return cross_validate(rows, labels, fit, training.threshold, training.evaluation, progress=_with_bar)
+
+    def progress(folds: list[Fold]) -> Iterator[Fold]:
+        return with_bar(folds, "cross-validation", total=len(folds))
+
+    return cross_validate(rows, labels, fit, training.threshold, training.evaluation, progress)
 
 
 def collect_metrics(
@@ -255,6 +325,7 @@ def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> flo
 def challenge_champion(
     churn_model: ChurnModel,
     reigning_champion: ChurnModel | None,
+    reigning_version: str | None,
     test_accounts: pd.DataFrame,
     latency_ms: float,
     accounts: Accounts,
@@ -273,6 +344,7 @@ def challenge_champion(
         segments={name: test_accounts[name].to_numpy(object) for name in promotion.segments},
         latency_ms=latency_ms,
         leaks=leakage.find_leaks(test_accounts, accounts, training.leakage),
+        champion_version=reigning_version,
     )
 
 
@@ -283,9 +355,14 @@ def decide_promotion(
     return {**decide(challenge, promotion, profit).to_dict(), "sha256": churn_model.sha256}
 
 
-def promote_champion(promotion_decision: dict[str, Any]) -> dict[str, Any]:
+def promote_champion(proposed_promotion: dict[str, Any]) -> dict[str, Any]:
     """Hand the decision on to the registry."""
-    return promotion_decision
+    return proposed_promotion
+
+
+def note_promotion(done: dict[str, Any]) -> dict[str, Any]:
+    """Keep the decision as the registry carried it out."""
+    return done
 
 
 def describe_model(
@@ -297,6 +374,7 @@ def describe_model(
     promotion_decision: dict[str, Any],
     train_accounts: pd.DataFrame,
     training_fingerprint: dict[str, Any],
+    tuning_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
     parameters: dict[str, Any],
@@ -319,6 +397,7 @@ def describe_model(
         segments=[segment._asdict() for segment in segment_figures(challenge, promotion)],
         promotion=promotion_decision,
         importance=churn_model.importance,
+        tuning=tuning_summary,
         parameters={
             name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
             for name, block in parameters.items()
@@ -337,12 +416,6 @@ def render_card(model_card: dict[str, Any]) -> str:
     from churn.model_card import render_model_card
 
     return render_model_card(model_card)
-
-
-def _with_bar(folds: list[Fold]) -> Iterator[Fold]:
-    from rich.progress import track
-
-    yield from track(folds, description="cross-validation")
 
 
 def _labels_and_scores(
