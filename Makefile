@@ -21,7 +21,7 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
-.PHONY: help install run telco test test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio test test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,18 @@ run: .venv/.runtime  ## Run the five pipelines (ARGS="--params ..." is passed on
 
 telco: .venv/.runtime  ## The same on a real account table
 	@$(BIN)/kedro run --env telco $(ARGS)
+
+env: .venv/.runtime  ## Write a .env with keys of its own (ARGS=--with-password: MLflow asks for a password)
+	@$(BIN)/python -m churn.services env $(ARGS)
+
+services: .venv/.services  ## Start an S3 store, PostgreSQL and MLflow on this machine
+	@$(BIN)/python -m churn.services up $(ARGS)
+
+services-down: .venv/.runtime  ## Stop them; their data stay
+	@$(BIN)/python -m churn.services down
+
+run-minio: .venv/.runtime  ## Run the five pipelines on them, or on the servers that .env names
+	@$(BIN)/kedro run --env minio $(ARGS)
 
 test: .venv/.dev  ## Run all tests with branch coverage
 	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
@@ -86,7 +98,12 @@ $(BIN)/uv: | $(BIN)/python
 	@$(SYNC) --no-default-groups
 	@touch $@
 
+.venv/.services: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
+	@echo "Installing the servers into .venv"
+	@$(SYNC) --no-default-groups --group services
+	@touch $@ .venv/.runtime
+
 .venv/.dev: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
 	@echo "Installing the development tools into .venv"
 	@$(SYNC)
-	@touch $@ .venv/.runtime
+	@touch $@ .venv/.runtime .venv/.services

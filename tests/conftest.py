@@ -138,7 +138,14 @@ def make_project(folder: Path, **simulation: Any) -> Project:
     """A project in a folder, with fewer rows unless told otherwise."""
     shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     project = Project(folder)
-    stores = {"staging": "data-staging", "artifacts": "mlflow-artifacts", "results": "ml-result"}
+    stores = {
+        "staging": "data-staging",
+        "artifacts": "mlflow-artifacts",
+        "results": "ml-result",
+        "cache": "cache",
+        "metrics": "ml-result/training",
+        "reports": "ml-result/training",
+    }
     for environment in ("local", "telco"):
         content = {
             "stores": {name: str(folder / environment.replace("local", "") / path) for name, path in stores.items()}

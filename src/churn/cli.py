@@ -3,6 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, cast
 
@@ -11,11 +12,20 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.errors import ChurnError
+from churn.secrecy import REDACTION
 
 
 @click.group(name="churn")
 def cli() -> None:
     """Commands of the project, which take precedence over Kedro's."""
+
+
+class ShownError(click.ClickException):
+    """What the command line shows instead of a traceback."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
 
 
 def user_error(error: BaseException) -> str | None:
@@ -39,11 +49,21 @@ def user_error(error: BaseException) -> str | None:
     return None
 
 
+def exit_code(error: BaseException) -> int:
+    """With which code the command line ends after an error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ChurnError):
+            return seen.exit_code
+        seen = seen.__cause__ or seen.__context__
+    return 1
+
+
 UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain", "Pipeline contains no nodes")
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that ends with one message and exit code 1 where the user is to put something right."""
+    """A command that ends with one message and an exit code where the user is to put something right."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -56,7 +76,7 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
             message = user_error(error)
             if message is None:
                 raise
-            raise click.ClickException(message) from None
+            raise ShownError(REDACTION.text(message), exit_code(error)) from None
 
     return wrapper
 
@@ -66,8 +86,9 @@ def _end_tracking() -> None:
     if "mlflow" in sys.modules:
         import mlflow
 
-        while mlflow.active_run():
-            mlflow.end_run("KILLED")
+        with suppress(Exception):  # the server may be what was waited for in vain
+            while mlflow.active_run():
+                mlflow.end_run("KILLED")
 
 
 @cli.command()

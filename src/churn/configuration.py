@@ -1,22 +1,44 @@
 """How configuration is read."""
 
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
+from churn.errors import ChurnError, FaultsError
+
+# A variable that an environment's files cannot do without; one with a default has a comma after its name.
+_REQUIRED = re.compile(r"\$\{env:(\w+)\}")
+
 
 class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with a catalog that may refer to parameters: ``${parameters:accounts}``.
+    """Kedro's loader, with two more things that a file may refer to.
 
-    The roles of an account table are parameters, and its data sets read the columns by their roles. Kedro itself
-    resolves parameters only in parameters.
+    ``${parameters:accounts}``, in a catalog: a parameter. The roles of an account table are parameters, and its data
+    sets read the columns by their roles. Kedro itself resolves parameters only in parameters.
+
+    ``${env:NAME}`` and ``${env:NAME,default}``, in any file: a variable of the process's environment, or else of the
+    file ``.env`` beside the configuration folder. An empty variable counts as its default.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        conf_source: str | Path,
+        env: str | None = None,
+        runtime_params: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        # Kedro reads the globals while it sets the loader up, so all must be there before.
+        self.conf_source = str(conf_source)
         self._resolved: tuple[str, Any] | None = None
+        self._dotenv: dict[str, str | None] | None = None
         OmegaConf.register_new_resolver("parameters", self._parameter, replace=True)
+        OmegaConf.register_new_resolver("env", self._variable, replace=True)
+        self._check_variables(env)
+        super().__init__(conf_source, env, runtime_params, **options)
 
     def _parameter(self, name: str) -> Any:
         # Read once for each set of runtime parameters: a warm process may run with one set after another.
@@ -24,3 +46,36 @@ class ConfigLoader(OmegaConfigLoader):
         if self._resolved is None or self._resolved[0] != given:
             self._resolved = (given, OmegaConf.create(self["parameters"]))
         return OmegaConf.select(self._resolved[1], name)
+
+    def _variable(self, name: str, default: str | None = None) -> str:
+        value = self.variable(name)
+        if value is None and default is None:
+            raise ChurnError(f"{name} is not set; {self._way_out()}")
+        return value or default or ""
+
+    def variable(self, name: str) -> str | None:
+        """A variable of the environment or of ``.env``; the environment goes first."""
+        if self._dotenv is None:
+            from dotenv import dotenv_values
+
+            self._dotenv = dotenv_values(self._dotenv_file(), interpolate=False)
+        return os.environ.get(name, self._dotenv.get(name))
+
+    def _dotenv_file(self) -> Path:
+        return Path(self.conf_source).absolute().parent / ".env"
+
+    def _way_out(self) -> str:
+        file = self._dotenv_file()
+        return f"set it in the environment or in {file} (make env writes one, .env.example says what each is)"
+
+    def _check_variables(self, env: str | None) -> None:
+        """Make sure that the run's configuration finds every variable that it cannot do without.
+
+        Raises:
+            FaultsError: Lists those that are missing.
+        """
+        files = sorted((Path(self.conf_source) / env).glob("*.yml")) if env else []
+        needed = _REQUIRED.findall("".join(file.read_text(encoding="utf-8") for file in files))
+        missing = [name for name in dict.fromkeys(needed) if self.variable(name) is None]
+        if missing:
+            raise FaultsError(f"environment '{env}'", [f"{name} is not set; {self._way_out()}" for name in missing])

@@ -7,7 +7,18 @@ class ChurnError(ValueError):
     """Something in the input, the configuration or the stores that the user can put right.
 
     The message names the file, column or parameter, the value, what was expected and the way out.
+
+    Attributes:
+        exit_code: With which the command line ends.
     """
+
+    exit_code = 1
+
+
+class NotTrackedError(ChurnError):
+    """Everything was done and published, but MLflow does not know of it."""
+
+    exit_code = 3
 
 
 class FaultsError(ChurnError):

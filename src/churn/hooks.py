@@ -1,40 +1,26 @@
 """What happens around every run: configuration checked first, tracking, a summary at the end."""
 
-import os
+import logging
 from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import AbstractDataset, CachedDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
-from pydantic import BaseModel
 
-from churn.console import quieten, use_project_logging
+from churn.console import use_project_logging
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
-
-quieten()  # before this import, during which MLflow speaks up
-
-from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook  # noqa: E402
+from churn.secrecy import REDACTION, check_credentials
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 SQLITE = "sqlite:///"
-MAX_PARAMETER_LENGTH = 6_000
-
-# MLflow's settings for this project, unless the environment says otherwise.
-MLFLOW_DEFAULTS = {
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # A model needs what `pip_requirements` names, not the development environment.
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
 
 
 class PreflightHook:
@@ -42,10 +28,11 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Read the project's logging, refuse faulty parameters and anchor MLflow's database in the project."""
+        """Read the project's logging, refuse faulty settings and anchor MLflow's database in the project."""
         use_project_logging(context.project_path)
         check_parameters(context.config_loader["parameters"])
         anchor_mlflow(context)
+        guard_secrets(context)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
@@ -82,10 +69,24 @@ def _is_absent(dataset: AbstractDataset[Any, Any] | None) -> bool:
     return not dataset.exists()
 
 
+def guard_secrets(context: KedroContext) -> None:
+    """Refuse credentials that everybody knows, and keep the others out of what is logged."""
+    loader: Any = context.config_loader
+    try:
+        credentials = loader["credentials"]
+    except MissingConfigException:
+        credentials = {}
+    tracking_uri = loader["mlflow"]["server"]["mlflow_tracking_uri"]
+    REDACTION.learn(credentials, tracking_uri)
+    for name in (None, "mlflow"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(REDACTION)
+    check_credentials(credentials, tracking_uri)
+
+
 def anchor_mlflow(context: KedroContext) -> None:
     """Make a relative SQLite path absolute, so that a notebook uses the same database as the command line."""
     loader: Any = context.config_loader
-    loader.config_patterns.setdefault("mlflow", ["mlflow*", "mlflow*/**", "**/mlflow*"])
     settings = loader["mlflow"]
     uri = settings["server"]["mlflow_tracking_uri"]
     if uri.startswith(SQLITE) and not Path(path := uri.removeprefix(SQLITE)).is_absolute():
@@ -93,56 +94,6 @@ def anchor_mlflow(context: KedroContext) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
         settings["server"]["mlflow_tracking_uri"] = f"{SQLITE}{database.as_posix()}"
         loader["mlflow"] = settings
-
-
-class TrackingHook(MlflowHook):  # type: ignore[misc]
-    """kedro-mlflow's hook, with typed parameters logged flat and fit for several runs in one process."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.run_id: str | None = None
-        self._logged: dict[str, str] = {}
-        for name, value in MLFLOW_DEFAULTS.items():
-            os.environ.setdefault(name, value)
-
-    @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Start a run, forgetting the previous one of this process: kedro-mlflow would open it again."""
-        self.run_id = None
-        self._logged = {}
-        super().before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
-
-    @hook_impl
-    def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any], is_async: bool) -> None:
-        """Log the parameters that the node uses, unless an earlier node did.
-
-        kedro-mlflow opens the run again for every node and closes it once, so that it stays open in a process that
-        goes on; here it is opened again only in a thread that does not have it.
-        """
-        if self.run_id is None:
-            return
-        import mlflow
-
-        active = mlflow.active_run()
-        if active is None or active.info.run_id != self.run_id:
-            mlflow.start_run(run_id=self.run_id, nested=True)
-        used = {name.removeprefix("params:"): value for name, value in inputs.items() if name.startswith("params:")}
-        fresh = {key: value for key, value in flatten(used).items() if self._logged.get(key) != value}
-        if fresh:
-            mlflow.log_params(fresh)
-            self._logged |= fresh
-
-
-def flatten(parameters: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested or typed parameters as ``block.field`` to text, at most as long as MLflow takes."""
-    flat: dict[str, str] = {}
-    for key, value in parameters.items():
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        if isinstance(plain, dict):
-            flat |= flatten(plain, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = str(plain)[:MAX_PARAMETER_LENGTH]
-    return flat
 
 
 class SummaryHook:
@@ -154,7 +105,7 @@ class SummaryHook:
         made = pipeline.all_outputs()
         lines: list[tuple[str, str]] = []
         if "training_metrics" in made:
-            lines += _model_lines(catalog["training_metrics"].load(), _folder(catalog["training_metrics"]))
+            lines += _model_lines(catalog["training_metrics"].load(), _folder(catalog["promotion_decision"]))
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:

@@ -5,6 +5,7 @@ the registry carries the content hash as the tag ``sha256``. Training the same m
 version of it.
 """
 
+import logging
 import re
 import sys
 import tempfile
@@ -18,23 +19,30 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.model import MLMODEL_FILE_NAME, ModelInfo
+from yaml import YAMLError
 
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
+from churn.model_cache import ModelCache
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+logger = logging.getLogger(__name__)
 
 FLAVOR_NAME = "churn"
 MODEL_NAME = "model"
 DATA_FOLDER = "churn"
 SHA256_TAG = "sha256"
 PREVIOUS_TAG = "previous_champion"
+ABSENT_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
-_REFERENCE_FORM = re.compile(r"^(?P<experiment>[^/:]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
-_REGISTRY_FORM = re.compile(r"^models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[^/@]+))$")
+# Names hold no slash, no percent sign and no two dots, so that none can lead out of its place.
+_NAME = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_. -]*"
+_REFERENCE_FORM = re.compile(r"^(?P<experiment>[A-Za-z0-9_-]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
+_REGISTRY_FORM = re.compile(rf"^models:/(?P<name>{_NAME})(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))$")
 _LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
-_RUN_FORM = re.compile(r"^runs:/(?P<run>[0-9a-f]{32})(?:/(?P<name>.+))?$")
+_RUN_FORM = re.compile(rf"^runs:/(?P<run>[0-9a-f]{{32}})(?:/(?P<name>{_NAME}))?$")
 FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
 WAY_OUT = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
 
@@ -86,7 +94,7 @@ def log_model(
     return info
 
 
-def load_model(model_uri: str, dst_path: str | None = None) -> ChurnModel:
+def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | None = None) -> ChurnModel:
     """Load the model that a URI selects, in any of the `FORMS`.
 
     An alias is resolved to a version once, so that one run uses one version whatever happens to the alias meanwhile.
@@ -94,16 +102,72 @@ def load_model(model_uri: str, dst_path: str | None = None) -> ChurnModel:
     Args:
         model_uri: Which model.
         dst_path: Folder to download it to; a temporary one by default.
+        cache: Folder of verified copies. Registered models are taken from there if they are there; while the registry
+            does not answer, so is the version that the URI led to last, with a warning.
 
     Raises:
         ChurnError: If there is no such model, or its files are damaged or not the registered ones.
     """
-    place = _locate(model_uri)
-    with tempfile.TemporaryDirectory(prefix="churn-model-") as scratch:
-        folder = place.folder or _download(place.location, dst_path or scratch, model_uri)
-        model = ChurnModel.load(_data_folder(folder), place.sha256)
+    copies = ModelCache(cache) if cache is not None else None
+    try:
+        place = _locate(model_uri)
+    except RegistrySilentError as error:
+        place = _remembered(model_uri, copies, error)
+    model = _load_copy(place, copies) if copies is not None else None
+    if model is None:
+        model = _load_stored(place, model_uri, dst_path, copies)
+    if copies is not None and place.sha256 is not None:
+        copies.remember(
+            _known_as(model_uri), {"version": place.version, "run_id": place.run_id, "sha256": place.sha256}
+        )
     version_name = place.version or model.sha256[:12]
     return model.loaded_from(ModelSource(uri=model_uri, version=version_name, run_id=place.run_id))
+
+
+def _load_stored(place: "_Place", model_uri: str, dst_path: str | None, copies: ModelCache | None) -> ChurnModel:
+    with tempfile.TemporaryDirectory(prefix="churn-model-") as scratch:
+        folder = place.folder or _download(place.location, dst_path or scratch, model_uri)
+        _check_description(folder)
+        model = ChurnModel.load(_data_folder(folder), place.sha256)
+        if copies is not None and place.sha256 is not None:
+            copies.keep(place.sha256, _data_folder(folder))
+    return model
+
+
+def _load_copy(place: "_Place", copies: ModelCache) -> ChurnModel | None:
+    """The model from its copy here; ``None`` where there is none, or a damaged one, which is removed."""
+    folder = copies.find(place.sha256) if place.sha256 else None
+    if folder is None:
+        return None
+    try:
+        return ChurnModel.load(folder, place.sha256)
+    except ChurnError as error:
+        logger.warning("A copy of a model is damaged and is fetched again: %s", error)
+        copies.drop(str(place.sha256))
+        return None
+
+
+def _remembered(model_uri: str, copies: ModelCache | None, error: "RegistrySilentError") -> "_Place":
+    """What a URI led to when the registry last answered.
+
+    Raises:
+        RegistrySilentError: If that is not known, or there is no copy of it.
+    """
+    known = copies.recall(_known_as(model_uri)) if copies is not None else None
+    if known is None or copies is None or copies.find(known["sha256"]) is None:
+        raise error
+    logger.warning(
+        "%s. Scoring with the verified copy of version %s, which was %s on %s.",
+        error,
+        known["version"],
+        model_uri,
+        known["seen_at"],
+    )
+    return _Place(location="", version=known["version"], run_id=known["run_id"], sha256=known["sha256"])
+
+
+def _known_as(model_uri: str) -> str:
+    return f"{mlflow.get_tracking_uri()} {model_uri}"
 
 
 def find_version(name: str, sha256: str) -> "ModelVersion | None":
@@ -215,7 +279,7 @@ def alias_version(name: str, alias: str) -> str | None:
     try:
         return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ABSENT_CODES:
             return None
         raise
 
@@ -254,12 +318,20 @@ def _locate(uri: str) -> _Place:
     raise ChurnError(f"model_uri = {uri!r} names no model: it is neither a folder here nor of the form {FORMS}")
 
 
+class RegistrySilentError(ChurnError):
+    """The registry does not answer, so that it is not known whether there is such a model."""
+
+
 def _registered(uri: str, name: str, alias: str | None, number: str) -> "ModelVersion":
     client = mlflow.MlflowClient()
     try:
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
-        raise ChurnError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+        if error.error_code in ABSENT_CODES:
+            raise ChurnError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+        raise RegistrySilentError(
+            f"MLflow at {mlflow.get_tracking_uri()} does not say which model {uri} is: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _download(location: str, folder: str, uri: str) -> Path:
@@ -269,6 +341,25 @@ def _download(location: str, folder: str, uri: str) -> Path:
         raise ChurnError(
             f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {WAY_OUT}"
         ) from error
+
+
+def _check_description(folder: Path) -> None:
+    """Refuse a model folder whose description names code of its own to load it with.
+
+    Nothing here would run that code, but `mlflow models serve` and others would.
+    """
+    file = folder / MLMODEL_FILE_NAME
+    if not file.is_file():
+        return
+    try:
+        loader = Model.load(str(file)).flavors.get("python_function", {}).get("loader_module")
+    except (MlflowException, ValueError, TypeError, AttributeError, YAMLError) as error:
+        raise ChurnError(f"{file} is not a description of a model: {str(error).splitlines()[0]}") from error
+    if loader != __name__:
+        raise ChurnError(
+            f"{folder} is not a churn model: its {MLMODEL_FILE_NAME} names the loader {loader!r}, expected {__name__!r}; "
+            "it is not loaded"
+        )
 
 
 def _data_folder(folder: Path) -> Path:

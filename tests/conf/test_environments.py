@@ -1,5 +1,8 @@
 """The configuration itself: every environment resolves, and nothing that is passed on is lost in memory."""
 
+import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,17 +16,33 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 
+from churn.configuration import ConfigLoader
+from churn.errors import FaultsError
+from churn.settings import CONFIG_LOADER_ARGS
+
 from ..conftest import ROOT, make_project
 
 ENVIRONMENTS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
 NAMES = ("data_generation", "feature_engineering", "training", "inference", "monitoring")
 
 
+# What the environment with servers needs; nothing listens there.
+VARIABLES = {
+    "CHURN_S3_ENDPOINT": "http://127.0.0.1:1",
+    "CHURN_TRAINING_ACCESS_KEY": "training",
+    "CHURN_TRAINING_SECRET_KEY": "a-secret-of-training",
+    "CHURN_SCORING_ACCESS_KEY": "scoring",
+    "CHURN_SCORING_SECRET_KEY": "a-secret-of-scoring",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+}
+
+
 @pytest.fixture(scope="module", params=ENVIRONMENTS)
 def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KedroContext]:
     bootstrap_project(ROOT)
-    conf = make_project(tmp_path_factory.mktemp(request.param)).conf
-    with KedroSession.create(project_path=ROOT, env=request.param, conf_source=str(conf)) as session:
+    project = make_project(tmp_path_factory.mktemp(request.param))
+    (project.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in VARIABLES.items()))
+    with KedroSession.create(project_path=ROOT, env=request.param, conf_source=str(project.conf)) as session:
         yield session.load_context()
 
 
@@ -60,8 +79,9 @@ def test_typed_parameters_are_built(context: KedroContext) -> None:
     assert isinstance(context.params["accounts"], Accounts)
 
 
-def test_mlflow_is_set_up_without_a_server(context: KedroContext) -> None:
-    assert context.mlflow.server.mlflow_tracking_uri.startswith("sqlite:////")
+def test_mlflow_is_set_up(context: KedroContext) -> None:
+    address = context.mlflow.server.mlflow_tracking_uri
+    assert address.startswith("sqlite:////") or address == VARIABLES["MLFLOW_TRACKING_URI"]
 
 
 def test_the_registry_has_the_five_and_their_sum() -> None:
@@ -82,6 +102,76 @@ def test_every_entry_has_a_layer_and_paths_come_from_globals() -> None:
 
 def test_no_environment_copies_a_catalog() -> None:
     assert [path.parent.name for path in (ROOT / "conf").rglob("catalog*")] == ["base"] * 5
+
+
+def loaded(folder: Path, **variables: str) -> ConfigLoader:
+    """The configuration of the environment with servers, with these variables in its .env alone."""
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    return ConfigLoader(folder / "conf", "minio", **CONFIG_LOADER_ARGS)
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without any of our variables."""
+    for name in list(os.environ):
+        if name.startswith(("CHURN_", "MLFLOW_TRACKING", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("bare")
+def test_missing_variables_are_named_together(tmp_path: Path) -> None:
+    with pytest.raises(FaultsError) as caught:
+        loaded(tmp_path, CHURN_STAGING_BUCKET="x")
+    message = str(caught.value)
+    assert message.startswith("environment 'minio': 2 faults found, nothing was changed.")
+    for name in ("CHURN_S3_ENDPOINT", "MLFLOW_TRACKING_URI"):
+        assert f"{name} is not set; set it in the environment or in {tmp_path}/.env (make env writes one" in message
+
+
+@pytest.mark.usefixtures("bare")
+def test_credentials_come_from_the_environment_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_TRAINING_SECRET_KEY", "of-the-shell")
+    loader = loaded(tmp_path, **VARIABLES, CHURN_RESULTS_BUCKET="elsewhere", CHURN_STAGING_BUCKET="")
+    credentials = loader["credentials"]
+    assert credentials["staging_store"]["secret"] == "of-the-shell"
+    assert credentials["results_store"] == {
+        "key": "scoring",
+        "secret": "a-secret-of-scoring",
+        "client_kwargs": {"endpoint_url": "http://127.0.0.1:1", "region_name": "us-east-1", "verify": ""},
+    }
+    catalog = loader["catalog"]
+    assert catalog["training_accounts@table"]["filepath"] == "s3://data-staging/training_data.csv"
+    assert catalog["results@publish"] == {
+        "type": "churn.datasets.ResultsDataset",
+        "filepath": "s3://elsewhere",
+        "credentials": "results_store",
+        "metadata": {"kedro-viz": {"layer": "results"}},
+    }
+    assert loader["mlflow"]["tracking"]["experiment"]["create_experiment_kwargs"] == {"artifact_location": None}
+
+
+@pytest.mark.usefixtures("bare")
+def test_one_identity_is_used_for_both_stores(tmp_path: Path) -> None:
+    known = {name: value for name, value in VARIABLES.items() if "TRAINING" not in name}
+    credentials = loaded(tmp_path, **known)["credentials"]
+    assert credentials["staging_store"] == credentials["results_store"]
+    assert credentials["staging_store"]["key"] == "scoring"
+
+
+@pytest.mark.usefixtures("bare")
+def test_aws_needs_neither_endpoint_nor_keys(tmp_path: Path) -> None:
+    credentials = loaded(tmp_path, CHURN_S3_ENDPOINT="", MLFLOW_TRACKING_URI="https://mlflow.internal")["credentials"]
+    assert credentials["staging_store"]["key"] == ""
+    assert credentials["staging_store"]["client_kwargs"]["endpoint_url"] == ""
+
+
+def test_the_example_names_every_variable_and_no_secret() -> None:
+    example = (ROOT / ".env.example").read_text()
+    named = dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE))
+    used = set(re.findall(r"\$\{env:(\w+)", "".join(file.read_text() for file in (ROOT / "conf/minio").glob("*.yml"))))
+    assert used <= set(named)
+    assert {named[name] for name in named if name.endswith(("_KEY", "_PASSWORD"))} == {""}
 
 
 def test_environments_are_in_the_table() -> None:
@@ -106,12 +196,7 @@ def test_local_overrides_reach_the_run(tmp_path: Path) -> None:
 def test_a_notebook_uses_the_same_database_as_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from churn.hooks import anchor_mlflow
 
-    class Loader(dict[str, Any]):
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            self.config_patterns: dict[str, list[str]] = {}
-
-    loader = Loader(mlflow={"server": {"mlflow_tracking_uri": "sqlite:///data/mlflow.db"}})
+    loader = {"mlflow": {"server": {"mlflow_tracking_uri": "sqlite:///data/mlflow.db"}}}
     context = SimpleNamespace(project_path=tmp_path, config_loader=loader)
     monkeypatch.chdir("/")
     anchor_mlflow(context)

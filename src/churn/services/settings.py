@@ -1,0 +1,177 @@
+"""What the servers are told: addresses, buckets and identities, from the environment and ``.env``."""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from churn.errors import ChurnError, FaultsError
+
+ENV_FILE, EXAMPLE_FILE = ".env", ".env.example"
+# Variables that a new .env gets values of its own for.
+GENERATED = re.compile(
+    r"^(CHURN_\w+_(?:ACCESS|SECRET)_KEY|POSTGRES_PASSWORD|MLFLOW_FLASK_SERVER_SECRET_KEY)=$", re.MULTILINE
+)
+NEEDED = (
+    *(
+        f"CHURN_{who}_{what}_KEY"
+        for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN")
+        for what in ("ACCESS", "SECRET")
+    ),
+    "POSTGRES_PASSWORD",
+)
+
+
+class Identity(NamedTuple):
+    """Somebody whom the S3 store knows."""
+
+    name: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Settings of the servers.
+
+    Attributes:
+        endpoint: Address of the S3 store.
+        tracking_uri: Address of MLflow.
+        staging: Bucket of account tables and features.
+        artifacts: Bucket of MLflow.
+        results: Bucket of published scores.
+        training: Reads and writes the staging bucket.
+        scoring: Reads the staging bucket, reads and writes results.
+        tracking: MLflow's server, reads and writes its bucket.
+        admin: May do everything.
+        database_password: Password of MLflow's database.
+        username: Name that MLflow asks for; empty where it asks for none.
+        password: Password that MLflow asks for.
+        form_secret: Signs the forms of an MLflow that asks for passwords.
+    """
+
+    endpoint: str
+    tracking_uri: str
+    staging: str
+    artifacts: str
+    results: str
+    training: Identity
+    scoring: Identity
+    tracking: Identity
+    admin: Identity
+    database_password: str
+    username: str = ""
+    password: str = ""
+    form_secret: str = ""
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str | None]) -> Self:
+        """Take the settings from variables.
+
+        Raises:
+            FaultsError: Lists those that are missing, and addresses that are not of this machine.
+        """
+        faults = [
+            f"{name} is not set; make env writes a {ENV_FILE} that has it" for name in NEEDED if not variables.get(name)
+        ]
+
+        def get(name: str, default: str = "") -> str:
+            return variables.get(name) or default
+
+        def identity(name: str) -> Identity:
+            stem = f"CHURN_{name.upper()}"
+            return Identity(name, get(f"{stem}_ACCESS_KEY"), get(f"{stem}_SECRET_KEY"))
+
+        settings = cls(
+            endpoint=get("CHURN_S3_ENDPOINT", "http://127.0.0.1:9000"),
+            tracking_uri=get("MLFLOW_TRACKING_URI", "http://127.0.0.1:15000"),
+            staging=get("CHURN_STAGING_BUCKET", "data-staging"),
+            artifacts=get("CHURN_ARTIFACTS_BUCKET", "mlflow-artifacts"),
+            results=get("CHURN_RESULTS_BUCKET", "ml-result"),
+            training=identity("training"),
+            scoring=identity("scoring"),
+            tracking=identity("artifacts"),
+            admin=identity("admin"),
+            database_password=get("POSTGRES_PASSWORD"),
+            username=get("MLFLOW_TRACKING_USERNAME"),
+            password=get("MLFLOW_TRACKING_PASSWORD"),
+            form_secret=get("MLFLOW_FLASK_SERVER_SECRET_KEY"),
+        )
+        if bool(settings.username) != bool(settings.password):
+            faults.append("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together; set both or none")
+        if faults:
+            raise FaultsError("settings of the servers", faults)
+        return settings
+
+    @property
+    def buckets(self) -> tuple[str, str, str]:
+        """All buckets."""
+        return self.staging, self.artifacts, self.results
+
+    def rights(self) -> dict[Identity, dict[str, str]]:
+        """What each identity may do: ``r`` or ``rw`` by bucket. The least that it needs."""
+        return {
+            self.training: {self.staging: "rw"},
+            self.scoring: {self.staging: "r", self.results: "rw"},
+            self.tracking: {self.artifacts: "rw"},
+        }
+
+
+def port_of(address: str, variable: str) -> int:
+    """Port of an address of this machine, from 1 to 65535.
+
+    Raises:
+        ChurnError: If it is not ``http://127.0.0.1:<port>``; the servers listen on loopback only.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
+        raise ChurnError(
+            f"{variable} = {address!r}: servers are started on this machine only; give http://127.0.0.1:<port>, or start "
+            "yours yourself"
+        )
+    return parts.port
+
+
+def variables_of(folder: Path) -> dict[str, str | None]:
+    """Variables of the folder's ``.env`` and of the environment, which goes first."""
+    from dotenv import dotenv_values
+
+    return {**dotenv_values(folder / ENV_FILE, interpolate=False), **os.environ}
+
+
+def write_env(folder: Path, with_password: bool = False, **values: str) -> Path:
+    """Write a ``.env`` from the example, with keys and passwords that nobody has seen.
+
+    Args:
+        folder: Where the example lies and the new file goes.
+        with_password: Whether MLflow is to ask for a name and a password.
+        values: Other values than the example's.
+
+    Raises:
+        ChurnError: If there is one already; it is left alone.
+    """
+    file = folder / ENV_FILE
+    if file.exists():
+        raise ChurnError(f"{file} is there already and is left as it is; remove it to get a new one")
+    text = (folder / EXAMPLE_FILE).read_text(encoding="utf-8")
+    text = GENERATED.sub(lambda match: f"{match[1]}={_invented(match[1])}", text)
+    if with_password:
+        values = {"MLFLOW_TRACKING_USERNAME": "churn", "MLFLOW_TRACKING_PASSWORD": secrets.token_urlsafe(24), **values}
+    for name, value in values.items():
+        text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    return file
+
+
+def _invented(name: str) -> str:
+    # Access keys are names, of 20 characters as AWS has them; a letter or digit in each place suits every server.
+    if name.endswith("_ACCESS_KEY"):
+        who = name.removeprefix("CHURN_").removesuffix("_ACCESS_KEY").lower()
+        return f"{who}-{secrets.token_hex(4)}"
+    return secrets.token_hex(24)

@@ -1,0 +1,46 @@
+"""Any other file system that fsspec knows."""
+
+from collections.abc import Callable
+from typing import IO, Any, cast
+
+import fsspec
+
+from churn.errors import ChurnError
+from churn.stores.base import Hashing, Store, Stored
+
+
+class OtherStore(Store):
+    """A folder or a file, written in a transaction of its file system."""
+
+    def __init__(self, protocol: str, path: str, credentials: dict[str, Any] | None = None) -> None:
+        self._path = path
+        self.uri = f"{protocol}://{path}"
+        self._fs = fsspec.filesystem(protocol, **(credentials or {}))
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{name}" if name else self._path
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is such a file or folder, asked anew."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(self._at(name)))
+
+    def size(self, name: str = "") -> int:
+        """Size of a file in bytes."""
+        return int(self._fs.size(self._at(name)))
+
+    def _open(self, name: str) -> IO[bytes]:
+        try:
+            return cast("IO[bytes]", self._fs.open(self._at(name), "rb"))
+        except FileNotFoundError as error:
+            raise ChurnError(f"{self.address(name)} does not exist") from error
+        except PermissionError as error:
+            raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
+
+    def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
+        """Write a file, which appears when it is whole."""
+        with self._fs.transaction, self._fs.open(self._at(name), "wb") as file:
+            hashing = Hashing(file)
+            write(cast("IO[bytes]", hashing))
+        self._fs.invalidate_cache()
+        return hashing.stored()
