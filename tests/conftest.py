@@ -108,7 +108,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "kedro", *arguments],
             cwd=cwd,
-            env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "1"},
+            env=clean_environment(),
             capture_output=True,
             text=True,
             check=False,
@@ -120,6 +120,12 @@ class Project:
         import json
 
         return self.results / json.loads((self.results / "latest.json").read_text())["run_id"]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of a process of its own, without what MLflow noted in this one."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "CHURN_"))}
+    return {**known, "COLUMNS": "200", "DO_NOT_TRACK": "1"}
 
 
 def nested(params: dict[str, Any]) -> dict[str, Any]:

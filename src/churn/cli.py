@@ -45,8 +45,20 @@ def user_error(error: BaseException) -> str | None:
             return f"{seen.strerror}: {seen.filename}"
         if isinstance(seen, ValueError) and str(seen).startswith(UNKNOWN_NAMES):
             return str(seen)
+        if type(seen).__module__.startswith("mlflow."):
+            return mlflow_error(seen)
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def mlflow_error(error: BaseException) -> str:
+    """What MLflow said, with what may be done about it."""
+    import mlflow
+
+    said = str(error).splitlines()[0]
+    if "error code 401" in said or "error code 403" in said:
+        said += "; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return f"MLflow at {mlflow.get_tracking_uri()}: {said}"
 
 
 def exit_code(error: BaseException) -> int:

@@ -30,9 +30,9 @@ class PreflightHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Read the project's logging, refuse faulty settings and anchor MLflow's database in the project."""
         use_project_logging(context.project_path)
+        guard_secrets(context)  # first, so that no message shows one
         check_parameters(context.config_loader["parameters"])
         anchor_mlflow(context)
-        guard_secrets(context)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
@@ -109,7 +109,7 @@ class SummaryHook:
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
-            lines += _result_lines(catalog["results@latest"])
+            lines += _result_lines(catalog["results@publish"])
         if "health_report" in made:
             lines += _health_lines(catalog["results@latest"])
         if lines:
@@ -129,7 +129,7 @@ def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]
 
 
 def _result_lines(results: Any) -> list[tuple[str, str]]:
-    manifest = results.manifest()
+    manifest = results.published
     at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
     version = f"model version {manifest['model']['version']}"
     return [

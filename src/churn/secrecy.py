@@ -93,6 +93,14 @@ class Redaction(logging.Filter):
             text = text.replace(secret, MASK)
         return text
 
+    def within(self, value: Any) -> Any:
+        """A copy of nested plain values whose texts hold no secrets."""
+        if isinstance(value, Mapping):
+            return {key: self.within(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.within(item) for item in value]
+        return self.text(value) if isinstance(value, str) else value
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record through, without its secrets."""
         if self._secrets:

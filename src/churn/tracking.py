@@ -7,7 +7,8 @@ scores or monitors goes on without: its results are published and it ends with `
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 
 from churn.console import quieten
 from churn.errors import ChurnError, NotTrackedError
+from churn.secrecy import REDACTION
 
 quieten()  # before this import, during which MLflow speaks up
 
@@ -72,16 +74,17 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         cache = context.config_loader["globals"]["stores"]["cache"]
         self._open_runs = OpenRuns(context.project_path / cache / "runs", uri)
         self._absent = why_absent(uri)
-        if self._absent is None:
-            super().after_context_created(context)
-            return
-        import mlflow
-        from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
+        with _kept("MLFLOW_TRACKING_URI"):
+            if self._absent is None:
+                super().after_context_created(context)
+                return
+            import mlflow
+            from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
-        mlflow.set_tracking_uri(uri)
-        self.mlflow_config = KedroMlflowConfig.model_validate(settings)
-        self._already_active_mlflow = False
-        context.__setattr__("mlflow", self.mlflow_config)  # as kedro-mlflow does
+            mlflow.set_tracking_uri(uri)
+            self.mlflow_config = KedroMlflowConfig.model_validate(settings)
+            self._already_active_mlflow = False
+            context.__setattr__("mlflow", self.mlflow_config)  # as kedro-mlflow does
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
@@ -98,7 +101,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             return
 
         def start() -> None:
-            super(TrackingHook, self).before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
+            shown = REDACTION.within(run_params)  # they become tags
+            super(TrackingHook, self).before_pipeline_run(run_params=shown, pipeline=pipeline, catalog=catalog)
             if self.run_id is not None and self._open_runs is not None:
                 self._open_runs.close_stale()
                 self._open_runs.opened(self.run_id)
@@ -188,6 +192,22 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         TRACKING.lose(reason)
         self._is_mlflow_enabled = False
         switch_catalog_logging(catalog, False)
+
+
+@contextmanager
+def _kept(variable: str) -> Iterator[None]:
+    """Leave a variable of the environment as it is.
+
+    MLflow notes there which server it was told; the next run of this process would take that for the user's wish.
+    """
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
 
 
 class Tracking:

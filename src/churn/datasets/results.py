@@ -51,6 +51,7 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
     ) -> None:
         """Declare the folder of results by its path or URL."""
         self._store = open_store(filepath, credentials)
+        self.published: dict[str, Any] | None = None  # the manifest of what was saved here last
         self.metadata = metadata
 
     def save(self, data: Publication) -> None:
@@ -93,6 +94,7 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
             return None if is_later else pointer
 
         self._store.update_json(unless_later, POINTER)
+        self.published = manifest
 
     def _write_table(
         self, for_csv: pd.DataFrame, for_parquet: pd.DataFrame, run_id: str, name: str

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ class Server:
         ports: Ports that it listens on, on loopback.
         environment: Variables besides those of this process.
         user: Account that it runs as; the present one by default.
+        stop_signal: Which signal asks it to end.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Server:
     ports: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
+    stop_signal: int = signal.SIGTERM
 
     @property
     def log(self) -> Path:
@@ -54,11 +57,15 @@ class Server:
 
     def process_id(self) -> int | None:
         """Its process, if it runs."""
+        noted = self._noted()
+        return int(noted["process"]) if noted and _started_at(noted["process"]) == noted["started"] else None
+
+    def _noted(self) -> dict[str, Any] | None:
         try:
-            noted = json.loads(self._note.read_text())
+            noted: dict[str, Any] = json.loads(self._note.read_text())
         except (OSError, ValueError):
             return None
-        return int(noted["process"]) if _started_at(noted["process"]) == noted["started"] else None
+        return noted
 
     def start(self) -> bool:
         """Start it and wait until it is ready.
@@ -90,7 +97,8 @@ class Server:
                 user=self.user,
                 start_new_session=True,
             )
-        self._note.write_text(json.dumps({"process": process.pid, "started": _started_at(process.pid)}))
+        noted = {"process": process.pid, "started": _started_at(process.pid), "stop_signal": int(self.stop_signal)}
+        self._note.write_text(json.dumps(noted))
         try:
             self._wait(process)
         except BaseException:
@@ -120,13 +128,13 @@ class Server:
         """Ask it to end, and make it end if it does not; whether it ran."""
         process = self.process_id()
         if process is not None:
-            _signal(process, 15)
+            _signal(process, (self._noted() or {}).get("stop_signal", self.stop_signal))
             deadline = time.monotonic() + STOP_TIMEOUT
             while self.process_id() is not None and time.monotonic() < deadline:
                 _reap(process)
                 time.sleep(0.05)
             if self.process_id() is not None:
-                _signal(process, 9)
+                _signal(process, signal.SIGKILL)
                 _reap(process, wait=True)
         self._note.unlink(missing_ok=True)
         return process is not None
@@ -170,11 +178,12 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int, start: int, distance: int = 0) -> list[int]:
-    """Free ports from a number on, each with the port `distance` above it free too."""
+def free_ports(count: int, start: int, distance: int = 0, spared: tuple[int, ...] = ()) -> list[int]:
+    """Free ports from a number on, each with the port `distance` above it free too, and none of those to be spared."""
     found: list[int] = []
     for port in range(start, 55_000):
-        if is_free(port) and (not distance or is_free(port + distance)):
+        both = {port, port + distance}
+        if not both & set(spared) and all(map(is_free, both)):
             found.append(port)
             if len(found) == count:
                 return found
@@ -190,7 +199,8 @@ def seaweedfs(folder: Path, settings: ServiceSettings) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     port = port_of(settings.endpoint, "CHURN_S3_ENDPOINT")
     # Each of its parts also takes the port 10,000 above.
-    master, volume, filer, admin = free_ports(4, port + 1, distance=10_000)
+    spared = (port_of(settings.tracking_uri, "MLFLOW_TRACKING_URI"),)
+    master, volume, filer, admin = free_ports(4, port + 1, 10_000, spared)
     identities = folder / "identities.json"
     _write_private(identities, json.dumps({"identities": _seaweed_identities(settings)}, indent=1))
     data = folder / "seaweedfs"
@@ -377,6 +387,7 @@ def postgres(folder: Path, settings: ServiceSettings) -> Server:
         command=[str(programs / "postgres"), "-D", str(data), "-k", str(sockets), "-c", "listen_addresses="],
         ready=lambda: _has_database(folder, settings),
         user=user,
+        stop_signal=signal.SIGINT,  # a fast end; SIGTERM would wait for MLflow to hang up
     )
 
 

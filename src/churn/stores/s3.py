@@ -157,13 +157,13 @@ class S3Store(Store):
     def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
         """As `Store.update_json`, with a conditional write where the store has one."""
         while True:
-            head = self._head(name)
+            present = self._present(name)
+            old = None if present is None else self._parsed(present[0], name)
+            new = change(old)
+            if new is None:
+                return old
+            unchanged = {"IfNoneMatch": "*"} if present is None else {"IfMatch": present[1]}
             try:
-                old = None if head is None else self._parsed(self._whole(name, head), name)
-                new = change(old)
-                if new is None:
-                    return old
-                unchanged = {"IfNoneMatch": "*"} if head is None else {"IfMatch": head["ETag"]}
                 self._call("put_object", name, Body=as_json(new), **unchanged)
             except _Overtaken:
                 continue
@@ -171,8 +171,18 @@ class S3Store(Store):
                 self.write_json(new, name)
             return new
 
-    def _whole(self, name: str, head: Mapping[str, Any]) -> bytes:
-        return self._piece(name, head["ETag"], 0, int(head["ContentLength"])) if head["ContentLength"] else b""
+    def _present(self, name: str) -> tuple[bytes, str] | None:
+        """Content and tag of an object, from one answer; ``None`` where there is none."""
+
+        async def read(fs: "S3FileSystem") -> tuple[bytes, str]:
+            answer = await fs._call_s3("get_object", **self._at(name))
+            async with answer["Body"] as body:
+                return await body.read(), answer["ETag"]
+
+        try:
+            return self._patiently(read, name)
+        except _Absent:
+            return None
 
     # --- requests -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,84 @@
+"""The whole loop with everything in buckets and on MLflow's server."""
+
+import hashlib
+
+import pytest
+
+from churn.services.servers import is_free
+
+from ..conftest import make_project
+from ..stack import Stack
+from .conftest import MinioProject
+
+pytestmark = pytest.mark.e2e
+
+
+def test_everything_lies_in_the_buckets(trained: MinioProject) -> None:
+    for name in ("training_data.csv", "inference_data.csv", "inference_outcomes.csv", "oracle.parquet"):
+        assert trained.staging.exists(name)
+    for name in ("train_accounts.parquet", "test_features.parquet", "encoder.json"):
+        assert trained.staging.exists(f"features/{name}")
+    assert trained.staging.read_json("training/metrics.json")["test_roc_auc"] > 0.7
+    manifest = trained.manifest()
+    run_id = manifest["run_id"]
+    assert manifest["rows"] == 1000
+    for name, described in manifest["files"].items():
+        assert trained.results.size(f"{run_id}/{name}") == described["bytes"]
+        assert trained.results.sha256(f"{run_id}/{name}") == described["sha256"]
+    assert trained.results.read_json(f"{run_id}/health_metrics.json")["realised_performance"]["coverage"] == 1.0
+    assert trained.results.exists(f"{run_id}/health_report.html")
+    # On this machine are only the pictures and pages of the training, a copy of the model, and the configuration.
+    assert {path.name for path in trained.folder.iterdir()} == {"conf", ".env", "reports", "cache"}
+
+
+def test_runs_models_and_artifacts_are_on_the_server(trained: MinioProject) -> None:
+    champion = trained.client.get_model_version_by_alias(f"churn_{trained.name}", "champion")
+    assert champion.tags["promotion"] == "promoted"
+    run = trained.client.get_run(champion.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    assert run.data.metrics["test_roc_auc"] == trained.staging.read_json("training/metrics.json")["test_roc_auc"]
+    assert run.data.metrics["health.total_samples"] == 1000
+    assert run.data.params["training.booster.max_depth"] == "4"
+    artifacts = {item.path for item in trained.client.list_artifacts(champion.run_id)}
+    assert {"model_card.html", "promotion.json", "plots"} <= artifacts
+    assert trained.manifest()["model"]["sha256"] == champion.tags["sha256"]
+
+
+def test_the_results_are_those_of_a_laptop(trained: MinioProject, tmp_path) -> None:
+    laptop = make_project(tmp_path)
+    laptop.run()
+    run_id, here = trained.latest(), laptop.run_folder()
+    for name in ("inference_result.csv", "inference_result.parquet", "retention_list.csv", "input_profile.json"):
+        assert trained.results.sha256(f"{run_id}/{name}") == hashlib.sha256((here / name).read_bytes()).hexdigest(), (
+            name
+        )
+    for name in ("training_data.csv", "inference_data.csv", "features/train_features.parquet", "features/encoder.json"):
+        content = (laptop.staging / name).read_bytes()
+        assert trained.staging.sha256(name) == hashlib.sha256(content).hexdigest(), name
+
+
+def test_the_same_again_is_a_second_run_with_the_same_bytes(trained: MinioProject) -> None:
+    before = trained.manifest()
+    trained.run("training", "inference")
+    after = trained.manifest()
+    assert after["run_id"] != before["run_id"]
+    assert after["files"] == before["files"]
+    assert after["model"] == {**before["model"]}
+    versions = trained.client.search_model_versions(f"name = 'churn_{trained.name}'")
+    assert [str(version.version) for version in versions] == ["1"]
+
+
+def test_servers_keep_their_data_when_they_are_started_again(stack: Stack, trained: MinioProject) -> None:
+    before = trained.manifest()
+    for server in (stack.mlflow, stack.database, stack.s3):
+        if server is not None:
+            assert server.stop()
+            assert server.process_id() is None
+    assert all(is_free(port) for port in (*stack.s3.ports, *stack.mlflow.ports))
+    for server in (stack.s3, stack.database, stack.mlflow):
+        if server is not None:
+            assert server.start()
+    assert not stack.s3.start()  # it runs already
+    assert trained.manifest() == before
+    assert trained.client.get_model_version_by_alias(f"churn_{trained.name}", "champion").version == "1"

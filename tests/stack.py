@@ -1,0 +1,124 @@
+"""The servers that the tests run against: real ones, on loopback, started and stopped by the tests."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from churn.errors import ChurnError
+from churn.services import servers
+from churn.services.settings import Identity, ServiceSettings, variables_of, write_env
+
+from .conftest import ROOT, Project, make_project
+
+# Which S3 server: make test-minio sets it.
+STORE = os.environ.get("CHURN_TEST_STORE", "seaweedfs")
+
+
+class Stack:
+    """An S3 store, a database and MLflow in a folder of their own, each started when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(ROOT / ".env.example", folder)
+        s3, tracking = servers.free_ports(2, 20_000 + os.getpid() % 10_000)
+        write_env(
+            folder, CHURN_S3_ENDPOINT=f"http://127.0.0.1:{s3}", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{tracking}"
+        )
+        self.settings = ServiceSettings.read(
+            {name: value for name, value in variables_of(folder).items() if name not in os.environ}
+        )
+        self._running: list[servers.Server] = []
+
+    @cached_property
+    def s3(self) -> servers.Server:
+        """The store, with buckets and identities."""
+        server = (servers.minio if STORE == "minio" else servers.seaweedfs)(self.folder, self.settings)
+        self._start(server)
+        if STORE == "minio":
+            servers.provision_minio(self.settings)
+        return server
+
+    @cached_property
+    def database(self) -> servers.Server | None:
+        """PostgreSQL; ``None`` where the machine has none."""
+        try:
+            server = servers.postgres(self.folder, self.settings)
+        except ChurnError:
+            return None
+        self._start(server)
+        return server
+
+    @cached_property
+    def mlflow(self) -> servers.Server:
+        """MLflow on both."""
+        assert self.s3
+        uri = f"sqlite:///{self.folder}/mlflow.db"
+        if self.database is not None:
+            uri = servers.database_uri(self.folder, self.settings)
+        server = servers.mlflow_server(self.folder, self.settings, uri)
+        self._start(server)
+        return server
+
+    def _start(self, server: servers.Server) -> None:
+        server.start()
+        self._running.append(server)
+
+    def stop(self) -> None:
+        for server in reversed(self._running):
+            server.stop()
+
+    def credentials(self, identity: Identity, endpoint: str | None = None) -> dict[str, Any]:
+        """Credentials of an identity, as in credentials.yml."""
+        return {
+            "key": identity.access_key,
+            "secret": identity.secret_key,
+            "client_kwargs": {"endpoint_url": endpoint or self.settings.endpoint, "region_name": "us-east-1"},
+        }
+
+    def project(self, folder: Path, *, buckets: str = "", **variables: str) -> Project:
+        """A small project whose environment ``minio`` leads to these servers.
+
+        Args:
+            folder: Where its configuration and its local files lie.
+            buckets: A prefix inside the buckets, so that tests do not meet each other.
+            variables: Other values of the ``.env``.
+        """
+        project = make_project(folder)
+        known = {name: value for name, value in variables_of(self.folder).items() if name not in os.environ}
+        text = "".join(f"{name}={value}\n" for name, value in {**known, **variables}.items())
+        (folder / ".env").write_text(text)
+        content = yaml.safe_load((project.conf / "minio/globals.yml").read_text())
+        content["stores"] |= {"reports": str(folder / "reports"), "cache": str(folder / "cache")}
+        if buckets:
+            for name in ("staging", "results"):
+                content["stores"][name] = f"{content['stores'][name]}/{buckets}"
+            content["stores"]["metrics"] = f"{content['stores']['staging']}/training"
+            content["model"] = {"name": f"churn_{buckets}", "experiment": f"churn_model_{buckets}"}
+        project.configure("minio", "globals", content)
+        project.configure("minio", "parameters", {"simulation": {"training_rows": 3000, "scoring_rows": 1000}})
+        return project
+
+
+def start_stack() -> Iterator[Stack]:
+    """The servers for a session of tests, in a folder that PostgreSQL's account reaches."""
+    folder = Path(tempfile.mkdtemp(prefix="churn-tests-"))
+    folder.chmod(0o755)
+    stack = Stack(folder)
+    try:
+        yield stack
+    finally:
+        stack.stop()
+        shutil.rmtree(servers.socket_folder(folder), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    yield from start_stack()
