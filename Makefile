@@ -21,7 +21,7 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
-.PHONY: help install run telco env services services-down run-minio test test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,14 @@ run-minio: .venv/.runtime  ## Run the five pipelines on them, or on the servers 
 
 test: .venv/.dev  ## Run all tests with branch coverage
 	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
+
+test-minio: .venv/.dev  ## Run the tests of the servers, against MinIO too where its binary is on the PATH
+	@$(BIN)/python -m pytest -n auto --dist loadscope --no-cov tests/stores tests/minio $(ARGS)
+	@if command -v minio >/dev/null; then \
+	  CHURN_TEST_STORE=minio $(BIN)/python -m pytest -n auto --dist loadscope --no-cov tests/stores tests/minio $(ARGS); \
+	else \
+	  echo "SeaweedFS alone was used: there is no MinIO on the PATH (go install github.com/minio/minio@latest builds it)."; \
+	fi
 
 test-fast: .venv/.dev  ## Run the tests that start no process
 	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)

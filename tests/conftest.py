@@ -28,6 +28,11 @@ def base_parameters() -> dict[str, Any]:
     return merged
 
 
+def pytest_report_header() -> str:
+    """Say which S3 server the tests start; see make test-minio."""
+    return f"S3 server of the tests: {os.environ.get('CHURN_TEST_STORE', 'seaweedfs')}"
+
+
 @pytest.fixture(scope="session")
 def parameters() -> Parameters:
     return check_parameters(base_parameters())

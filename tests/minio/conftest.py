@@ -15,13 +15,9 @@ from churn.stores import Store, open_store
 
 from ..conftest import ROOT, Project, clean_environment
 from ..proxy import FaultyProxy
-from ..stack import STORE, Stack, stack
+from ..stack import Stack, stack
 
 __all__ = ["stack"]
-
-
-def pytest_report_header() -> str:
-    return f"S3 server of the tests: {STORE}"
 
 
 @pytest.fixture(autouse=True)

