@@ -21,13 +21,21 @@ from .conftest import ROOT, Project, make_project
 STORE = os.environ.get("CHURN_TEST_STORE", "seaweedfs")
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
+def free_ports(count: int) -> list[int]:
+    """Free ports, which no other worker looks for. The numbers 10,000 above them are SeaweedFS's too."""
+    return servers.free_ports(count, 21_000 + 500 * (WORKER % 18) + os.getpid() % 400)
+
+
 class Stack:
     """An S3 store, a database and MLflow in a folder of their own, each started when it is first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copy(ROOT / ".env.example", folder)
-        s3, tracking = servers.free_ports(2, 20_000 + os.getpid() % 10_000)
+        s3, tracking = free_ports(2)
         write_env(
             folder, CHURN_S3_ENDPOINT=f"http://127.0.0.1:{s3}", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{tracking}"
         )

@@ -13,7 +13,7 @@ from churn.services.settings import Identity, variables_of
 from churn.stores import open_store
 
 from ..conftest import ROOT
-from ..stack import Stack
+from ..stack import Stack, free_ports
 from .conftest import MinioProject
 
 SECRET_NAMES = re.compile(r"_(SECRET_KEY|PASSWORD|SERVER_SECRET_KEY)$")
@@ -181,7 +181,7 @@ def test_mlflow_asks_for_a_password_where_one_is_set(stack: Stack, tmp_path: Pat
     from churn.services import servers
 
     assert stack.s3
-    (port,) = servers.free_ports(1, 47_000)
+    (port,) = free_ports(1)
     uri = f"http://127.0.0.1:{port}"
     settings = replace(stack.settings, tracking_uri=uri, username="churn", password="a-password-of-the-tests")
     server = servers.mlflow_server(tmp_path, settings, f"sqlite:///{tmp_path}/mlflow.db")

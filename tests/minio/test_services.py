@@ -20,6 +20,7 @@ from churn.services.settings import ServiceSettings, port_of, variables_of, writ
 from churn.stores import open_store
 
 from ..conftest import ROOT, clean_environment
+from ..stack import free_ports
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_without_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 @pytest.mark.e2e
 def test_up_and_down(folder: Path) -> None:
-    s3, taken, tracking = servers.free_ports(3, 30_000 + os.getpid() % 5_000)
+    s3, taken, tracking = free_ports(3)
     addresses = {"CHURN_S3_ENDPOINT": f"http://127.0.0.1:{s3}", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{taken}"}
     write_env(folder, **addresses)
     with socket.socket() as other:

@@ -17,7 +17,7 @@ from churn.model import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, ChurnModel
 from churn.parameters import Accounts
 from churn.services import servers
 
-from ..stack import Stack
+from ..stack import Stack, free_ports
 from .conftest import MinioProject
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,7 @@ class OwnMlflow:
     """A tracking server that a test may kill, on a database and a folder of its own."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
-        (port,) = servers.free_ports(1, 40_000 + os.getpid() % 5_000)
+        (port,) = free_ports(1)
         self.uri = f"http://127.0.0.1:{port}"
         settings = stack.settings
         command = servers.mlflow_command(settings, "127.0.0.1", port, [f"127.0.0.1:{port}"])
