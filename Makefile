@@ -75,6 +75,7 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 	@$(BIN)/python -m tests.benchmarks.reasons
+	@$(BIN)/python -m tests.benchmarks.minio
 
 quality: .venv/.dev  ## Measure the model beside others (a few minutes)
 	@$(SYNC) --group bench
