@@ -21,7 +21,14 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
-.PHONY: help install run telco env services services-down run-minio test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
+DOCKER ?= docker
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# A job in a container, confined, on the network of this machine. Of .env it is told what it needs: one identity's keys.
+JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
+  --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|MLFLOW_TRACKING_\w+)=' .env)
+
+.PHONY: help install run telco env services services-down run-minio images run-images test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +53,18 @@ services-down: .venv/.runtime  ## Stop them; their data stay
 run-minio: .venv/.runtime  ## Run the five pipelines on them, or on the servers that .env names
 	@$(BIN)/kedro run --env minio $(ARGS)
 
+images:  ## Build the images churn-train, churn-inference and churn-mlflow (ARGS is passed on to docker build)
+	@for image in train inference mlflow; do \
+	  $(DOCKER) build --target $$image --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	    --tag churn-$$image --tag churn-$$image:$(VERSION) $(ARGS) . || exit 1; \
+	done
+
+run-images:  ## Make data, train and score in containers, on the servers that .env names
+	@test -f .env || { echo "There is no .env with addresses and keys; make env writes one" >&2; exit 1; }
+	@$(call JOB,TRAINING) churn-train --pipelines data_generation $(ARGS)
+	@$(call JOB,TRAINING) churn-train $(ARGS)
+	@$(call JOB,SCORING) churn-inference $(ARGS)
+
 test: .venv/.dev  ## Run all tests with branch coverage
 	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
@@ -64,6 +83,7 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

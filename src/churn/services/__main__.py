@@ -1,7 +1,10 @@
 """``python -m churn.services``: start and stop the servers of this machine, see ``--help``."""
 
+import os
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +15,14 @@ import click
 
 from churn.errors import ChurnError
 from churn.services import servers
-from churn.services.settings import ENV_FILE, ServiceSettings, variables_of, write_env
+from churn.services.settings import (
+    ENV_FILE,
+    NEEDED_BY_MLFLOW,
+    NEEDED_BY_STORE,
+    ServiceSettings,
+    variables_of,
+    write_env,
+)
 
 FOLDER = Path(".services")
 
@@ -136,6 +146,77 @@ def clean() -> None:
         _known(name).stop()
     shutil.rmtree(FOLDER, ignore_errors=True)
     click.echo(f"Removed {FOLDER}/.")
+
+
+# --- in containers: compose.yaml calls these --------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@explained
+def prepare(folder: Path) -> None:
+    """In a container: make FOLDER ready for a store's data."""
+    settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
+    for store in ("minio", "seaweedfs"):
+        (folder / store).mkdir(parents=True, exist_ok=True)
+    servers.write_seaweed_identities(folder / "identities.json", settings)
+    click.echo(f"{folder} is ready for MinIO or SeaweedFS")
+
+
+@main.command()
+@explained
+def provision() -> None:
+    """In a store that runs: make the buckets, private, and the identities."""
+    settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
+    kind = servers.provision(settings)
+    click.echo(
+        f"{kind} at {settings.endpoint} has the buckets {', '.join(settings.buckets)}, each for its identities only"
+    )
+
+
+@main.command("mlflow")
+@click.option("--database-host", required=True, help="Machine of PostgreSQL.")
+@click.option("--allowed-hosts", required=True, help="Names and ports under which it may be asked for, with commas.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Where it listens.")  # noqa: S104
+@click.option("--port", default=5000, show_default=True, help="On which port.")
+@explained
+def serve_mlflow(database_host: str, allowed_hosts: str, host: str, port: int) -> None:
+    """In a container: become MLflow's server."""
+    settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
+    databases = (servers.DATABASE, servers.USERS_DATABASE) if settings.password else (servers.DATABASE,)
+    for name in databases:
+        _wait_for_database(database_host, settings, name)
+    environment = servers.mlflow_environment(
+        Path(tempfile.gettempdir()),
+        settings,
+        servers.database_uri_at(database_host, settings, servers.DATABASE),
+        servers.database_uri_at(database_host, settings, servers.USERS_DATABASE),
+    )
+    command = servers.mlflow_command(settings, host, port, allowed_hosts.split(","))
+    # In the place of this process, so that signals reach it.
+    os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606
+
+
+@main.command()
+@click.option("--database-host", required=True, help="Machine of PostgreSQL.")
+@explained
+def upgrade_database(database_host: str) -> None:
+    """In a container: bring MLflow's database to this version of MLflow."""
+    from mlflow.db import upgrade
+
+    settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
+    _wait_for_database(database_host, settings, servers.DATABASE)
+    # Called here rather than started: its argument holds the password.
+    upgrade.main([servers.database_uri_at(database_host, settings, servers.DATABASE)], standalone_mode=False)
+    click.echo(f"The database '{servers.DATABASE}' is that of MLflow {version('mlflow')}")
+
+
+def _wait_for_database(host: str, settings: ServiceSettings, name: str) -> None:
+    deadline = time.monotonic() + servers.START_TIMEOUT
+    while not servers.has_database(host, settings, name, "remove its volume to begin anew"):
+        if time.monotonic() > deadline:
+            raise ChurnError(f"PostgreSQL at {host} lets nobody in after {servers.START_TIMEOUT:.0f} seconds")
+        time.sleep(0.5)
 
 
 def _known(name: str) -> servers.Server:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from churn.errors import ChurnError
 from churn.services.settings import Identity, ServiceSettings, port_of
@@ -19,6 +20,8 @@ from churn.services.settings import Identity, ServiceSettings, port_of
 LOOPBACK = "127.0.0.1"
 # Seconds that a server may take to be ready, and to stop when asked.
 START_TIMEOUT, STOP_TIMEOUT = 60.0, 20.0
+# And a store that runs, to know its identities.
+PROVISION_TIMEOUT = 30.0
 LAST_LINES = 15
 
 
@@ -202,7 +205,7 @@ def seaweedfs(folder: Path, settings: ServiceSettings) -> Server:
     spared = (port_of(settings.tracking_uri, "MLFLOW_TRACKING_URI"),)
     master, volume, filer, admin = free_ports(4, port + 1, 10_000, spared)
     identities = folder / "identities.json"
-    _write_private(identities, json.dumps({"identities": _seaweed_identities(settings)}, indent=1))
+    write_seaweed_identities(identities, settings)
     data = folder / "seaweedfs"
     data.mkdir(exist_ok=True)
     options = {
@@ -231,6 +234,11 @@ def seaweedfs(folder: Path, settings: ServiceSettings) -> Server:
         ports=(port,),
         environment={"GOMEMLIMIT": "400MiB"},
     )
+
+
+def write_seaweed_identities(file: Path, settings: ServiceSettings) -> None:
+    """Write the identities and their rights as SeaweedFS reads them at its start."""
+    _write_private(file, json.dumps({"identities": _seaweed_identities(settings)}, indent=1))
 
 
 def _seaweed_identities(settings: ServiceSettings) -> list[dict[str, Any]]:
@@ -274,6 +282,62 @@ def minio(folder: Path, settings: ServiceSettings) -> Server:
     )
 
 
+def provision(settings: ServiceSettings) -> str:
+    """Make the buckets, private, in a store that runs already, and in MinIO the identities with their rights.
+
+    Returns:
+        What kind of store it is.
+
+    Raises:
+        ChurnError: If the store does not answer, or an identity does not see its buckets.
+    """
+    if _answers(f"{settings.endpoint}/minio/health/ready"):
+        kind = "MinIO"
+        provision_minio(settings)
+    else:
+        kind = "S3 store"
+        _make_buckets(settings)
+    deadline = time.monotonic() + PROVISION_TIMEOUT
+    while not has_buckets(settings):
+        if time.monotonic() > deadline:
+            raise ChurnError(
+                f"{settings.endpoint} has the buckets, but does not let every identity see its own; was the store started "
+                "with the keys of this .env?"
+            )
+        time.sleep(0.5)
+    return kind
+
+
+def _make_buckets(settings: ServiceSettings) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = _s3_client(settings, settings.admin)
+    try:
+        there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+        for bucket in settings.buckets:
+            if bucket not in there:
+                client.create_bucket(Bucket=bucket)
+    except (BotoCoreError, ClientError) as error:
+        raise ChurnError(
+            f"the buckets cannot be made in the S3 store at {settings.endpoint}: {error}; check that it runs (COMPOSE_PROFILES "
+            "says which one docker compose starts) and that CHURN_ADMIN_ACCESS_KEY is its administrator's"
+        ) from error
+
+
+def _s3_client(settings: ServiceSettings, identity: Identity) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        aws_access_key_id=identity.access_key,
+        aws_secret_access_key=identity.secret_key,
+        region_name="us-east-1",
+        config=Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1}),
+    )
+
+
 def provision_minio(settings: ServiceSettings) -> None:
     """Make the buckets, private, and the identities with their rights, where they are not there yet."""
     from minio import Minio, MinioAdmin
@@ -310,21 +374,11 @@ def _minio_policy(rights: Mapping[str, str]) -> dict[str, Any]:
 
 def has_buckets(settings: ServiceSettings) -> bool:
     """Whether the store shows each identity the buckets that it may see."""
-    import boto3
-    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
     try:
         for identity, rights in settings.rights().items():
-            client = boto3.client(
-                "s3",
-                endpoint_url=settings.endpoint,
-                aws_access_key_id=identity.access_key,
-                aws_secret_access_key=identity.secret_key,
-                region_name="us-east-1",
-                config=config,
-            )
+            client = _s3_client(settings, identity)
             for bucket in rights:
                 client.head_bucket(Bucket=bucket)
     except (BotoCoreError, ClientError):
@@ -335,6 +389,8 @@ def has_buckets(settings: ServiceSettings) -> bool:
 # --- PostgreSQL -------------------------------------------------------------------------------------------------
 
 DATABASE, DATABASE_USER = "mlflow", "churn"
+# Who may use an MLflow that asks for passwords, where that is not a file.
+USERS_DATABASE = "mlflow_users"
 
 
 def postgres_programs() -> Path | None:
@@ -421,25 +477,40 @@ def _init_database(programs: Path, data: Path, sockets: Path, password: str, use
 
 def _has_database(folder: Path, settings: ServiceSettings) -> bool:
     """Whether MLflow's database is there; it is made as soon as the server lets one in."""
+    return has_database(str(socket_folder(folder)), settings, DATABASE, f"remove {folder} to begin anew")
+
+
+def has_database(host: str, settings: ServiceSettings, name: str, way_out: str) -> bool:
+    """Whether there is a database; it is made as soon as the server lets one in.
+
+    Args:
+        host: Name of the server's machine, or the folder of its socket.
+        settings: With the password.
+        name: Of the database.
+        way_out: What to do where the password is another one and the old one is gone.
+
+    Raises:
+        ChurnError: If the server has another password.
+    """
     import psycopg
 
     try:
         with psycopg.connect(
-            host=str(socket_folder(folder)),
+            host=host,
             user=DATABASE_USER,
             password=settings.database_password,
             dbname="postgres",
             autocommit=True,
             connect_timeout=5,
         ) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
             if found is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+                connection.execute(f"CREATE DATABASE {name}")
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise ChurnError(
-                "PostgreSQL was set up with another POSTGRES_PASSWORD than .env has now; put that one back, or remove "
-                f"{folder} to begin anew"
+                "PostgreSQL was set up with another POSTGRES_PASSWORD than .env has now; put that one back, or "
+                + way_out
             ) from error
         return False
     return True
@@ -447,7 +518,13 @@ def _has_database(folder: Path, settings: ServiceSettings) -> bool:
 
 def database_uri(folder: Path, settings: ServiceSettings) -> str:
     """Address of MLflow's database for SQLAlchemy."""
-    return f"postgresql+psycopg://{DATABASE_USER}:{settings.database_password}@/{DATABASE}?host={socket_folder(folder)}"
+    return database_uri_at(str(socket_folder(folder)), settings, DATABASE)
+
+
+def database_uri_at(host: str, settings: ServiceSettings, name: str) -> str:
+    """Address of a database for SQLAlchemy, by the machine of its server or the folder of its socket."""
+    password = quote(settings.database_password, safe="")
+    return f"postgresql+psycopg://{DATABASE_USER}:{password}@/{name}?host={host}"
 
 
 # --- MLflow -----------------------------------------------------------------------------------------------------
@@ -476,8 +553,17 @@ def mlflow_command(settings: ServiceSettings, host: str, port: int, allowed_host
     ]
 
 
-def mlflow_environment(folder: Path, settings: ServiceSettings, backend_store_uri: str) -> dict[str, str]:
-    """Variables of MLflow's server. Secrets go this way: a command line can be read by everybody."""
+def mlflow_environment(
+    folder: Path, settings: ServiceSettings, backend_store_uri: str, users_uri: str | None = None
+) -> dict[str, str]:
+    """Variables of MLflow's server. Secrets go this way: a command line can be read by everybody.
+
+    Args:
+        folder: Where files of the server's own go.
+        settings: Of the servers.
+        backend_store_uri: Its database.
+        users_uri: Database of those who may use it; a file in the folder by default.
+    """
     variables = {
         "MLFLOW_BACKEND_STORE_URI": backend_store_uri,
         "MLFLOW_S3_ENDPOINT_URL": settings.endpoint,
@@ -493,20 +579,24 @@ def mlflow_environment(folder: Path, settings: ServiceSettings, backend_store_ur
     }
     if settings.password:
         config = folder / "mlflow-auth.ini"
-        users = f"sqlite:///{folder / 'mlflow-users.db'}"
+        users = users_uri or f"sqlite:///{folder / 'mlflow-users.db'}"
         _write_private(config, _auth_config(settings, users))
         variables |= {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": settings.form_secret}
     return variables
 
 
 def _auth_config(settings: ServiceSettings, database: str) -> str:
+    def literal(value: str) -> str:
+        """A value for a reader that takes a percent sign for the start of a reference."""
+        return value.replace("%", "%%")
+
     return (
         "[mlflow]\n"
         # Whom nobody gave rights sees nothing.
         "default_permission = NO_PERMISSIONS\n"
-        f"database_uri = {database}\n"
-        f"admin_username = {settings.username}\n"
-        f"admin_password = {settings.password}\n"
+        f"database_uri = {literal(database)}\n"
+        f"admin_username = {literal(settings.username)}\n"
+        f"admin_password = {literal(settings.password)}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
 

@@ -3,7 +3,7 @@
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,14 +16,12 @@ ENV_FILE, EXAMPLE_FILE = ".env", ".env.example"
 GENERATED = re.compile(
     r"^(CHURN_\w+_(?:ACCESS|SECRET)_KEY|POSTGRES_PASSWORD|MLFLOW_FLASK_SERVER_SECRET_KEY)=$", re.MULTILINE
 )
-NEEDED = (
-    *(
-        f"CHURN_{who}_{what}_KEY"
-        for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN")
-        for what in ("ACCESS", "SECRET")
-    ),
-    "POSTGRES_PASSWORD",
+# What the store needs to be told, what MLflow's server, and what all servers together.
+NEEDED_BY_STORE = tuple(
+    f"CHURN_{who}_{what}_KEY" for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN") for what in ("ACCESS", "SECRET")
 )
+NEEDED_BY_MLFLOW = ("CHURN_ARTIFACTS_ACCESS_KEY", "CHURN_ARTIFACTS_SECRET_KEY", "POSTGRES_PASSWORD")
+NEEDED = (*NEEDED_BY_STORE, "POSTGRES_PASSWORD")
 
 
 class Identity(NamedTuple):
@@ -69,14 +67,18 @@ class ServiceSettings:
     form_secret: str = ""
 
     @classmethod
-    def read(cls, variables: Mapping[str, str | None]) -> Self:
+    def read(cls, variables: Mapping[str, str | None], needed: Iterable[str] = NEEDED) -> Self:
         """Take the settings from variables.
+
+        Args:
+            variables: Their values by name.
+            needed: Those that have to be there. A server in a container is told only what it needs itself.
 
         Raises:
             FaultsError: Lists those that are missing, and addresses that are not of this machine.
         """
         faults = [
-            f"{name} is not set; make env writes a {ENV_FILE} that has it" for name in NEEDED if not variables.get(name)
+            f"{name} is not set; make env writes a {ENV_FILE} that has it" for name in needed if not variables.get(name)
         ]
 
         def get(name: str, default: str = "") -> str:
