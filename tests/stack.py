@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from dotenv import dotenv_values
 
 from churn.errors import ChurnError
 from churn.services import servers
-from churn.services.settings import Identity, ServiceSettings, variables_of, write_env
+from churn.services.settings import ENV_FILE, Identity, ServiceSettings, write_env
 
 from .conftest import ROOT, Project, make_project
 
@@ -39,9 +40,9 @@ class Stack:
         write_env(
             folder, CHURN_S3_ENDPOINT=f"http://127.0.0.1:{s3}", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{tracking}"
         )
-        self.settings = ServiceSettings.read(
-            {name: value for name, value in variables_of(folder).items() if name not in os.environ}
-        )
+        # From the file alone: runs in this process leave variables of MLflow behind.
+        self.variables = dotenv_values(folder / ENV_FILE)
+        self.settings = ServiceSettings.read(self.variables)
         self._running: list[servers.Server] = []
 
     @cached_property
@@ -99,8 +100,7 @@ class Stack:
             variables: Other values of the ``.env``.
         """
         project = make_project(folder)
-        known = {name: value for name, value in variables_of(self.folder).items() if name not in os.environ}
-        text = "".join(f"{name}={value}\n" for name, value in {**known, **variables}.items())
+        text = "".join(f"{name}={value}\n" for name, value in {**self.variables, **variables}.items())
         (folder / ".env").write_text(text)
         content = yaml.safe_load((project.conf / "minio/globals.yml").read_text())
         content["stores"] |= {"reports": str(folder / "reports"), "cache": str(folder / "cache")}
