@@ -71,6 +71,22 @@ def model(canonical: pd.DataFrame, parameters: Parameters) -> ChurnModel:
     return train(canonical, parameters.accounts, parameters.feature_engineering, parameters.training)
 
 
+class InMemory:
+    """A table in batches that are there already."""
+
+    def __init__(self, *frames: pd.DataFrame) -> None:
+        self._frames = frames
+        self.columns = [str(name) for name in frames[0].columns]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return iter(self._frames)
+
+
+def in_batches(table: pd.DataFrame, rows: int) -> InMemory:
+    """A table in batches of so many rows."""
+    return InMemory(*(table.iloc[start : start + rows] for start in range(0, max(len(table), 1), rows)))
+
+
 @dataclass
 class Project:
     """The project with configuration, data and MLflow in a folder of its own."""

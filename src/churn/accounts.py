@@ -4,8 +4,9 @@ Whatever the source, the rest of the project sees the *canonical* table: the id 
 numeric columns as float64 with nan where missing, the label as 0 and 1, and no other column.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from churn.parameters import Accounts
 
 MAX_EXAMPLES = 3
 MAX_EXAMPLE_LENGTH = 40
+NO_ROWS = "the table has no rows"
+NOT_A_NUMBER = "not a number"
 
 
 class CheckedAccounts(NamedTuple):
@@ -23,6 +26,67 @@ class CheckedAccounts(NamedTuple):
 
     accounts: pd.DataFrame
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with some values of a column, and in which rows.
+
+    Attributes:
+        column: Where.
+        reason: What they are that they must not be.
+        count: How many.
+        rows: Rows of the first few, counted from 1 without the header.
+        examples: The first few values as messages show them, never ids.
+        advice: How the sentence ends.
+    """
+
+    column: str
+    reason: str
+    count: int
+    rows: tuple[int, ...]
+    examples: tuple[str, ...] = ()
+    advice: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        column: str,
+        reason: str,
+        broken: NDArray[np.bool_],
+        values: pd.Series | None,
+        first_row: int,
+        advice: str = "",
+    ) -> Self:
+        """The fault of the values at some places; without values there are no examples."""
+        places = np.flatnonzero(broken)
+        samples = () if values is None else tuple(values[broken].head(MAX_EXAMPLES).dropna())
+        return cls(
+            column,
+            reason,
+            len(places),
+            tuple((places[:MAX_EXAMPLES] + first_row).tolist()),
+            tuple(map(quoted, samples)),
+            advice,
+        )
+
+    def __add__(self, later: "Fault") -> "Fault":
+        """The same fault in these rows and in later ones."""
+        return replace(
+            self,
+            count=self.count + later.count,
+            rows=(self.rows + later.rows)[:MAX_EXAMPLES],
+            examples=(self.examples + later.examples)[:MAX_EXAMPLES],
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The fault as messages tell it."""
+        count = f"{self.count} value{'s are' if self.count > 1 else ' is'}"
+        example = f", for example {', '.join(self.examples)}" if self.examples else ""
+        more = ", ..." if self.count > len(self.rows) else ""
+        rows = f"row{'s' if self.count > 1 else ''} {', '.join(map(str, self.rows))}{more}"
+        return f"{self.column}: {count} {self.reason}{example} ({rows}){self.advice}"
 
 
 def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labelled: bool) -> CheckedAccounts:
@@ -41,60 +105,104 @@ def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labell
         AccountsError: Lists every fault with its column, a few example values (never ids) and their rows, counted
             from 1 without the header.
     """
-    faults = list(_column_faults(frame, roles, labelled))
+    faults, notes = check_columns([str(name) for name in frame.columns], roles, subject=subject, labelled=labelled)
+    if not len(frame):
+        faults.append(NO_ROWS)
+    if faults:
+        raise AccountsError(subject, faults)
+
+    accounts, found = check_rows(frame, roles)
+    ids = accounts[roles.id]
+    found += repeated(ids.duplicated() & ids.notna(), roles.id)
+    faults = sentences(found, roles)
+    if labelled:
+        not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
+        for role, names in (("numeric", roles.numeric_names), ("categorical", roles.categorical)):
+            faults += [
+                f"{name}: has no value at all; take it out of accounts.{role}"
+                for name in names
+                if accounts[name].isna().all() and name not in not_numbers
+            ]
+        accounts[roles.label.column], label_faults = _as_label(frame[roles.label.column], roles)
+        faults += label_faults
+    if faults:
+        raise AccountsError(subject, faults)
+    return CheckedAccounts(accounts, notes)
+
+
+def check_columns(
+    names: Sequence[str], roles: Accounts, *, subject: str, labelled: bool
+) -> tuple[list[str], list[str]]:
+    """Check the names of a table's columns against its roles; faults, and notes on what is ignored."""
+    faults = list(_column_faults(names, roles, labelled))
     notes: list[str] = []
-    spare = _without_role(frame, roles)
+    known = {*roles.text_columns, *roles.numeric_names, *roles.left_out}
+    spare = [name for name in names if name not in known]
     if spare and roles.strict:
         faults.append(
             f"columns without a role: {', '.join(spare)}; name them in accounts.left_out, or set accounts.strict to false"
         )
     elif spare:
         notes.append(f"{subject}: ignored columns without a role: {', '.join(spare)}")
-    if not labelled and roles.label.column in frame.columns:
+    if not labelled and roles.label.column in names:
         notes.append(f"{subject}: the label '{roles.label.column}' is not used here")
-    if not len(frame):
-        faults.append("the table has no rows")
-    if faults:
-        raise AccountsError(subject, faults)
+    return faults, notes
+
+
+def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tuple[pd.DataFrame, list[Fault]]:
+    """Check rows that have all columns, each by itself, and bring them into canonical form.
+
+    Args:
+        frame: Some or all rows of an account table.
+        roles: What each column is.
+        first_row: Number of the first of them in the table.
+
+    Returns:
+        The rows without the label, and their faults. Whether an id occurs twice is not looked at.
+    """
+    found: list[Fault] = []
+
+    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None, advice: str = "") -> None:
+        if broken.any():
+            found.append(Fault.of(column, reason, broken, values, first_row, advice))
 
     ids = as_text(frame[roles.id])
     columns: dict[str, pd.Series] = {roles.id: ids}
-    faults += _id_faults(ids, roles.id)
+    fault(roles.id, "empty", ids.isna().to_numpy(), None)
     for item in roles.numeric:
         values, wrong = as_numbers(frame[item.column])
         columns[item.column] = values
         numbers = values.to_numpy()
-        faults += _value_faults(item.column, "not a number", wrong, frame[item.column], ids)
-        faults += _value_faults(item.column, "not finite", np.isinf(numbers), values)
+        if wrong.any():
+            # Text in a numeric column may be a shifted row: an id must not reach the log.
+            shown = frame[item.column].mask(frame[item.column].astype("str").isin(ids))
+            fault(item.column, NOT_A_NUMBER, wrong, shown)
+        fault(item.column, "not finite", np.isinf(numbers), values)
         with np.errstate(invalid="ignore"):
             if item.integer:
                 broken = np.isfinite(numbers) & (numbers != np.floor(numbers))
-                faults += _value_faults(item.column, "not a whole number", broken, values)
+                fault(item.column, "not a whole number", broken, values)
             if item.minimum is not None:
                 broken = (numbers < item.minimum) & np.isfinite(numbers)
-                faults += _value_faults(item.column, f"below the minimum of {item.minimum:g}", broken, values)
+                fault(item.column, f"below the minimum of {item.minimum:g}", broken, values)
             if item.maximum is not None:
                 broken = (numbers > item.maximum) & np.isfinite(numbers)
-                faults += _value_faults(item.column, f"above the maximum of {item.maximum:g}", broken, values)
-        if labelled and not wrong.any() and np.isnan(numbers).all():
-            faults.append(f"{item.column}: has no value at all; take it out of accounts.numeric")
+                fault(item.column, f"above the maximum of {item.maximum:g}", broken, values)
     for name in roles.categorical:
         columns[name] = as_text(frame[name])
-        if labelled and columns[name].isna().all():
-            faults.append(f"{name}: has no value at all; take it out of accounts.categorical")
     for rule in roles.not_above:
         low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
         with np.errstate(invalid="ignore"):
-            faults += _value_faults(
-                rule.column, f"above {rule.limit}", (low > high) & np.isfinite(low), columns[rule.column]
-            )
-    if labelled:
-        label, label_faults = _as_label(frame[roles.label.column], roles)
-        columns[roles.label.column] = label
-        faults += label_faults
-    if faults:
-        raise AccountsError(subject, faults)
-    return CheckedAccounts(pd.DataFrame(columns), notes)
+            broken = (low > high) & np.isfinite(low)
+        fault(rule.column, f"above {rule.limit}", broken, columns[rule.column])
+    return pd.DataFrame(columns), found
+
+
+def repeated(again: pd.Series, name: str, first_row: int = 1) -> list[Fault]:
+    """The fault of ids that occurred before, where there are any."""
+    broken = again.to_numpy(bool)
+    advice = "; an account has one row"
+    return [Fault.of(name, "a repetition of an earlier id", broken, None, first_row, advice)] if broken.any() else []
 
 
 def check_outcomes(frame: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
@@ -144,29 +252,25 @@ def as_text(series: pd.Series) -> pd.Series:
     return text.mask(blank) if blank.any() else text
 
 
-def _column_faults(frame: pd.DataFrame, roles: Accounts, labelled: bool) -> Iterable[str]:
+def _column_faults(names: Sequence[str], roles: Accounts, labelled: bool) -> Iterable[str]:
     needed = [roles.id, *roles.numeric_names, *roles.categorical, *([roles.label.column] if labelled else [])]
-    missing = [name for name in needed if name not in frame.columns]
+    missing = [name for name in needed if name not in names]
     if missing:
-        found = ", ".join(map(str, frame.columns)) or "none"
-        yield f"missing columns: {', '.join(missing)}; the table has: {found}"
-    twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+        yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}"
+    twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         yield f"columns that occur more than once: {', '.join(twice)}"
 
 
-def _without_role(frame: pd.DataFrame, roles: Accounts) -> list[str]:
-    known = {*roles.text_columns, *roles.numeric_names, *roles.left_out}
-    return [str(name) for name in frame.columns if name not in known]
-
-
-def _id_faults(ids: pd.Series, name: str) -> Iterable[str]:
+def _id_faults(ids: pd.Series, name: str) -> list[str]:
     empty = ids.isna().to_numpy()
-    if empty.any():
-        yield f"{name}: {_count(empty)} empty ({_rows(empty)})"
-    again = (ids.duplicated() & ids.notna()).to_numpy()
-    if again.any():
-        yield f"{name}: {_count(again)} a repetition of an earlier id ({_rows(again)}); an account has one row"
+    found = [Fault.of(name, "empty", empty, None, 1)] if empty.any() else []
+    return [fault.sentence for fault in found + repeated(ids.duplicated() & ids.notna(), name)]
+
+
+def sentences(found: Iterable[Fault], roles: Accounts) -> list[str]:
+    """Faults as messages tell them, those of the id first."""
+    return [fault.sentence for fault in sorted(found, key=lambda fault: fault.column != roles.id)]
 
 
 def _label_key(roles: Accounts) -> str:
@@ -193,22 +297,10 @@ def _as_label(series: pd.Series, roles: Accounts) -> tuple[pd.Series, list[str]]
     empty = text.isna().to_numpy()
     faults = []
     if empty.any():
-        unknown = f"{roles.label.column}: {_count(empty)} missing ({_rows(empty)})"
-        faults.append(f"{unknown}; every training account needs its outcome")
+        advice = "; every training account needs its outcome"
+        faults.append(Fault.of(roles.label.column, "missing", empty, None, 1, advice).sentence)
     faults += _label_faults(text, roles, classes=(0, 2))
     return (text == _label_key(roles)).astype(np.int8), faults
-
-
-def _value_faults(
-    column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series, ids: pd.Series | None = None
-) -> Iterable[str]:
-    if not broken.any():
-        return
-    samples = values[broken].head(MAX_EXAMPLES)
-    # Text in a numeric column may be a shifted row: an id must not reach the log.
-    shown = [quoted(value) for value in samples if ids is None or not (ids == str(value)).any()]
-    example = f", for example {', '.join(shown)}" if shown else ""
-    yield f"{column}: {_count(broken)} {reason}{example} ({_rows(broken)})"
 
 
 def quoted(value: object) -> str:
@@ -217,14 +309,3 @@ def quoted(value: object) -> str:
         return f"{value:g}"
     text = str(value)
     return repr(text if len(text) <= MAX_EXAMPLE_LENGTH else text[:MAX_EXAMPLE_LENGTH] + "...")
-
-
-def _count(broken: NDArray[np.bool_]) -> str:
-    number = int(broken.sum())
-    return f"{number} value{'s are' if number > 1 else ' is'}"
-
-
-def _rows(broken: NDArray[np.bool_]) -> str:
-    rows = np.flatnonzero(broken)[:MAX_EXAMPLES] + 1
-    more = ", ..." if broken.sum() > MAX_EXAMPLES else ""
-    return f"row{'s' if broken.sum() > 1 else ''} {', '.join(map(str, rows))}{more}"

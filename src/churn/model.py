@@ -7,7 +7,7 @@ in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -201,12 +201,26 @@ class ChurnModel:
                 faults.append(f"{role} columns here that it does not know: {', '.join(sorted(ours - theirs))}")
         return faults
 
-    def unseen_faults(self, accounts: pd.DataFrame) -> list[str]:
-        """A sentence for each categorical column that has values but none the model knows."""
+    def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
+        """For each categorical column that has values, whether the model knows any of them.
+
+        Args:
+            accounts: Canonical account rows.
+            columns: Which columns; all by default.
+        """
+        vocabularies = self.encoder.vocabularies
+        found = {}
+        for name in vocabularies if columns is None else columns:
+            values = accounts[name].dropna()
+            if len(values) and len(vocabularies[name]):
+                found[name] = bool(values.isin(vocabularies[name]).any())
+        return found
+
+    def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
+        """A sentence for each column of which the model knows no value, see `familiar`."""
         faults = []
         for name, vocabulary in self.encoder.vocabularies.items():
-            values = accounts[name].dropna()
-            if len(values) and len(vocabulary) and not values.isin(vocabulary).any():
+            if not familiar.get(name, True):
                 known = ", ".join(vocabulary[:5]) + (", ..." if len(vocabulary) > 5 else "")
                 faults.append(f"{name}: holds only values that the model has never seen; it knows {known}")
         return faults

@@ -379,6 +379,11 @@ class Decision(Block):
         "`capacity`: the accounts where it pays most, as many as can be called.",
     )
     capacity: int = Field(default=500, ge=1, description="Accounts that can be called (`capacity`).")
+    list_length: int = Field(
+        default=100_000,
+        ge=1,
+        description="Most accounts on the retention list, those where acting pays most; the scores are of all accounts.",
+    )
 
 
 class ReasonText(Block):

@@ -1,24 +1,59 @@
 """What a scoring run publishes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 
 @dataclass(frozen=True)
+class Record:
+    """All that is published beside the scores, to act on them, to trace and to monitor them.
+
+    Attributes:
+        rows: Accounts scored.
+        at_risk: Those with a probability from the threshold on.
+        profile: Binned counts of the scored rows, on the bins of the model's reference profile; ``threshold``.
+        model: ``uri``, ``version``, ``sha256`` and ``run_id``.
+        source: ``name``, ``bytes`` and ``sha256`` of the scored file, and its ``rows``.
+        as_of: Date of the scored snapshot.
+        to_act_on: Accounts to act on.
+        expected_profit: What acting on them is expected to bring, in currency.
+        retention_list: The first of the accounts in the order in which acting pays, with reasons.
+    """
+
+    rows: int
+    at_risk: int
+    profile: dict[str, Any]
+    model: dict[str, Any]
+    source: dict[str, Any]
+    as_of: date
+    to_act_on: int
+    expected_profit: float
+    retention_list: pd.DataFrame
+
+
+class Scores(Protocol):
+    """Scores on their way to where they are published."""
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """One row an account: id, probability, prediction, risk band, model version. Can be asked for once."""
+        ...
+
+    def record(self) -> Record:
+        """What is published beside them, when the last batch has been taken."""
+        ...
+
+
+@dataclass(frozen=True)
 class Publication:
-    """Scores of one table by one model, with all that is needed to trace and to monitor them.
+    """Scores as they were published; see `Record` for the other attributes.
 
     Attributes:
         predictions: One row an account: id, probability, prediction, risk band, model version.
-        profile: Binned counts of the scored rows, on the bins of the model's reference profile.
-        model: ``name`` (its URI), ``version``, ``sha256`` and ``run_id``.
-        source: ``name``, ``bytes`` and ``sha256`` of the scored file, and its ``rows``.
-        as_of: Date of the scored snapshot.
-        retention_list: The accounts in the order in which acting pays, with reasons; not read back.
-        run_id: Given when published.
+        run_id: Names the run and its folder.
     """
 
     predictions: pd.DataFrame
@@ -26,5 +61,4 @@ class Publication:
     model: dict[str, Any]
     source: dict[str, Any]
     as_of: date
-    retention_list: pd.DataFrame | None = None
-    run_id: str = ""
+    run_id: str

@@ -1,5 +1,7 @@
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,29 +12,50 @@ from kedro.io import DatasetError
 
 from churn.cli import user_error
 from churn.datasets import HealthReportDataset, ResultsDataset
-from churn.publication import Publication
+from churn.publication import Record
 from churn.stores import open_store
 from churn.stores.local import LocalStore
 
 
-def publication(probability: float = 0.25, **changes: Any) -> Publication:
-    predictions = pd.DataFrame(
+class Given:
+    """Scores that are there already, in one batch or several."""
+
+    def __init__(self, *batches: pd.DataFrame, listed: pd.DataFrame | None = None) -> None:
+        self._batches, self._listed = batches, listed
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        yield from self._batches
+
+    def record(self) -> Record:
+        predictions = pd.concat(self._batches)
+        listed = pd.DataFrame({"account_id": ["b"], "expected_profit": [1.25], "recommended_action": ["yes"]})
+        return Record(
+            rows=len(predictions),
+            at_risk=int(predictions["prediction"].sum()),
+            profile={"threshold": 0.5},
+            model={"uri": "models:/churn@champion", "version": "3", "sha256": "00", "run_id": None},
+            source={"name": "inference_data.csv", "bytes": 1, "sha256": "11", "rows": len(predictions)},
+            as_of=date(2026, 11, 1),
+            to_act_on=1,
+            expected_profit=1.25,
+            retention_list=listed if self._listed is None else self._listed,
+        )
+
+
+def scores(probability: float = 0.25, account_ids: tuple[str, str] = ("a", "b")) -> pd.DataFrame:
+    return pd.DataFrame(
         {
-            "account_id": ["a", "b"],
+            "account_id": account_ids,
             "probability": [probability, 0.75],
             "prediction": [0, 1],
             "risk_band": pd.Categorical(["low", "high"]),
             "model_version": ["3", "3"],
         }
     )
-    return Publication(
-        predictions=predictions,
-        profile={"threshold": 0.5},
-        model={"uri": "models:/churn@champion", "version": "3", "sha256": "00", "run_id": None},
-        source={"name": "inference_data.csv", "bytes": 1, "sha256": "11", "rows": 2},
-        as_of=date(2026, 11, 1),
-        **changes,
-    )
+
+
+def given(probability: float = 0.25, listed: pd.DataFrame | None = None) -> Given:
+    return Given(scores(probability), listed=listed)
 
 
 @pytest.fixture
@@ -45,7 +68,7 @@ def published(folder: Path) -> list[str]:
 
 
 def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication())
+    results.save(given())
     pointer = json.loads((tmp_path / "latest.json").read_text())
     folder = tmp_path / pointer["run_id"]
     assert published(folder) == [
@@ -53,6 +76,8 @@ def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path:
         "inference_result.parquet",
         "input_profile.json",
         "manifest.json",
+        "retention_list.csv",
+        "retention_list.parquet",
     ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert pointer["manifest"] == f"{manifest['run_id']}/manifest.json"
@@ -78,7 +103,7 @@ def test_the_retention_list_is_safe_for_people_and_exact_for_programs(results: R
             "reason_1": ["@x", None],
         }
     )
-    results.save(publication(retention_list=listed))
+    results.save(given(listed=listed))
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     assert (folder / "retention_list.csv").read_text() == (
         "account_id,expected_profit,recommended_action,reason_1\n'=1+1,-2.5,no,'@x\nb,1.25,yes,\n"
@@ -90,8 +115,8 @@ def test_the_retention_list_is_safe_for_people_and_exact_for_programs(results: R
 
 
 def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication(0.1))
-    results.save(publication(0.2))
+    results.save(given(0.1))
+    results.save(given(0.2))
     assert len(published(tmp_path)) == 3
     loaded = results.load()
     assert loaded.predictions["probability"].tolist() == [0.2, 0.75]
@@ -100,8 +125,8 @@ def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) ->
 
 
 def test_same_input_gives_the_same_bytes_under_another_run_id(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication())
-    results.save(publication())
+    results.save(given())
+    results.save(given())
     first, second = (path for path in tmp_path.iterdir() if path.is_dir())
     for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -115,29 +140,53 @@ def test_nothing_published_yet(results: ResultsDataset) -> None:
 
 
 def test_a_changed_file_is_noticed(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication())
+    results.save(given())
     (file,) = tmp_path.glob("*/inference_result.parquet")
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(DatasetError, match="does not match its manifest"):
         results.load()
 
 
+def test_batches_become_one_table(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(Given(scores(0.1), scores(0.2, ('c,"', "d"))))
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    expected = pd.concat([scores(0.1), scores(0.2, ('c,"', "d"))], ignore_index=True)
+    pd.testing.assert_frame_equal(results.load().predictions, expected, check_dtype=False)
+    read = pd.read_csv(folder / "inference_result.csv", dtype={"model_version": "str"})
+    pd.testing.assert_frame_equal(read, expected, check_dtype=False, check_categorical=False)
+
+
+def test_scores_that_break_off_leave_no_file(results: ResultsDataset, tmp_path: Path) -> None:
+    class Broken(Given):
+        def batches(self) -> Iterator[pd.DataFrame]:
+            yield scores()
+            raise OSError(5, "the input is gone")
+
+    results.save(given(0.1))
+    before = published(tmp_path)
+    with pytest.raises(DatasetError, match="the input is gone"):
+        results.save(Broken(scores()))
+    assert results.load().predictions["probability"].tolist() == [0.1, 0.75]
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name not in before]
+    assert [path.name for path in left] == ["latest.json"]
+
+
 @pytest.mark.parametrize("victim", ["inference_result.parquet", "input_profile.json", "manifest.json", "latest.json"])
 def test_a_failure_at_any_file_leaves_the_previous_results_current(
     results: ResultsDataset, monkeypatch: pytest.MonkeyPatch, victim: str
 ) -> None:
-    results.save(publication(0.1))
+    results.save(given(0.1))
     before = results.load()
-    write = LocalStore.write
+    writing = LocalStore.writing
 
-    def failing(self: LocalStore, content: Any, name: str = "") -> Any:
+    def failing(self: LocalStore, name: str = "") -> AbstractContextManager[Any]:
         if name.endswith(victim):
             raise OSError(28, "No space left on device")
-        return write(self, content, name)
+        return writing(self, name)
 
-    monkeypatch.setattr(LocalStore, "write", failing)
+    monkeypatch.setattr(LocalStore, "writing", failing)
     with pytest.raises(DatasetError, match="No space left"):
-        results.save(publication(0.2))
+        results.save(given(0.2))
     monkeypatch.undo()
     after = results.load()
     assert after.run_id == before.run_id
@@ -145,7 +194,7 @@ def test_a_failure_at_any_file_leaves_the_previous_results_current(
 
 
 def test_the_health_report_joins_its_run(results: ResultsDataset, tmp_path: Path) -> None:
-    results.save(publication())
+    results.save(given())
     run_id = results.load().run_id
     HealthReportDataset(filepath=str(tmp_path)).save(
         {"run_id": run_id, "metrics": {"status": "ok"}, "html": "<p>ü</p>"}

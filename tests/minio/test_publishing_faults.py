@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -20,7 +19,7 @@ from churn.datasets import ResultsDataset
 from churn.errors import ChurnError
 
 from ..conftest import ROOT, Project, clean_environment, make_project
-from ..datasets.test_results import publication
+from ..datasets.test_results import Given, given
 from ..proxy import FaultyProxy
 from .conftest import MinioProject
 
@@ -100,7 +99,7 @@ def test_runs_that_publish_at_the_same_moment(trained: MinioProject) -> None:
     assert latest["run_id"] in made
 
 
-def test_the_pointer_goes_to_the_later_publication(trained: MinioProject) -> None:
+def test_the_pointer_goes_to_the_later_given(trained: MinioProject) -> None:
     pointer = trained.results.read_json("latest.json")
     trained.results.write_json({**pointer, "published_at": "2999-01-01T00:00:00+00:00"}, "latest.json")
     trained.run("inference")
@@ -201,7 +200,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path) -> None:
     results = ResultsDataset(filepath=str(small_disk / "results"))
-    results.save(publication(0.1))
+    results.save(given(0.1))
     before = results.load()
     big = pd.DataFrame({"account_id": [f"account-{row:09}" for row in range(200_000)]})
     big = big.assign(probability=0.25, prediction=1, risk_band="low", model_version="3")
@@ -211,13 +210,13 @@ def test_a_full_disk(small_disk: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 20, limits[1]))
     try:
         with pytest.raises(Exception, match=r"cannot be written: (No space left on device|File too large)") as caught:
-            results.save(replace(publication(), predictions=big))
+            results.save(Given(big))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert isinstance(caught.value.__cause__, ChurnError)
     assert results.load().run_id == before.run_id
     assert not list(small_disk.rglob("*.part"))
-    results.save(publication(0.2))
+    results.save(given(0.2))
     assert results.load().predictions["probability"].tolist() == [0.2, 0.75]
 
 
@@ -228,7 +227,7 @@ def test_fifty_starts_at_once_have_fifty_run_ids(tmp_path: Path) -> None:
         if child == 0:
             # A copy of this process, random state included, that must not go on with the tests.
             try:
-                ResultsDataset(filepath=str(tmp_path)).save(publication())
+                ResultsDataset(filepath=str(tmp_path)).save(given())
                 os._exit(0)
             finally:
                 os._exit(1)

@@ -162,9 +162,9 @@ def test_another_table_is_refused(model: ChurnModel, roles: Accounts) -> None:
 
 
 def test_a_column_of_unseen_categories_is_a_fault(model: ChurnModel, canonical: pd.DataFrame) -> None:
-    assert model.unseen_faults(canonical) == []
-    assert model.unseen_faults(canonical.assign(revenue_trend=None)) == []
-    (fault,) = model.unseen_faults(canonical.assign(revenue_trend="sideways"))
+    assert model.unseen_faults(model.familiar(canonical)) == []
+    assert model.unseen_faults(model.familiar(canonical.assign(revenue_trend=None))) == []
+    (fault,) = model.unseen_faults(model.familiar(canonical.assign(revenue_trend="sideways")))
     assert fault == "revenue_trend: holds only values that the model has never seen; it knows down, flat, up"
 
 

@@ -18,8 +18,9 @@ from churn.pipelines.data_generation.nodes import make_snapshots
 from churn.pipelines.feature_engineering.nodes import split_accounts
 from churn.pipelines.training.nodes import true_probability
 from churn.publication import Publication
+from churn.scoring import ScoringRun
 
-from ..conftest import train
+from ..conftest import InMemory, train
 
 
 def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, Any]:
@@ -370,17 +371,21 @@ def test_a_champion_of_another_table_is_no_rival(small: Parameters, trained: dic
 
 @pytest.fixture(scope="module")
 def scored(small: Parameters, snapshots: dict[str, Any], trained: dict[str, Any]) -> Publication:
+    table = snapshots["scoring_accounts@table"]
     fingerprint = {"name": "inference_data.csv", "bytes": 1, "sha256": "00"}
     outputs = run(
         inference.create_pipeline(),
         small,
         as_of=date(2026, 1, 31),
-        scoring_accounts__table=snapshots["scoring_accounts@table"],
+        scoring_accounts__batches=InMemory(table.iloc[:200], table.iloc[200:]),
         scoring_accounts__fingerprint=fingerprint,
         champion__model=trained["churn_model"],
     )
-    published: Publication = outputs["results@publish"]
-    return published
+    scores: ScoringRun = outputs["results@publish"]
+    predictions = pd.concat(scores.batches(), ignore_index=True)
+    record = scores.record()
+    assert len(record.retention_list) == record.rows == 500
+    return Publication(predictions, record.profile, record.model, record.source, record.as_of, run_id="")
 
 
 def test_every_account_is_scored_once(scored: Publication, snapshots: dict[str, Any]) -> None:
@@ -415,8 +420,9 @@ def test_a_table_that_does_not_fit_is_refused_before_scoring(
     table = snapshots["scoring_accounts@table"]
 
     def refused(accounts: pd.DataFrame, parameters: Parameters = small) -> str:
+        given = {"scoring_accounts__batches": InMemory(accounts), "champion__model": trained["churn_model"]}
         with pytest.raises(ChurnError) as caught:
-            run(pipeline, parameters, scoring_accounts__table=accounts, champion__model=trained["churn_model"])
+            list(run(pipeline, parameters, **given)["valid_scoring_accounts"])
         return str(caught.value)
 
     assert "only values that the model has never seen" in refused(table.assign(revenue_trend="sideways"))

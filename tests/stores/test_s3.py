@@ -259,17 +259,6 @@ def test_the_limits_are_those_that_are_documented() -> None:
     assert s3_module.PATIENCE + s3_module.CONNECT_TIMEOUT < 60
 
 
-def test_a_full_disk_here_is_told_with_the_way_out(store: Store) -> None:
-    def full(file: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(
-        ChurnError, match=r"cannot be written: No space left on device in .*; TMPDIR names another place"
-    ):
-        store.write(full, "x")
-    assert not store.exists("x")
-
-
 def test_empty_settings_count_as_absent() -> None:
     bare = S3Store("b/x", {"key": "", "secret": "", "client_kwargs": {"endpoint_url": "", "verify": ""}})
     assert bare._credentials == {}

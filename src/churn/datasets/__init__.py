@@ -1,6 +1,6 @@
 """Kedro data sets that no library has."""
 
-from churn.datasets.accounts import AccountsDataset
+from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset
 from churn.datasets.as_of import AsOfDataset
 from churn.datasets.files import DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
@@ -10,6 +10,7 @@ from churn.datasets.results import HealthReportDataset, ResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
 __all__ = [
+    "AccountBatchesDataset",
     "AccountsDataset",
     "AliasDataset",
     "AsOfDataset",

@@ -1,13 +1,19 @@
 """Tables as CSV."""
 
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def write_csv(table: "pa.Table", file: IO[bytes]) -> None:
-    """Write a table as CSV; cells are quoted only if some cell needs it, for programs that separate by semicolons too."""
+def write_csv(table: "pa.Table", file: Any, *, header: bool = True) -> None:
+    """Write a table as CSV; cells are quoted only if some cell needs it, for programs that separate by semicolons too.
+
+    Args:
+        table: The rows.
+        file: A binary file.
+        header: Whether the first line names the columns; without for rows that follow others.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import csv
@@ -21,4 +27,5 @@ def write_csv(table: "pa.Table", file: IO[bytes]) -> None:
 
     names = pa.chunked_array([table.column_names])
     style = "needed" if any(map(needs_quotes, [names, *table.columns])) else "none"
-    csv.write_csv(table, file, csv.WriteOptions(quoting_style=style, quoting_header=style, batch_size=8_192))
+    options = csv.WriteOptions(include_header=header, quoting_style=style, quoting_header=style, batch_size=8_192)
+    csv.write_csv(table, file, options)

@@ -1,17 +1,29 @@
 """Account tables as files, read by the roles of their columns."""
 
-from typing import Any
+import csv as python_csv
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
+from churn.console import progress
 from churn.datasets._csv import write_csv
 from churn.errors import ChurnError
 from churn.parameters import Accounts
-from churn.stores import open_store
+from churn.stores import Store, open_store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
+
+# A batch: so many bytes of a CSV file, about 100,000 rows of a usual table, and so many rows of a Parquet file.
+BATCH_BYTES = 16 << 20
+BATCH_ROWS = 1 << 17
 
 
 class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -52,8 +64,7 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self._text_columns = Accounts.model_validate(roles).text_columns
         self._delimiter = delimiter
         self.metadata = metadata
-        if ".csv" not in filepath and not filepath.endswith(".parquet"):
-            raise ChurnError(f"{filepath}: an account table is a .csv, .csv.gz or .parquet file")
+        _check_format(filepath)
 
     def load(self) -> pd.DataFrame:
         """Read the table.
@@ -112,3 +123,168 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         from kedro_datasets._typing import TablePreview
 
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
+
+
+class AccountBatchesDataset(AbstractDataset[NoReturn, "AccountBatches"]):
+    """The table of an `AccountsDataset`, loaded a batch at a time; loads only."""
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        roles: dict[str, Any],
+        delimiter: str = ",",
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Declare the table, as for `AccountsDataset`."""
+        self._store = open_store(filepath, credentials)
+        self._roles = Accounts.model_validate(roles)
+        self._delimiter = delimiter
+        self.metadata = metadata
+        _check_format(filepath)
+
+    def load(self) -> "AccountBatches":
+        """The table, of which nothing has been read yet.
+
+        Raises:
+            ChurnError: If the file does not exist.
+        """
+        if not self._store.exists():
+            raise ChurnError(f"{self._store.uri} does not exist")
+        return AccountBatches(self._store, self._roles, self._delimiter)
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Refused: the content is written through the table's own entry."""
+        raise DatasetError("batches are not saved; save the table")
+
+    def _exists(self) -> bool:
+        return self._store.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._store.uri, "delimiter": self._delimiter}
+
+
+class AccountBatches:
+    """Rows of an account table, read a batch at a time, each time from the beginning.
+
+    Ids and categories are text; numeric columns are numbers, or text from the first batch on that holds anything else.
+    The label and columns without a role are left out.
+    """
+
+    def __init__(self, store: Store, roles: Accounts, delimiter: str = ",") -> None:
+        """Declare the file."""
+        self._store, self._roles, self._delimiter = store, roles, delimiter
+        self._is_parquet = store.uri.endswith(".parquet")
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of all columns of the file.
+
+        Raises:
+            ChurnError: If the file is empty or malformed.
+        """
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._store.reading() as file:
+            try:
+                if self._is_parquet:
+                    return list(parquet.read_schema(file).names)
+                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+                return next(python_csv.reader(text, delimiter=self._delimiter))
+            except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
+                reason = "it is empty" if isinstance(error, StopIteration) else error
+                raise ChurnError(f"{self._store.uri} cannot be read as an account table: {reason}") from error
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """The rows, with a progress bar where a person is looking.
+
+        Raises:
+            ChurnError: If the file is malformed.
+        """
+        import pyarrow as pa
+
+        try:
+            for batch in self._parquet_batches() if self._is_parquet else self._csv_batches():
+                yield pa.Table.from_batches([batch]).to_pandas()
+        except pa.ArrowInvalid as error:
+            raise ChurnError(f"{self._store.uri} cannot be read as an account table: {error}") from error
+
+    @property
+    def _read(self) -> list[str]:
+        wanted = {self._roles.id, *self._roles.numeric_names, *self._roles.categorical}
+        return [name for name in dict.fromkeys(self.columns) if name in wanted]
+
+    def _parquet_batches(self) -> Iterator["pa.RecordBatch"]:
+        from pyarrow import parquet
+
+        with self._store.reading() as file:
+            table = parquet.ParquetFile(file)
+            with progress("Reading accounts", table.metadata.num_rows) as show:
+                done = 0
+                for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
+                    yield batch
+                    done += len(batch)
+                    show(done)
+
+    def _csv_batches(self) -> Iterator["pa.RecordBatch"]:
+        import pyarrow as pa
+
+        given = 0
+        try:
+            for batch in self._csv_batches_of(as_numbers=True):
+                yield batch
+                given += 1
+        except pa.ArrowInvalid as error:
+            # Something is no number: read on as text, which says what and where. Batches begin where they did before.
+            if "conversion error" not in str(error):
+                raise
+            for position, batch in enumerate(self._csv_batches_of(as_numbers=False)):
+                if position >= given:
+                    yield self._with_truths(batch)
+
+    def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        numeric = self._roles.numeric_names if as_numbers else ()
+        options = csv.ConvertOptions(
+            column_types={name: pa.float64() if name in numeric else pa.string() for name in self._read},
+            include_columns=self._read,
+            null_values=NULL_SPELLINGS,
+            strings_can_be_null=False,
+        )
+        with self._store.reading() as file, progress("Reading accounts", self._store.size()) as show:
+            batches = csv.open_csv(
+                file,
+                read_options=csv.ReadOptions(block_size=BATCH_BYTES),
+                parse_options=csv.ParseOptions(delimiter=self._delimiter),
+                convert_options=options,
+            )
+            done = 0
+            for batch in batches:
+                if len(batch):
+                    yield batch
+                # The reader is a few blocks ahead of what it gives.
+                done += BATCH_BYTES
+                show(done)
+
+    def _with_truths(self, batch: "pa.RecordBatch") -> "pa.RecordBatch":
+        """Numeric columns as they were meant: without spellings of *no value*, and true and false as 1 and 0."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for name in set(self._roles.numeric_names) & set(batch.schema.names):
+            texts = pc.if_else(pc.is_in(batch.column(name), pa.array(NULL_SPELLINGS)), None, batch.column(name))
+            lowered = pc.utf8_lower(texts)
+            truths = pc.is_in(lowered, pa.array(["true", "false"]))
+            if texts.null_count < len(texts) and pc.all(pc.or_(truths, pc.is_null(texts))).as_py():
+                texts = pc.cast(pc.equal(lowered, "true"), pa.float64())
+            batch = batch.set_column(batch.schema.get_field_index(name), name, texts)
+        return batch
+
+
+def _check_format(filepath: str) -> None:
+    if ".csv" not in filepath and not filepath.endswith(".parquet"):
+        raise ChurnError(f"{filepath}: an account table is a .csv, .csv.gz or .parquet file")

@@ -7,6 +7,8 @@ leaves the previous results current.
 
 import re
 import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 
@@ -15,7 +17,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.datasets._csv import write_csv
 from churn.errors import ChurnError
-from churn.publication import Publication
+from churn.publication import Publication, Scores
 from churn.retention_list import spreadsheet_safe
 from churn.stores import Stored, open_store
 
@@ -43,7 +45,7 @@ def checked_run_id(run_id: Any, source: str) -> str:
     return str(run_id)
 
 
-class ResultsDataset(AbstractDataset[Publication, Publication]):
+class ResultsDataset(AbstractDataset[Scores, Publication]):
     """The results that ``latest.json`` points to; saving publishes new ones under a new run id."""
 
     def __init__(
@@ -54,31 +56,36 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
         self.published: dict[str, Any] | None = None  # the manifest of what was saved here last
         self.metadata = metadata
 
-    def save(self, data: Publication) -> None:
+    def save(self, data: Scores) -> None:
         """Publish: data files, read back and compared, then the manifest, then the pointer.
 
+        The scores are taken and written a batch at a time.
+
         Raises:
-            ChurnError: If a file cannot be written, or is not stored as it was written; the previous results stay.
+            ChurnError: If a file cannot be written, or is not stored as it was written, or the scores cannot be had to
+                their end; the previous results stay.
         """
         run_id = str(uuid.uuid4())
         now = datetime.now(UTC)
-        written = self._write_table(data.predictions, data.predictions, run_id, PREDICTIONS)
-        if data.retention_list is not None:
-            for_people = spreadsheet_safe(data.retention_list)
-            written |= self._write_table(for_people, data.retention_list, run_id, RETENTION_LIST)
-        written[PROFILE] = self._store.write_json(data.profile, f"{run_id}/{PROFILE}")
+        written = self._write_table(((batch, batch) for batch in data.batches()), run_id, PREDICTIONS)
+        record = data.record()
+        listed = record.retention_list
+        written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
+        written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
         for name, stored in written.items():
             self._store.verify(f"{run_id}/{name}", stored)
         manifest = {
             "run_id": run_id,
             "published_at": now.isoformat(timespec="seconds"),
-            "as_of": data.as_of.isoformat(),
-            "rows": len(data.predictions),
-            "at_risk": int((data.predictions["prediction"] == 1).sum()),
-            "threshold": data.profile["threshold"],
-            **_recommendation(data.retention_list),
-            "model": data.model,
-            "input": data.source,
+            "as_of": record.as_of.isoformat(),
+            "rows": record.rows,
+            "at_risk": record.at_risk,
+            "threshold": record.profile["threshold"],
+            "to_act_on": record.to_act_on,
+            "expected_profit": record.expected_profit,
+            "listed": len(listed),
+            "model": record.model,
+            "input": record.source,
             "files": {name: stored._asdict() for name, stored in written.items()},
         }
         self._store.write_json(manifest, f"{run_id}/{MANIFEST}")
@@ -97,20 +104,26 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
         self.published = manifest
 
     def _write_table(
-        self, for_csv: pd.DataFrame, for_parquet: pd.DataFrame, run_id: str, name: str
+        self, batches: Iterable[tuple[pd.DataFrame, pd.DataFrame]], run_id: str, name: str
     ) -> dict[str, Stored]:
-        """Write a table as CSV and as Parquet; what was written, by the name of the file."""
+        """Write a table as CSV and as Parquet, each batch for both; what was written, by the name of the file."""
         import pyarrow as pa
         from pyarrow import parquet
 
-        text = pa.Table.from_pandas(for_csv, preserve_index=False)
-        exact = pa.Table.from_pandas(for_parquet, preserve_index=False)
-        return {
-            f"{name}.csv": self._store.write(lambda file: write_csv(text, file), f"{run_id}/{name}.csv"),
-            f"{name}.parquet": self._store.write(
-                lambda file: parquet.write_table(exact, file), f"{run_id}/{name}.parquet"
-            ),
-        }
+        text_name, exact_name = f"{name}.csv", f"{name}.parquet"
+        with (
+            self._store.writing(f"{run_id}/{text_name}") as text,
+            self._store.writing(f"{run_id}/{exact_name}") as exact,
+            ExitStack() as closing,
+        ):
+            writer = None
+            for for_csv, for_parquet in batches:
+                table = pa.Table.from_pandas(for_parquet, preserve_index=False)
+                write_csv(pa.Table.from_pandas(for_csv, preserve_index=False), text, header=writer is None)
+                if writer is None:
+                    writer = closing.enter_context(parquet.ParquetWriter(exact, table.schema))
+                writer.write_table(table)
+        return {text_name: text.stored(), exact_name: exact.stored()}
 
     def load(self) -> Publication:
         """The current results, after checking their hashes.
@@ -168,14 +181,6 @@ class ResultsDataset(AbstractDataset[Publication, Publication]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._store.uri}
-
-
-def _recommendation(listed: pd.DataFrame | None) -> dict[str, Any]:
-    """How many accounts to act on, and what that is expected to bring."""
-    if listed is None:
-        return {}
-    chosen = listed["recommended_action"] == "yes"
-    return {"to_act_on": int(chosen.sum()), "expected_profit": round(float(listed["expected_profit"][chosen].sum()), 2)}
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):

@@ -5,8 +5,8 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO, Any, NamedTuple, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 from churn.errors import ChurnError
 
@@ -43,8 +43,18 @@ class Store(ABC):
         """Size of a file in bytes."""
 
     @abstractmethod
+    def writing(self, name: str = "") -> AbstractContextManager["Hashing"]:
+        """Write a file, in a ``with`` block, so that readers see the old content or the new, never a part.
+
+        It is there when the block ends, and `Hashing.stored` tells what it holds; an error in the block leaves the old
+        content.
+        """
+
     def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
-        """Write a file so that readers see the old content or the new, never a part."""
+        """Write a file by a function that is given it; as `writing`."""
+        with self.writing(name) as file:
+            write(cast("IO[bytes]", file))
+        return file.stored()
 
     @abstractmethod
     def _open(self, name: str) -> IO[bytes]:
@@ -125,10 +135,19 @@ def as_json(content: Any) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+class Sink(Protocol):
+    """What takes bytes."""
+
+    def write(self, content: Any, /) -> Any:
+        """Take bytes."""
+
+
 class Hashing:
     """A file being written, whose size and hash are kept on the way."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    closed = False
+
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self._digest = hashlib.sha256()
         self._bytes = 0
@@ -136,11 +155,17 @@ class Hashing:
     def write(self, content: Any) -> int:
         """Write bytes."""
         self._digest.update(content)
-        self._bytes += memoryview(content).nbytes
-        return self._file.write(content)
+        size = memoryview(content).nbytes
+        self._bytes += size
+        self._file.write(content)
+        return size
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._bytes
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
 
     def stored(self) -> Stored:
         """Size and hash of what was written so far."""

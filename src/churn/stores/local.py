@@ -2,12 +2,13 @@
 
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from churn.errors import ChurnError
-from churn.stores.base import Hashing, Store, Stored
+from churn.stores.base import Hashing, Store
 
 
 class LocalStore(Store):
@@ -35,24 +36,42 @@ class LocalStore(Store):
         except PermissionError as error:
             raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
 
-    def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
+    @contextmanager
+    def writing(self, name: str = "") -> Iterator[Hashing]:
         """Write beside the file and rename it."""
         path = self._path(name)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                hashing = Hashing(file)
-                write(cast("IO[bytes]", hashing))
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise ChurnError(
-                f"{path} cannot be written: {error.strerror or error}; nothing there was changed"
-            ) from error
+            with _explained(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = aside.open("wb")
+            with file:
+                yield Hashing(_Explained(file, path))
+                with _explained(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with _explained(path):
+                aside.replace(path)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
             raise
-        return hashing.stored()
+
+
+class _Explained:
+    """A file whose errors are told as its own: what goes on while it is written may fail for other reasons."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self._file, self._path = file, path
+
+    def write(self, content: Any) -> None:
+        with _explained(self._path):
+            self._file.write(content)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ChurnError(f"{path} cannot be written: {error.strerror or error}; nothing there was changed") from error

@@ -1,12 +1,13 @@
 """Any other file system that fsspec knows."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 import fsspec
 
 from churn.errors import ChurnError
-from churn.stores.base import Hashing, Store, Stored
+from churn.stores.base import Hashing, Store
 
 
 class OtherStore(Store):
@@ -37,10 +38,9 @@ class OtherStore(Store):
         except PermissionError as error:
             raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
 
-    def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
+    @contextmanager
+    def writing(self, name: str = "") -> Iterator[Hashing]:
         """Write a file, which appears when it is whole."""
         with self._fs.transaction, self._fs.open(self._at(name), "wb") as file:
-            hashing = Hashing(file)
-            write(cast("IO[bytes]", hashing))
+            yield Hashing(file)
         self._fs.invalidate_cache()
-        return hashing.stored()

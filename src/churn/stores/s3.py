@@ -8,13 +8,13 @@ that limit. An object appears when all of it has been sent; an interrupted uploa
 import asyncio
 import io
 import random
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from churn.errors import ChurnError
-from churn.stores.base import Hashing, Store, Stored, as_json
+from churn.stores.base import Hashing, Store, as_json
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -25,10 +25,8 @@ Result = TypeVar("Result")
 PATIENCE = 40.0
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 15
 ATTEMPTS = 6
-# Objects are read and written in pieces of this many bytes.
+# Objects are read and written in pieces of this many bytes. Of 10,000 pieces, S3's limit, an object has 160 GiB at most.
 PIECE = 16 << 20
-# A multipart upload has at most this many pieces.
-MOST_PIECES = 10_000
 
 # What a store says where repeating cannot help.
 DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "ExpiredToken"}
@@ -114,45 +112,17 @@ class S3Store(Store):
         except _Overtaken:
             raise ChurnError(f"{self.address(name)} was replaced while it was read; run again") from None
 
-    def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
-        """Write aside on the local disk, then send: in one request, or in several that count when all are there."""
-        with tempfile.TemporaryFile(prefix="churn-") as file:
-            hashing = Hashing(cast("IO[bytes]", file))
-            try:
-                write(cast("IO[bytes]", hashing))
-            except OSError as error:
-                raise ChurnError(
-                    f"{self.address(name)} cannot be written: {error.strerror or error} in {tempfile.gettempdir()}, where it "
-                    "is put together; TMPDIR names another place"
-                ) from error
-            stored = hashing.stored()
-            file.seek(0)
-            if stored.bytes <= PIECE:
-                self._call("put_object", name, Body=file.read())
-            else:
-                self._send_pieces(cast("IO[bytes]", file), stored.bytes, name)
-        return stored
-
-    def _send_pieces(self, file: IO[bytes], size: int, name: str) -> None:
-        length = max(PIECE, -(-size // MOST_PIECES))
-        upload = self._call("create_multipart_upload", name)["UploadId"]
+    @contextmanager
+    def writing(self, name: str = "") -> Iterator[Hashing]:
+        """Send an object: in one request, or in several that count when all are there."""
+        upload = _Upload(lambda method, **arguments: self._call(method, name, **arguments))
+        hashing = Hashing(upload)
         try:
-            parts: list[dict[str, Any]] = []
-            while content := file.read(length):
-                number = len(parts) + 1
-                sent = self._call("upload_part", name, UploadId=upload, PartNumber=number, Body=content)
-                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            self._call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts})
+            yield hashing
+            upload.finish()
         except BaseException:
-            self._forget_pieces(upload, name)
+            upload.give_up()
             raise
-
-    def _forget_pieces(self, upload: str, name: str) -> None:
-        """Take an upload back that will not be finished; where that fails too, the store's own clean-up does it."""
-        try:
-            self._call("abort_multipart_upload", name, UploadId=upload)
-        except (ChurnError, _Answer):
-            return
 
     def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
         """As `Store.update_json`, with a conditional write where the store has one."""
@@ -255,6 +225,43 @@ class S3Store(Store):
         return ChurnError(
             f"{where}: {reason} (after {seconds:.0f} seconds); check that the store runs and that CHURN_S3_ENDPOINT is right"
         )
+
+
+class _Upload:
+    """An object that is sent while it is written, a piece at a time."""
+
+    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+        self._call = call
+        self._held = bytearray()
+        self._upload: dict[str, str] = {}
+        self._parts: list[dict[str, Any]] = []
+
+    def write(self, content: Any) -> None:
+        self._held += content
+        while len(self._held) > PIECE:
+            self._send(PIECE)
+
+    def _send(self, length: int) -> None:
+        if not self._upload:
+            self._upload = {"UploadId": self._call("create_multipart_upload")["UploadId"]}
+        number = len(self._parts) + 1
+        sent = self._call("upload_part", PartNumber=number, Body=bytes(self._held[:length]), **self._upload)
+        del self._held[:length]
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+
+    def finish(self) -> None:
+        """Send the rest; the object is there then."""
+        if not self._upload:
+            self._call("put_object", Body=bytes(self._held))
+            return
+        self._send(len(self._held))
+        self._call("complete_multipart_upload", MultipartUpload={"Parts": self._parts}, **self._upload)
+
+    def give_up(self) -> None:
+        """Take back what was sent; where that fails too, the store's own clean-up does it."""
+        if self._upload:
+            with suppress(ChurnError, _Answer):
+                self._call("abort_multipart_upload", **self._upload)
 
 
 class _ObjectReader(io.RawIOBase):

@@ -2,23 +2,17 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from churn.pipelines.inference.nodes import (
-    assemble_publication,
-    list_accounts_to_act_on,
-    profile_scored_accounts,
-    score_accounts,
-    validate_scoring_accounts,
-)
+from churn.pipelines.inference.nodes import score_accounts, validate_scoring_accounts
 
 
 def create_pipeline() -> Pipeline:
-    """champion + scoring accounts -> predictions -> retention list -> results."""
+    """champion + scoring accounts -> scores and retention list -> results."""
     return pipeline(
         [
             node(
                 validate_scoring_accounts,
                 inputs={
-                    "scoring_accounts": "scoring_accounts@table",
+                    "scoring_accounts": "scoring_accounts@batches",
                     "champion": "champion@model",
                     "accounts": "params:accounts",
                 },
@@ -27,46 +21,17 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_accounts,
-                inputs=["valid_scoring_accounts", "champion@model"],
-                outputs="predictions",
-                name="score_accounts",
-            ),
-            node(
-                profile_scored_accounts,
                 inputs={
                     "valid_scoring_accounts": "valid_scoring_accounts",
-                    "predictions": "predictions",
                     "champion": "champion@model",
-                },
-                outputs="scoring_profile",
-                name="profile_scored_accounts",
-            ),
-            node(
-                list_accounts_to_act_on,
-                inputs={
-                    "valid_scoring_accounts": "valid_scoring_accounts",
-                    "predictions": "predictions",
-                    "champion": "champion@model",
+                    "scoring_fingerprint": "scoring_accounts@fingerprint",
                     "as_of": "as_of",
                     "profit": "params:profit",
                     "decision": "params:decision",
                     "reasons": "params:reasons",
                 },
-                outputs="accounts_to_act_on",
-                name="list_accounts_to_act_on",
-            ),
-            node(
-                assemble_publication,
-                inputs={
-                    "predictions": "predictions",
-                    "accounts_to_act_on": "accounts_to_act_on",
-                    "scoring_profile": "scoring_profile",
-                    "champion": "champion@model",
-                    "scoring_fingerprint": "scoring_accounts@fingerprint",
-                    "as_of": "as_of",
-                },
                 outputs="results@publish",
-                name="assemble_publication",
+                name="score_accounts",
             ),
         ]
     )
