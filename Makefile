@@ -96,6 +96,7 @@ bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 	@$(BIN)/python -m tests.benchmarks.reasons
 	@$(BIN)/python -m tests.benchmarks.minio
+	@$(BIN)/python -m tests.benchmarks.memory
 
 quality: .venv/.dev  ## Measure the model beside others (a few minutes)
 	@$(SYNC) --group bench
