@@ -28,7 +28,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images run-images test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,12 @@ images:  ## Build the images churn-train, churn-inference and churn-mlflow (ARGS
 	  $(DOCKER) build --target $$image --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    --tag churn-$$image --tag churn-$$image:$(VERSION) $(ARGS) . || exit 1; \
 	done
+
+image-baked:  ## Build churn-inference-baked with the model of a folder inside (MODEL=folder)
+	@test -d "$(MODEL)" || { echo "Which model? make image-baked MODEL=.cache/models/<sha256>" >&2; exit 1; }
+	@printf 'FROM scratch\nCOPY . /\n' | $(DOCKER) build --quiet --tag churn-model --file - "$(MODEL)"
+	@$(DOCKER) build --target inference-baked --build-arg MODEL_IMAGE=churn-model --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$(REVISION) --tag churn-inference-baked --tag churn-inference-baked:$(VERSION) $(ARGS) .
 
 run-images:  ## Make data, train and score in containers, on the servers that .env names
 	@test -f .env || { echo "There is no .env with addresses and keys; make env writes one" >&2; exit 1; }
