@@ -28,7 +28,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,9 @@ test-minio: .venv/.dev  ## Run the tests of the servers, against MinIO too where
 	else \
 	  echo "SeaweedFS alone was used: there is no MinIO on the PATH (go install github.com/minio/minio@latest builds it)."; \
 	fi
+
+test-containers: .venv/.dev images  ## Build the images and test them on the Docker engine (the servers' own images must be there)
+	@$(BIN)/python -m pytest -m containers --no-cov $(ARGS)
 
 test-fast: .venv/.dev  ## Run the tests that start no process
 	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)
