@@ -93,6 +93,7 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
+	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run; fi
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
