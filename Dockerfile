@@ -8,11 +8,16 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 # For a build that is the same for ever: --build-arg PYTHON_DIGEST=@sha256:...
 ARG PYTHON_DIGEST=""
 ARG UV_VERSION=0.13.9
-# What inference-baked is made of: --build-context model=FOLDER, or an image with the model's files at its root.
-ARG MODEL_IMAGE=scratch
+# What inference-baked is made of: an image with the model's files at its root; make image-baked makes it from a folder.
+ARG MODEL_IMAGE=no-model
 
 FROM ghcr.io/astral-sh/uv:${UV_VERSION} AS uv
 
+# Not empty: in place of nothing, an older builder takes the model of an earlier build from its cache.
+FROM scratch AS no-model
+COPY .telemetry /no-model
+
+# hadolint ignore=DL3006
 FROM ${MODEL_IMAGE} AS model
 
 # --- what all images have --------------------------------------------------------------------------------------------

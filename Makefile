@@ -28,7 +28,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images run-images test test-minio test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,12 @@ images:  ## Build the images churn-train, churn-inference and churn-mlflow (ARGS
 	    --tag churn-$$image --tag churn-$$image:$(VERSION) $(ARGS) . || exit 1; \
 	done
 
+image-baked:  ## Build churn-inference-baked with the model of a folder inside (MODEL=folder)
+	@test -d "$(MODEL)" || { echo "Which model? make image-baked MODEL=.cache/models/<sha256>" >&2; exit 1; }
+	@printf 'FROM scratch\nCOPY . /\n' | $(DOCKER) build --quiet --tag churn-model --file - "$(MODEL)"
+	@$(DOCKER) build --target inference-baked --build-arg MODEL_IMAGE=churn-model --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$(REVISION) --tag churn-inference-baked --tag churn-inference-baked:$(VERSION) $(ARGS) .
+
 run-images:  ## Make data, train and score in containers, on the servers that .env names
 	@test -f .env || { echo "There is no .env with addresses and keys; make env writes one" >&2; exit 1; }
 	@$(call JOB,TRAINING) churn-train --pipelines data_generation $(ARGS)
@@ -76,6 +82,9 @@ test-minio: .venv/.dev  ## Run the tests of the servers, against MinIO too where
 	  echo "SeaweedFS alone was used: there is no MinIO on the PATH (go install github.com/minio/minio@latest builds it)."; \
 	fi
 
+test-containers: .venv/.dev images  ## Build the images and test them on the Docker engine (the servers' own images must be there)
+	@$(BIN)/python -m pytest -m containers --no-cov $(ARGS)
+
 test-fast: .venv/.dev  ## Run the tests that start no process
 	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)
 
@@ -84,6 +93,7 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
+	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run; fi
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

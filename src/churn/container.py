@@ -82,7 +82,7 @@ def verify(folder: Path) -> None:
     from churn.errors import ChurnError
     from churn.mlflow_flavor import load_model
 
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not any(folder.rglob("checksums.json")):
         raise click.ClickException(f"{folder} holds no model; docs/compose.md says how one is built into an image")
     try:
         model = load_model(str(folder))
@@ -157,6 +157,8 @@ def _run(arguments: list[str]) -> NoReturn:
         os.environ["CHURN_SCRATCH"] = os.environ.get("CHURN_SCRATCH") or f"{tempfile.gettempdir()}/churn"
         # Kedro reads its arguments there, as the plug-ins do that note which command ran.
         sys.argv = ["kedro", *arguments]
+        # Else messages name this module in place of kedro.
+        sys.modules["__main__"].__package__ = None
         kedro()
     sys.exit(0)
 

@@ -1,0 +1,228 @@
+"""The commands of the images: which kedro run they are, which model they take, and how they end when they are stopped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import mlflow
+import pytest
+from click.testing import CliRunner
+
+from churn import container
+from churn.container import kedro_arguments, main, model_of
+
+from ..conftest import ROOT, Project, clean_environment
+
+PIPELINES = "inference,monitoring"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model", "expected"),
+    [
+        ([], None, ["run", "--env", "minio", "--pipelines", PIPELINES]),
+        (["--env", "telco"], None, ["run", "--pipelines", PIPELINES, "--env", "telco"]),
+        (["--env=telco"], None, ["run", "--pipelines", PIPELINES, "--env=telco"]),
+        (["-e", "telco", "-p", "inference"], None, ["run", "-e", "telco", "-p", "inference"]),
+        (["--pipeline", "training"], None, ["run", "--env", "minio", "--pipeline", "training"]),
+        (["--pipelines=training"], None, ["run", "--env", "minio", "--pipelines=training"]),
+        (
+            ["--params", "a=1", "--async", "--params=b=2,c=3"],
+            None,
+            ["run", "--env", "minio", "--pipelines", PIPELINES, "--params", "a=1,b=2,c=3", "--async"],
+        ),
+        (
+            ["--params", "a=1"],
+            "models:/churn/3",
+            ["run", "--env", "minio", "--pipelines", PIPELINES, "--params", "model_uri=models:/churn/3,a=1"],
+        ),
+        # The last one counts for kedro, so that a parameter goes before the variable.
+        (
+            ["--params", "model_uri=runs:/x/model"],
+            "models:/churn/3",
+            [
+                *("run", "--env", "minio", "--pipelines", PIPELINES),
+                *("--params", "model_uri=models:/churn/3,model_uri=runs:/x/model"),
+            ],
+        ),
+    ],
+)
+def test_arguments_of_kedro(arguments: list[str], model: str | None, expected: list[str]) -> None:
+    assert kedro_arguments(PIPELINES, arguments, model) == expected
+
+
+def test_a_params_without_a_value_is_not_lost_silently() -> None:
+    assert kedro_arguments(PIPELINES, ["--params"])[-2:] == ["--params", ""]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"MODEL_URI": "", "ARTIFACTS_DIR": ""}, None),
+        ({"MODEL_URI": "models:/churn/3"}, "models:/churn/3"),
+        ({"MODEL_URI": "", "ARTIFACTS_DIR": "1/0123/artifacts"}, "1/0123/artifacts"),
+    ],
+)
+def test_the_model_that_variables_name(variables: dict[str, str], expected: str | None) -> None:
+    assert model_of(variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"MODEL_URI": "a", "ARTIFACTS_DIR": "b"}, "MODEL_URI and ARTIFACTS_DIR both name a model; set one of them"),
+        ({"MODEL_URI": "a,inference.as_of=2026-01-01"}, "the name of a model has no comma"),
+    ],
+)
+def test_names_of_models_that_are_refused(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(click.UsageError, match=said):
+        model_of(variables)
+
+
+@pytest.mark.parametrize("job", ["train", "inference"])
+def test_help_says_what_a_job_does_without_any_setting(job: str) -> None:
+    shown = CliRunner().invoke(main, [job, "--help"])
+    assert shown.exit_code == 0
+    assert "kedro run --env minio --pipelines" in shown.output
+    assert "Exit codes: 0 done; 1 an error" in " ".join(shown.output.split())
+
+
+class TestVerify:
+    @pytest.fixture
+    def model(self, finished: Project, tmp_path: Path) -> Path:
+        """A copy of the model of a run."""
+        (found,) = (finished.folder / "cache/models").glob("*/checksums.json")
+        return Path(shutil.copytree(found.parent, tmp_path / "model"))
+
+    def test_a_model(self, model: Path) -> None:
+        done = CliRunner().invoke(main, ["verify", str(model)])
+        assert done.exit_code == 0, done.output
+        assert done.output.startswith(f"{model} holds the model ")
+
+    @pytest.mark.parametrize("content", [None, "no-model"])
+    def test_no_model(self, tmp_path: Path, content: str | None) -> None:
+        if content:
+            (tmp_path / content).touch()
+        for folder in (tmp_path, tmp_path / "missing"):
+            done = CliRunner().invoke(main, ["verify", str(folder)])
+            assert done.exit_code == 1
+            assert done.output == (
+                f"Error: {folder} holds no model; docs/compose.md says how one is built into an image\n"
+            )
+
+    def test_a_damaged_model(self, model: Path) -> None:
+        with (model / "booster.ubj").open("ab") as file:
+            file.write(b"x")
+        done = CliRunner().invoke(main, ["verify", str(model)])
+        assert done.exit_code == 1
+        assert "do not match checksums.json; it is damaged or was changed" in done.output
+
+    def test_a_model_without_one_of_its_files(self, model: Path) -> None:
+        (model / "model.json").unlink()
+        done = CliRunner().invoke(main, ["verify", str(model)])
+        assert done.exit_code == 1
+        assert done.output.startswith("Error: ")
+        assert "Traceback" not in done.output
+
+
+# A job that says when it is about to publish its manifest, and then takes its time.
+SLOW = """
+import sys, time
+from churn.stores.local import LocalStore
+write = LocalStore.write
+def slow(self, content, name=""):
+    if name.endswith("/manifest.json"):
+        print("publishing", flush=True)
+        {wait}
+    return write(self, content, name)
+LocalStore.write = slow
+from churn.container import main
+main(sys.argv[1:], prog_name="churn")
+"""
+WAITS = {
+    "waits": "time.sleep(60)",
+    # As a library does that is in the middle of something.
+    "does not listen": """
+        while True:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+""".strip(),
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_a_job_that_is_stopped(copied: Project, finished: Project, wait: str) -> None:
+    """It ends before an engine kills it, MLflow knows, and the results of before are current."""
+    before = (copied.results / "latest.json").read_bytes()
+    (database,) = finished.folder.rglob("mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    arguments = ("inference", "--env", "local", "--conf-source", str(copied.conf))
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW.format(wait=wait), *arguments],
+        cwd=ROOT,
+        env={**clean_environment(), "CHURN_SCRATCH": str(copied.folder / "scratch")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as job:
+        assert job.stdout is not None
+        seen = []
+        for line in job.stdout:
+            seen.append(line)
+            if line == "publishing\n":
+                break
+        assert job.poll() is None, "".join(seen)
+        asked = time.monotonic()
+        job.send_signal(signal.SIGTERM)
+        rest = job.stdout.read()
+        code = job.wait(timeout=30)
+    took = time.monotonic() - asked
+    assert code == 143, rest
+    assert took < 10
+    assert "Stopped by SIGTERM; what was published before is still current." in rest
+    assert "Traceback" not in rest
+    assert (copied.results / "latest.json").read_bytes() == before
+    published = {file.parent.name for file in copied.results.glob("*/manifest.json")}
+    assert published == {json.loads(before)["run_id"]}
+    experiment = client.get_experiment_by_name("churn_model")
+    assert experiment is not None
+    newest = client.search_runs([experiment.experiment_id], max_results=1)[0]
+    assert newest.info.status == "KILLED"
+
+
+def test_the_time_to_end_is_less_than_engines_give() -> None:
+    assert container.GRACE + container.LAST_WORDS < 10
+
+
+@pytest.mark.e2e
+def test_a_job_without_settings_says_what_it_lacks(tmp_path: Path) -> None:
+    project = tmp_path / "app"
+    (project / "src").mkdir(parents=True)
+    shutil.copy(ROOT / "pyproject.toml", project)
+    shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    known = {name: value for name, value in clean_environment().items() if not name.startswith("MLFLOW")}
+    for arguments, code, said in (
+        ([], 1, "CHURN_S3_ENDPOINT is not set; set it in the environment or in"),
+        (["--nonsense"], 2, "Usage: kedro run [OPTIONS]"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "churn.container", "inference", *arguments],
+            cwd=project,
+            env={**known, "CHURN_SCRATCH": "", "TMPDIR": os.fspath(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
