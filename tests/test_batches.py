@@ -121,7 +121,7 @@ def test_equal_hashes_of_different_ids_are_no_repetition(
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts_module, "BATCH_BYTES", 4 << 10)
+    monkeypatch.setattr(accounts_module, "PIECE_BYTES", 4 << 10)
     monkeypatch.setattr(accounts_module, "BATCH_ROWS", 50)
 
 

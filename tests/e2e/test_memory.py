@@ -25,7 +25,7 @@ from churn.model import ChurnModel
 from churn.parameters import Decision, Profit, Reasons
 from churn.scoring import ScoringRun
 
-accounts.BATCH_BYTES = 1 << 20
+accounts.PIECE_BYTES, accounts.BATCH_ROWS = 1 << 18, 1 << 14
 model, table, results = sys.argv[1:]
 model = ChurnModel.load(Path(model))
 batches = AccountBatchesDataset(filepath=table, roles=model.roles.model_dump(mode="json")).load()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 
-# A batch: so many bytes of a CSV file, about 100,000 rows of a usual table, and so many rows of a Parquet file.
-BATCH_BYTES = 16 << 20
+# A batch: so many rows of a Parquet file, or at least as many of a CSV file.
 BATCH_ROWS = 1 << 17
+# A CSV file is read in pieces of so many bytes. PyArrow reads up to 32 of them ahead.
+PIECE_BYTES = 4 << 20
 
 
 class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -206,8 +207,14 @@ class AccountBatches:
         import pyarrow as pa
 
         try:
+            held: list[pa.RecordBatch] = []
             for batch in self._parquet_batches() if self._is_parquet else self._csv_batches():
-                yield pa.Table.from_batches([batch]).to_pandas()
+                held.append(batch)
+                if sum(map(len, held)) >= BATCH_ROWS:
+                    yield pa.Table.from_batches(held).to_pandas()
+                    held = []
+            if held:
+                yield pa.Table.from_batches(held).to_pandas()
         except pa.ArrowInvalid as error:
             raise ChurnError(f"{self._store.uri} cannot be read as an account table: {error}") from error
 
@@ -258,7 +265,7 @@ class AccountBatches:
         with self._store.reading() as file, progress("Reading accounts", self._store.size()) as show:
             batches = csv.open_csv(
                 file,
-                read_options=csv.ReadOptions(block_size=BATCH_BYTES),
+                read_options=csv.ReadOptions(block_size=PIECE_BYTES),
                 parse_options=csv.ParseOptions(delimiter=self._delimiter),
                 convert_options=options,
             )
@@ -267,7 +274,7 @@ class AccountBatches:
                 if len(batch):
                     yield batch
                 # The reader is a few blocks ahead of what it gives.
-                done += BATCH_BYTES
+                done += PIECE_BYTES
                 show(done)
 
     def _with_truths(self, batch: "pa.RecordBatch") -> "pa.RecordBatch":
