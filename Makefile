@@ -105,6 +105,7 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 	@$(BIN)/python -m tests.benchmarks.reasons
+	@$(BIN)/python -m tests.benchmarks.scoring
 	@$(BIN)/python -m tests.benchmarks.minio
 	@$(BIN)/python -m tests.benchmarks.memory
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from churn.device import check_device
 from churn.errors import AccountsError
 from churn.parameters import Training
 
@@ -107,6 +108,7 @@ def grow_folds(
 
     Closing the generator stops what is still growing. The arguments are those of `fit_booster`.
     """
+    check_device(training.device, "training.device")
     count = int(folds.max()) + 1
     cores = training.threads or _cores()
     workers = min(count, cores) if training.device == "cpu" else 1

@@ -17,6 +17,7 @@ from churn.errors import ParametersError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -287,9 +288,7 @@ class Training(Block):
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="How the model is measured.")
     leakage: Leakage = Field(default=Leakage(), description="Columns that give the answer away.")
-    device: str = Field(
-        default="cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`."
-    )
+    device: Device = Field(default="cpu", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`.")
     threads: int = Field(default=0, ge=0, description="Threads of XGBoost; 0 for all cores.")
     threshold: OpenShare = Field(default=0.5, description="Probability from which an account is predicted to churn.")
     risk_bands: tuple[RiskBand, ...] = Field(
@@ -417,6 +416,7 @@ class Inference(Block):
     as_of: date | None = Field(
         default=None, description="Date of the scoring snapshot (YYYY-MM-DD); empty for the day of the run."
     )
+    device: Device = Field(default="cpu", description="Where XGBoost scores: `cpu`, `cuda` or `cuda:<n>`.")
 
 
 class Monitoring(Block):

@@ -4,8 +4,9 @@ from datetime import date
 from typing import Any
 
 from churn.batches import Batches, CheckedBatches
+from churn.device import check_device
 from churn.model import ChurnModel
-from churn.parameters import Accounts, Decision, Profit, Reasons
+from churn.parameters import Accounts, Decision, Inference, Profit, Reasons
 from churn.scoring import ScoringRun
 
 SUBJECT = "accounts to score"
@@ -22,14 +23,16 @@ def score_accounts(
     champion: ChurnModel,
     scoring_fingerprint: dict[str, Any],
     as_of: date,
+    inference: Inference,
     profit: Profit,
     decision: Decision,
     reasons: Reasons,
 ) -> ScoringRun:
     """Scores, the list of accounts to act on, and all that is needed to trace and to monitor them."""
+    check_device(inference.device, "inference.device")
     return ScoringRun(
         valid_scoring_accounts,
-        champion,
+        champion.use(device=inference.device),
         source=scoring_fingerprint,
         as_of=as_of,
         profit=profit,

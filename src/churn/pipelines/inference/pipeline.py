@@ -26,6 +26,7 @@ def create_pipeline() -> Pipeline:
                     "champion": "champion@model",
                     "scoring_fingerprint": "scoring_accounts@fingerprint",
                     "as_of": "as_of",
+                    "inference": "params:inference",
                     "profit": "params:profit",
                     "decision": "params:decision",
                     "reasons": "params:reasons",

@@ -1,0 +1,152 @@
+"""Time of scoring a long table, beside a script without a framework and beside the way most people begin with.
+
+Run with ``python -m tests.benchmarks.scoring``. All use the boosters of one model, read the same CSV file and take turns:
+
+- *ours*: what `kedro run --pipelines inference` does once it runs: checks, scores, profile, retention list, hashes;
+  without reasons, and with reasons for the best tenth;
+- *limit*: the fastest script we could write for this one table and nothing else: no checks, one matrix, CSV and Parquet out;
+- *beginner*: whole frames with pandas, `get_dummies`, re-indexed columns, `predict_proba`, CSV out.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import xgboost as xgb
+from pyarrow import csv, parquet
+
+from churn.batches import CheckedBatches
+from churn.datasets import AccountBatchesDataset, ResultsDataset
+from churn.model import ChurnModel
+from churn.parameters import Parameters, Reasons, check_parameters
+from churn.scoring import ScoringRun
+from churn.stores import open_store
+
+from ..conftest import base_parameters
+from .memory import write_accounts
+from .reasons import trained
+
+ROUNDS = 5
+SCRIPT_LIMIT, REASONS_LIMIT, BEGINNER_LEAST = 1.25, 3.0, 1.5
+
+
+def ours(model: ChurnModel, parameters: Parameters, table: Path, results: Path, *, reasons: bool) -> None:
+    """The nodes of inference and their data sets."""
+    roles = parameters.accounts.model_dump(mode="json")
+    batches = AccountBatchesDataset(filepath=str(table), roles=roles).load()
+    given = Reasons(texts=parameters.reasons.texts, minimum_probability=0.0 if reasons else 1.0)
+    run = ScoringRun(
+        CheckedBatches(batches, parameters.accounts, model, "accounts"),
+        model,
+        source={"name": table.name},
+        as_of=date(2026, 1, 1),
+        profit=parameters.profit,
+        decision=parameters.decision,
+        reasons=given,
+    )
+    ResultsDataset(filepath=str(results)).save(run)
+
+
+def limit(model: ChurnModel, table: Path, results: Path) -> None:
+    """Read, put into one matrix, predict, write."""
+    encoder = model.encoder
+    read = csv.read_csv(
+        table,
+        convert_options=csv.ConvertOptions(
+            column_types={**dict.fromkeys(encoder.numeric, pa.float32()), model.roles.id: pa.string()},
+            include_columns=[model.roles.id, *encoder.columns],
+        ),
+    )
+    names = encoder.feature_names
+    matrix = np.zeros((len(read), len(names)), dtype=np.float32)
+    numbers = {name: read[name].to_numpy() for name in encoder.numeric}
+    for ratio in encoder.ratios:
+        numbers[ratio.name] = numbers[ratio.numerator] / numbers[ratio.denominator]
+    for name, values in numbers.items():
+        matrix[:, names.index(name)] = np.where(np.isnan(values), np.float32(encoder.medians[name]), values)
+    for name, vocabulary in encoder.vocabularies.items():
+        codes = pc.index_in(read[name], pa.array(vocabulary)).to_numpy()
+        matrix[np.arange(len(read)), names.index(f"{name}={vocabulary[0]}") + codes.astype(np.intp)] = 1.0
+    probability = model.booster.inplace_predict(matrix)
+    scores = pa.table(
+        {
+            "account_id": read[model.roles.id],
+            "probability": probability,
+            "prediction": (probability >= model.threshold).astype(np.int8),
+        }
+    )
+    csv.write_csv(scores, results / "scores.csv")
+    parquet.write_table(scores, results / "scores.parquet")
+
+
+def beginner(classifier: xgb.XGBClassifier, columns: list[str], table: Path, results: Path) -> None:
+    """Whole frames, dummies, columns as they were in training."""
+    frame = pd.read_csv(table)
+    features = pd.get_dummies(frame.drop(columns="account_id")).reindex(columns=columns, fill_value=0)
+    probability = classifier.predict_proba(features)[:, 1]
+    frame[["account_id"]].assign(prediction=(probability >= 0.5).astype(int), probability=probability).to_csv(
+        results / "result.csv", index=False
+    )
+
+
+def beginners_classifier(model: ChurnModel, table: Path) -> tuple[xgb.XGBClassifier, list[str]]:
+    """A classifier on dummies with as many trees as the model, of the same depth."""
+    frame = pd.read_csv(table, nrows=30_000)
+    features = pd.get_dummies(frame.drop(columns="account_id"))
+    depth = json.loads(model.booster.save_config())["learner"]["gradient_booster"]["tree_train_param"]["max_depth"]
+    labels = np.random.default_rng(1).random(len(features)) < 0.2
+    classifier = xgb.XGBClassifier(n_estimators=model.booster.num_boosted_rounds(), max_depth=int(depth) or 6)
+    return classifier.fit(features, labels), list(features.columns)
+
+
+def main() -> int:
+    """Measure and print a table; 1 if a limit is exceeded."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="accounts to score")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of which the median counts")
+    arguments = parser.parse_args()
+    parameters = check_parameters(base_parameters())
+    decision = parameters.decision.model_copy(update={"list_length": arguments.rows // 10})
+    parameters = parameters.model_copy(update={"decision": decision})
+    model = trained(parameters)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_accounts(open_store(scratch), arguments.rows)
+        table = folder / "inference_data.csv"
+        classifier, columns = beginners_classifier(model, table)
+        ways: dict[str, Callable[[], None]] = {
+            "limit": lambda: limit(model, table, folder),
+            "ours": lambda: ours(model, parameters, table, folder / "ours", reasons=False),
+            "ours, with reasons for a tenth": lambda: ours(model, parameters, table, folder / "ours", reasons=True),
+            "beginner": lambda: beginner(classifier, columns, table, folder),
+        }
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(arguments.rounds + 1):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(each[1:]) for name, each in times.items()}  # the first round warms up
+    ratios = {name: median / medians["limit"] for name, median in medians.items()}
+    print(f"| {arguments.rows:,} accounts | seconds | times the limit |\n| --- | ---: | ---: |")
+    for name, median in medians.items():
+        print(f"| {name} | {median:.2f} | {ratios[name]:.2f} |")
+    return int(
+        ratios["ours"] > SCRIPT_LIMIT
+        or ratios["ours, with reasons for a tenth"] > REASONS_LIMIT
+        or ratios["beginner"] < BEGINNER_LEAST * ratios["ours"]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
