@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from churn.cli import user_error
 
@@ -90,6 +91,30 @@ def test_another_model_scores_by_its_uri(copied: Project) -> None:
     import mlflow
 
     mlflow.MlflowClient().set_registered_model_alias("churn", "champion", "1")
+
+
+def test_tables_of_several_files_score_and_train_as_one(copied: Project) -> None:
+    before, was_trained = copied.run_folder(), (copied.results / "training/metrics.json").read_bytes()
+    globals_ = yaml.safe_load((copied.conf / "local/globals.yml").read_text())
+    tables = {}
+    for kind, name in (("training", "training_data"), ("scoring", "inference_data")):
+        table = pd.read_csv(copied.staging / f"{name}.csv", dtype=str)
+        folder = copied.staging / name
+        folder.mkdir()
+        for number, start in enumerate(range(0, len(table), 400)):
+            table.iloc[start : start + 400].to_csv(folder / f"{number:02}.csv", index=False)
+        (copied.staging / f"{name}.csv").unlink()
+        tables[kind] = str(folder)
+    copied.configure("local", "globals", globals_ | {"tables": tables})
+    copied.run("feature_engineering", "training", "inference")
+    after = copied.run_folder()
+    assert after != before
+    assert (copied.results / "training/metrics.json").read_bytes() == was_trained
+    for name in ("inference_result.csv", "retention_list.csv"):
+        assert (after / name).read_bytes() == (before / name).read_bytes()
+    source = json.loads((after / "manifest.json").read_text())["input"]
+    assert source["name"] == "inference_data"
+    assert list(source["files"]) == ["00.csv", "01.csv", "02.csv"]
 
 
 def test_outcomes_that_are_not_there_yet(copied: Project) -> None:

@@ -57,6 +57,15 @@ def written(content: bytes) -> Any:
 # --- what a store does ------------------------------------------------------------------------------------------
 
 
+def test_objects_are_listed(store: Store) -> None:
+    assert store.names() == []
+    names = sorted(f"2026/{number:04}.csv" for number in range(1003))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: store.write(written(b"x"), name), names))
+    store.write(written(b"x"), "a.csv")
+    assert sorted(store.names()) == [*names, "a.csv"]
+
+
 @pytest.mark.parametrize("size", [0, 1, 100_000, 12 << 20])
 def test_what_was_written_is_read(store: Store, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(s3_module, "PIECE", 5 << 20)  # the least that a part of an upload may have

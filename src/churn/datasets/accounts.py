@@ -2,7 +2,7 @@
 
 import csv as python_csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,15 +11,19 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.console import progress
 from churn.datasets._csv import write_csv
-from churn.errors import ChurnError
+from churn.datasets.partitions import Partitions
+from churn.errors import ChurnError, FaultsError
 from churn.parameters import Accounts
-from churn.stores import Store, open_store
+from churn.stores import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
+
+# Name of the file in which a new table is saved to a folder.
+ONLY_PARTITION = "part-0.parquet"
 
 # A batch: so many rows of a Parquet file, or at least as many of a CSV file.
 BATCH_ROWS = 1 << 17
@@ -55,31 +59,38 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """Declare the table.
 
         Args:
-            filepath: Path or URL that ends in ``.csv``, ``.csv.gz`` or ``.parquet``.
+            filepath: Path or URL that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or of a folder with such files.
             roles: The parameter block ``accounts``.
             delimiter: Character between the cells of a CSV file.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
         """
-        self._store = open_store(filepath, credentials)
+        self._files = Partitions(filepath, credentials)
         self._text_columns = Accounts.model_validate(roles).text_columns
         self._delimiter = delimiter
         self.metadata = metadata
-        _check_format(filepath)
 
     def load(self) -> pd.DataFrame:
-        """Read the table.
+        """Read the table, all files of it.
 
         Raises:
-            ChurnError: If the file does not exist, is empty or malformed.
+            ChurnError: If there is no file, or one is empty or malformed or has other columns than the first.
         """
+        names = self._files.names()
+        frames = [self._load_file(name) for name in names]
+        columns = [[str(column) for column in frame.columns] for frame in frames]
+        check_same_columns(dict(zip(map(self._files.address, names), columns, strict=True)))
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+    def _load_file(self, name: str) -> pd.DataFrame:
         import pyarrow as pa
 
-        with self._store.reading() as file:
+        uri = self._files.address(name)
+        with self._files.store.reading(name) as file:
             try:
-                table = self._read_parquet(file) if self._store.uri.endswith(".parquet") else self._read_csv(file)
+                table = self._read_parquet(file) if uri.endswith(".parquet") else self._read_csv(file)
             except pa.ArrowInvalid as error:
-                raise ChurnError(f"{self._store.uri} cannot be read as an account table: {error}") from error
+                raise ChurnError(f"{uri} cannot be read as an account table: {error}") from error
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -103,21 +114,28 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         )
 
     def save(self, data: pd.DataFrame) -> None:
-        """Replace the table as a whole."""
+        """Replace the table as a whole; in a folder by a single file.
+
+        Raises:
+            ChurnError: If it cannot be written, or the folder holds files that are not from here.
+        """
         import pyarrow as pa
         from pyarrow import parquet
 
+        name = ONLY_PARTITION if self._files.is_folder else ""
+        if self._files.is_folder and self._files.exists() and self._files.names() != [name]:
+            raise ChurnError(f"{self._files.uri} holds other files than {name}; a new table would be mixed with them")
         table = pa.Table.from_pandas(data, preserve_index=False)
-        if self._store.uri.endswith(".parquet"):
-            self._store.write(lambda file: parquet.write_table(table, file))
+        if self._files.address(name).endswith(".parquet"):
+            self._files.store.write(lambda file: parquet.write_table(table, file), name)
         else:
-            self._store.write(lambda file: write_csv(table, file))
+            self._files.store.write(lambda file: write_csv(table, file), name)
 
     def _exists(self) -> bool:
-        return self._store.exists()
+        return self._files.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._store.uri, "delimiter": self._delimiter}
+        return {"filepath": self._files.uri, "delimiter": self._delimiter}
 
     def preview(self, nrows: int = 5) -> Any:
         """First rows, for kedro-viz."""
@@ -139,56 +157,90 @@ class AccountBatchesDataset(AbstractDataset[NoReturn, "AccountBatches"]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """Declare the table, as for `AccountsDataset`."""
-        self._store = open_store(filepath, credentials)
+        self._files = Partitions(filepath, credentials)
         self._roles = Accounts.model_validate(roles)
         self._delimiter = delimiter
         self.metadata = metadata
-        _check_format(filepath)
 
     def load(self) -> "AccountBatches":
         """The table, of which nothing has been read yet.
 
         Raises:
-            ChurnError: If the file does not exist.
+            ChurnError: If there is no file.
         """
-        if not self._store.exists():
-            raise ChurnError(f"{self._store.uri} does not exist")
-        return AccountBatches(self._store, self._roles, self._delimiter)
+        return AccountBatches(self._files, self._roles, self._delimiter)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""
         raise DatasetError("batches are not saved; save the table")
 
     def _exists(self) -> bool:
-        return self._store.exists()
+        return self._files.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._store.uri, "delimiter": self._delimiter}
+        return {"filepath": self._files.uri, "delimiter": self._delimiter}
 
 
 class AccountBatches:
-    """Rows of an account table, read a batch at a time, each time from the beginning.
+    """Rows of an account table, read a batch at a time, file after file, each time from the beginning.
 
-    Ids and categories are text; numeric columns are numbers, or text from the first batch on that holds anything else.
-    The label and columns without a role are left out.
+    Ids and categories are text; numeric columns are numbers, or text from the first batch of a file on that holds anything
+    else. The label and columns without a role are left out.
     """
 
-    def __init__(self, store: Store, roles: Accounts, delimiter: str = ",") -> None:
-        """Declare the file."""
-        self._store, self._roles, self._delimiter = store, roles, delimiter
-        self._is_parquet = store.uri.endswith(".parquet")
+    def __init__(self, files: Partitions, roles: Accounts, delimiter: str = ",") -> None:
+        """Declare the files; those that are there now are the table.
+
+        Raises:
+            ChurnError: If there is none.
+        """
+        self._names = files.names()
+        self._tables = {files.address(name): _TableFile(files.store, name, roles, delimiter) for name in self._names}
 
     @cached_property
     def columns(self) -> list[str]:
-        """Names of all columns of the file.
+        """Names of all columns of the files.
 
         Raises:
-            ChurnError: If the file is empty or malformed.
+            ChurnError: If a file is empty or malformed or has other columns than the first.
         """
+        found = {uri: table.columns for uri, table in self._tables.items()}
+        check_same_columns(found)
+        return next(iter(found.values()))
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """The rows, with a progress bar where a person is looking.
+
+        Raises:
+            ChurnError: If a file is malformed.
+        """
+        with progress("Scoring accounts", sum(table.size for table in self._tables.values())) as show:
+            before = 0
+            for table in self._tables.values():
+                for frame, done in table.batches():
+                    yield frame
+                    show(before + done)
+                before += table.size
+
+
+class _TableFile:
+    """One file of a table."""
+
+    def __init__(self, store: Store, name: str, roles: Accounts, delimiter: str) -> None:
+        self._store, self._name, self._roles, self._delimiter = store, name, roles, delimiter
+        self._uri = store.address(name)
+        self._is_parquet = self._uri.endswith(".parquet")
+
+    @cached_property
+    def size(self) -> int:
+        return self._store.size(self._name)
+
+    @cached_property
+    def columns(self) -> list[str]:
         import pyarrow as pa
         from pyarrow import parquet
 
-        with self._store.reading() as file:
+        with self._store.reading(self._name) as file:
             try:
                 if self._is_parquet:
                     return list(parquet.read_schema(file).names)
@@ -196,86 +248,72 @@ class AccountBatches:
                 return next(python_csv.reader(text, delimiter=self._delimiter))
             except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
                 reason = "it is empty" if isinstance(error, StopIteration) else error
-                raise ChurnError(f"{self._store.uri} cannot be read as an account table: {reason}") from error
+                raise ChurnError(f"{self._uri} cannot be read as an account table: {reason}") from error
 
-    def __iter__(self) -> Iterator[pd.DataFrame]:
-        """The rows, with a progress bar where a person is looking.
-
-        Raises:
-            ChurnError: If the file is malformed.
-        """
+    def batches(self) -> Iterator[tuple[pd.DataFrame, int]]:
+        """The rows, and how many bytes of the file have been read with them."""
         import pyarrow as pa
 
         try:
             held: list[pa.RecordBatch] = []
-            for batch in self._parquet_batches() if self._is_parquet else self._csv_batches():
+            done = 0
+            for batch, done in self._parquet_batches() if self._is_parquet else self._csv_batches():
                 held.append(batch)
                 if sum(map(len, held)) >= BATCH_ROWS:
-                    yield pa.Table.from_batches(held).to_pandas()
+                    yield pa.Table.from_batches(held).to_pandas(), done
                     held = []
             if held:
-                yield pa.Table.from_batches(held).to_pandas()
+                yield pa.Table.from_batches(held).to_pandas(), done
         except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self._store.uri} cannot be read as an account table: {error}") from error
+            raise ChurnError(f"{self._uri} cannot be read as an account table: {error}") from error
 
     @property
     def _read(self) -> list[str]:
         wanted = {self._roles.id, *self._roles.numeric_names, *self._roles.categorical}
         return [name for name in dict.fromkeys(self.columns) if name in wanted]
 
-    def _parquet_batches(self) -> Iterator["pa.RecordBatch"]:
+    def _parquet_batches(self) -> Iterator[tuple["pa.RecordBatch", int]]:
         from pyarrow import parquet
 
-        with self._store.reading() as file:
+        with self._store.reading(self._name) as file:
             table = parquet.ParquetFile(file)
-            with progress("Reading accounts", table.metadata.num_rows) as show:
-                done = 0
-                for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
-                    yield batch
-                    done += len(batch)
-                    show(done)
+            done = 0
+            for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
+                done += len(batch)
+                yield batch, self.size * done // table.metadata.num_rows
 
-    def _csv_batches(self) -> Iterator["pa.RecordBatch"]:
+    def _csv_batches(self) -> Iterator[tuple["pa.RecordBatch", int]]:
         import pyarrow as pa
 
         given = 0
         try:
-            for batch in self._csv_batches_of(as_numbers=True):
-                yield batch
-                given += 1
+            for given, batch in enumerate(self._csv_batches_of(as_numbers=True), start=1):
+                yield batch, given * PIECE_BYTES
         except pa.ArrowInvalid as error:
             # Something is no number: read on as text, which says what and where. Batches begin where they did before.
             if "conversion error" not in str(error):
                 raise
-            for position, batch in enumerate(self._csv_batches_of(as_numbers=False)):
-                if position >= given:
-                    yield self._with_truths(batch)
+            for position, batch in enumerate(self._csv_batches_of(as_numbers=False), start=1):
+                if position > given:
+                    yield self._with_truths(batch), position * PIECE_BYTES
 
     def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
         from pyarrow import csv
 
         numeric = self._roles.numeric_names if as_numbers else ()
-        options = csv.ConvertOptions(
-            column_types={name: pa.float64() if name in numeric else pa.string() for name in self._read},
-            include_columns=self._read,
-            null_values=NULL_SPELLINGS,
-            strings_can_be_null=False,
-        )
-        with self._store.reading() as file, progress("Reading accounts", self._store.size()) as show:
-            batches = csv.open_csv(
+        with self._store.reading(self._name) as file:
+            yield from csv.open_csv(
                 file,
                 read_options=csv.ReadOptions(block_size=PIECE_BYTES),
                 parse_options=csv.ParseOptions(delimiter=self._delimiter),
-                convert_options=options,
+                convert_options=csv.ConvertOptions(
+                    column_types={name: pa.float64() if name in numeric else pa.string() for name in self._read},
+                    include_columns=self._read,
+                    null_values=NULL_SPELLINGS,
+                    strings_can_be_null=False,
+                ),
             )
-            done = 0
-            for batch in batches:
-                if len(batch):
-                    yield batch
-                # The reader is a few blocks ahead of what it gives.
-                done += PIECE_BYTES
-                show(done)
 
     def _with_truths(self, batch: "pa.RecordBatch") -> "pa.RecordBatch":
         """Numeric columns as they were meant: without spellings of *no value*, and true and false as 1 and 0."""
@@ -292,6 +330,21 @@ class AccountBatches:
         return batch
 
 
-def _check_format(filepath: str) -> None:
-    if ".csv" not in filepath and not filepath.endswith(".parquet"):
-        raise ChurnError(f"{filepath}: an account table is a .csv, .csv.gz or .parquet file")
+def check_same_columns(columns: Mapping[str, Sequence[str]]) -> None:
+    """Refuse files that are not parts of one table.
+
+    Args:
+        columns: Names of the columns of each file, by its path or URL; their order does not matter.
+
+    Raises:
+        FaultsError: Lists the files that differ from the first, and how.
+    """
+    (first, expected), *others = columns.items()
+    faults = []
+    for uri, names in others:
+        lacking, more = sorted(set(expected) - set(names)), sorted(set(names) - set(expected))
+        if lacking or more:
+            parts = [f"{word} {', '.join(some)}" for word, some in (("lacks", lacking), ("also has", more)) if some]
+            faults.append(f"{uri} {' and '.join(parts)}")
+    if faults:
+        raise FaultsError(f"files with other columns than {first}", faults)

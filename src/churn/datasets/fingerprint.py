@@ -1,37 +1,46 @@
-"""What a file held, without reading it as a table."""
+"""What a table's files held, without reading them as a table."""
 
+import hashlib
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.stores import open_store
+from churn.datasets.partitions import Partitions
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
-    """Name, size and SHA-256 of a file; loads only. Results name their input by it."""
+    """Name, size and SHA-256 of a table; loads only. Results name their input by it."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Declare the file by its path or URL."""
-        self._store = open_store(filepath, credentials)
+        self._files = Partitions(filepath, credentials)
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
         """``name`` (the last part of the path), ``bytes`` and ``sha256``.
 
+        Of a folder, the hash is that of a list of its files with theirs, as ``sha256sum`` writes it, and ``files`` has the
+        hash of each.
+
         Raises:
             ChurnError: If the file does not exist.
         """
-        digest = self._store.sha256()
-        return {"name": self._store.uri.rsplit("/", 1)[-1], "bytes": self._store.size(), "sha256": digest}
+        store = self._files.store
+        hashes = {name: store.sha256(name) for name in self._files.names()}
+        described = {"name": self._files.uri.rstrip("/").rsplit("/", 1)[-1], "bytes": sum(map(store.size, hashes))}
+        if not self._files.is_folder:
+            return {**described, "sha256": hashes[""]}
+        lines = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+        return {**described, "sha256": hashlib.sha256(lines.encode()).hexdigest(), "files": hashes}
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""
         raise DatasetError("a fingerprint is not saved; save the file it describes")
 
     def _exists(self) -> bool:
-        return self._store.exists()
+        return self._files.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._store.uri}
+        return {"filepath": self._files.uri}

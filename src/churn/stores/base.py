@@ -39,6 +39,10 @@ class Store(ABC):
         """Whether there is such a file, asked anew."""
 
     @abstractmethod
+    def names(self) -> list[str]:
+        """Names of all files in the folder and below it; none where there is no such folder."""
+
+    @abstractmethod
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
 

@@ -24,6 +24,10 @@ class LocalStore(Store):
         """Whether there is such a file or folder."""
         return self._path(name).exists()
 
+    def names(self) -> list[str]:
+        """Names of all files in the folder and below it."""
+        return [path.relative_to(self.uri).as_posix() for path in Path(self.uri).rglob("*") if path.is_file()]
+
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
         return self._path(name).stat().st_size

@@ -26,6 +26,12 @@ class OtherStore(Store):
         self._fs.invalidate_cache()
         return bool(self._fs.exists(self._at(name)))
 
+    def names(self) -> list[str]:
+        """Names of all files in the folder and below it."""
+        self._fs.invalidate_cache()
+        found = self._fs.find(self._path)
+        return [str(path).lstrip("/").removeprefix(f"{self._path.strip('/')}/") for path in found]
+
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
         return int(self._fs.size(self._at(name)))

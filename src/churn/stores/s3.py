@@ -75,6 +75,23 @@ class S3Store(Store):
         """Whether there is such an object."""
         return self._head(name) is not None
 
+    def names(self) -> list[str]:
+        """Names of all objects below the prefix."""
+        prefix = f"{self._prefix}/" if self._prefix else ""
+        names: list[str] = []
+        more: dict[str, str] = {}
+
+        async def page(fs: "S3FileSystem") -> dict[str, Any]:
+            answer: dict[str, Any] = await fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=prefix, **more)
+            return answer
+
+        while True:
+            answer = self._patiently(page, "")
+            names += [entry["Key"].removeprefix(prefix) for entry in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return [name for name in names if name and not name.endswith("/")]
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+
     def size(self, name: str = "") -> int:
         """Size of an object in bytes."""
         return int(self._found(name)["ContentLength"])
