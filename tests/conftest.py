@@ -81,6 +81,9 @@ class InMemory:
     def __iter__(self) -> Iterator[pd.DataFrame]:
         return iter(self._frames)
 
+    def only(self, names: list[str]) -> "InMemory":
+        return self
+
 
 def in_batches(table: pd.DataFrame, rows: int) -> InMemory:
     """A table in batches of so many rows."""

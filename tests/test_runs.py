@@ -38,7 +38,7 @@ def test_files_of_a_whole_run(finished: Project) -> None:
     ]
     assert sorted(path.name for path in finished.run_folder().iterdir()) == [
         *("health_metrics.json", "health_report.html"),
-        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json"),
+        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json", "partitions.json"),
         *("retention_list.csv", "retention_list.parquet"),
     ]
     csv = pd.read_csv(finished.run_folder() / "inference_result.csv", dtype={"model_version": str})
@@ -115,6 +115,53 @@ def test_tables_of_several_files_score_and_train_as_one(copied: Project) -> None
     source = json.loads((after / "manifest.json").read_text())["input"]
     assert source["name"] == "inference_data"
     assert list(source["files"]) == ["00.csv", "01.csv", "02.csv"]
+
+
+def test_only_new_files_are_scored_and_each_once(copied: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.read_csv(copied.staging / "inference_data.csv", dtype=str)
+    folder = copied.staging / "arriving"
+    folder.mkdir()
+    globals_ = yaml.safe_load((copied.conf / "local/globals.yml").read_text())
+    copied.configure("local", "globals", globals_ | {"tables": {"scoring": str(folder)}})
+
+    def arrives(name: str, start: int, **changes: str) -> None:
+        table.iloc[start : start + 100].assign(**changes).to_csv(folder / name, index=False)
+
+    def scored() -> tuple[str, list[str], dict[str, str]]:
+        """Run, files that were scored, and which run scored each file."""
+        copied.run("inference", inference__incremental=True)
+        run = copied.run_folder()
+        ledger = json.loads((run / "partitions.json").read_text())
+        files = json.loads((run / "manifest.json").read_text())["input"]["files"]
+        return run.name, list(files), {name: entry["run_id"] or run.name for name, entry in ledger.items()}
+
+    arrives("a.csv", 0)
+    arrives("b.csv", 100)
+    first, files, runs = scored()
+    assert files == ["a.csv", "b.csv"]
+    assert runs == {"a.csv": first, "b.csv": first}
+
+    arrives("c.csv", 200)
+    (folder / "a.csv").rename(folder / "z.csv")
+    second, files, runs = scored()
+    assert files == ["c.csv"]
+    assert runs == {"b.csv": first, "c.csv": second, "z.csv": first}
+    scores = pd.read_parquet(copied.run_folder() / "inference_result.parquet")
+    assert scores["account_id"].tolist() == table["account_id"].iloc[200:300].tolist()
+
+    capsys.readouterr()
+    assert scored() == (second, files, runs)
+    assert "nothing is new" in capsys.readouterr().out
+
+    # One file of two is faulty: neither counts as scored, and both are when it is mended.
+    arrives("d.csv", 300)
+    arrives("e.csv", 400, login_count_p1m="many")
+    assert "login_count_p1m" in refused(copied, "inference", inference__incremental=True)
+    assert copied.run_folder().name == second
+    arrives("e.csv", 400)
+    third, files, runs = scored()
+    assert files == ["d.csv", "e.csv"]
+    assert runs == {"b.csv": first, "c.csv": second, "d.csv": third, "e.csv": third, "z.csv": first}
 
 
 def test_outcomes_that_are_not_there_yet(copied: Project) -> None:

@@ -10,6 +10,7 @@ import pytest
 from churn.drift import count_profile
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Decision, Profit, Reasons
+from churn.partitions import select
 from churn.profit import choose, expected_profit
 from churn.publication import Record
 from churn.scoring import Candidates, ScoringRun
@@ -29,7 +30,7 @@ def scored(
     run = ScoringRun(
         parts,
         model,
-        source={"name": "t.csv", "bytes": 1, "sha256": "00"},
+        selection=select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, incremental=False),
         as_of=date(2026, 11, 1),
         **{"decision": decision, "reasons": Reasons(), **changes},
     )
@@ -98,7 +99,7 @@ def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel)
     run = ScoringRun(
         [],
         model,
-        source={},
+        selection=select({"name": "t.csv", "sha256": ""}, {}, incremental=False),
         as_of=date(2026, 11, 1),
         profit=Profit(),
         decision=Decision(),

@@ -130,6 +130,8 @@ def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]
 
 def _result_lines(results: Any) -> list[tuple[str, str]]:
     manifest = results.published
+    if manifest is None:
+        return [("accounts", "nothing is new: all files of the table were scored before")]
     at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
     version = f"model version {manifest['model']['version']}"
     return [

@@ -417,6 +417,10 @@ class Inference(Block):
         default=None, description="Date of the scoring snapshot (YYYY-MM-DD); empty for the day of the run."
     )
     device: Device = Field(default="cpu", description="Where XGBoost scores: `cpu`, `cuda` or `cuda:<n>`.")
+    incremental: bool = Field(
+        default=False,
+        description="Score only the files of the table whose content no earlier run scored; for tables of several files.",
+    )
 
 
 class Monitoring(Block):

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from churn.partitions import Ledger
+
 
 @dataclass(frozen=True)
 class Record:
@@ -22,6 +24,8 @@ class Record:
         to_act_on: Accounts to act on.
         expected_profit: What acting on them is expected to bring, in currency.
         retention_list: The first of the accounts in the order in which acting pays, with reasons.
+        ledger: Which run scored each file of the table; ``run_id`` is ``None`` for this one. See `churn.partitions`.
+        follows: Run whose results have to be current still when these are published; ``None`` for any.
     """
 
     rows: int
@@ -33,10 +37,17 @@ class Record:
     to_act_on: int
     expected_profit: float
     retention_list: pd.DataFrame
+    ledger: Ledger
+    follows: str | None = None
 
 
 class Scores(Protocol):
     """Scores on their way to where they are published."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to score, which is no error."""
+        ...
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """One row an account: id, probability, prediction, risk band, model version. Can be asked for once."""

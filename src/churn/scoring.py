@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from churn.drift import Profile, count_profile
 from churn.model import ChurnModel
 from churn.parameters import Decision, Profit, Reasons
+from churn.partitions import Selection
 from churn.profit import account_values, choose, expected_profit
 from churn.publication import Record
 from churn.reasons import check_texts, explain_accounts, typical_values
@@ -28,7 +28,8 @@ class ScoringRun:
         accounts: Iterable[pd.DataFrame],
         model: ChurnModel,
         *,
-        source: dict[str, Any],
+        selection: Selection,
+        follows: str | None = None,
         as_of: date,
         profit: Profit,
         decision: Decision,
@@ -39,7 +40,8 @@ class ScoringRun:
         Args:
             accounts: Canonical account rows, in batches.
             model: What scores them.
-            source: Name, size and hash of the table.
+            selection: Which files of the table these accounts are.
+            follows: See `churn.publication.Record`.
             as_of: Date of the snapshot.
             profit: What acting costs and brings.
             decision: Which accounts to act on, and how long the list is.
@@ -49,7 +51,7 @@ class ScoringRun:
             ParametersError: If a sentence could not be written.
         """
         self._accounts, self._model = accounts, model
-        self._source, self._as_of = source, as_of
+        self._selection, self._follows, self._as_of = selection, follows, as_of
         self._profit, self._decision, self._reasons = profit, decision, reasons
         self._typical = typical_values(model.encoder, model.reference)
         check_texts(reasons, list(self._typical))
@@ -58,6 +60,11 @@ class ScoringRun:
         self._profile: Profile | None = None
         capacity = decision.capacity if decision.rule == "capacity" else 0
         self._candidates = Candidates(max(decision.list_length, capacity))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to score."""
+        return not self._selection.names
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """The scores, in the order of the table."""
@@ -107,11 +114,13 @@ class ScoringRun:
                 "sha256": model.sha256,
                 "run_id": origin.run_id if origin else None,
             },
-            source={**self._source, "rows": self._rows},
+            source={**self._selection.source, "rows": self._rows},
             as_of=self._as_of,
             to_act_on=self._to_act_on,
             expected_profit=round(self._expected_profit, 2),
             retention_list=listed.head(self._decision.list_length),
+            ledger=self._selection.ledger,
+            follows=self._follows,
         )
 
     def _listed(self) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from churn.batches import CheckedBatches
 from churn.datasets import AccountBatchesDataset, ResultsDataset
 from churn.model import ChurnModel
 from churn.parameters import Parameters, Reasons, check_parameters
+from churn.partitions import select
 from churn.scoring import ScoringRun
 from churn.stores import open_store
 
@@ -48,7 +49,7 @@ def ours(model: ChurnModel, parameters: Parameters, table: Path, results: Path, 
     run = ScoringRun(
         CheckedBatches(batches, parameters.accounts, model, "accounts"),
         model,
-        source={"name": table.name},
+        selection=select({"name": table.name, "sha256": ""}, {}, incremental=False),
         as_of=date(2026, 1, 1),
         profit=parameters.profit,
         decision=parameters.decision,

@@ -11,7 +11,7 @@ import pytest
 from kedro.io import DatasetError
 
 from churn.cli import user_error
-from churn.datasets import HealthReportDataset, ResultsDataset
+from churn.datasets import HealthReportDataset, LedgerDataset, ResultsDataset
 from churn.publication import Record
 from churn.stores import open_store
 from churn.stores.local import LocalStore
@@ -20,8 +20,10 @@ from churn.stores.local import LocalStore
 class Given:
     """Scores that are there already, in one batch or several."""
 
-    def __init__(self, *batches: pd.DataFrame, listed: pd.DataFrame | None = None) -> None:
-        self._batches, self._listed = batches, listed
+    is_empty = False
+
+    def __init__(self, *batches: pd.DataFrame, listed: pd.DataFrame | None = None, follows: str | None = None) -> None:
+        self._batches, self._listed, self._follows = batches, listed, follows
 
     def batches(self) -> Iterator[pd.DataFrame]:
         yield from self._batches
@@ -39,6 +41,8 @@ class Given:
             to_act_on=1,
             expected_profit=1.25,
             retention_list=listed if self._listed is None else self._listed,
+            ledger={"old.csv": {"sha256": "22", "run_id": "r-0"}, "new.csv": {"sha256": "33", "run_id": None}},
+            follows=self._follows,
         )
 
 
@@ -63,6 +67,10 @@ def results(tmp_path: Path) -> ResultsDataset:
     return ResultsDataset(filepath=str(tmp_path))
 
 
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def published(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -76,6 +84,7 @@ def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path:
         "inference_result.parquet",
         "input_profile.json",
         "manifest.json",
+        "partitions.json",
         "retention_list.csv",
         "retention_list.parquet",
     ]
@@ -145,6 +154,38 @@ def test_a_changed_file_is_noticed(results: ResultsDataset, tmp_path: Path) -> N
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(DatasetError, match="does not match its manifest"):
         results.load()
+
+
+def test_nothing_to_score_publishes_nothing(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(given())
+    before = snapshot(tmp_path)
+    nothing = given()
+    nothing.is_empty = True
+    results.save(nothing)
+    assert snapshot(tmp_path) == before
+    assert results.published is None
+
+
+def test_the_ledger_is_that_of_the_current_results(results: ResultsDataset, tmp_path: Path) -> None:
+    ledger = LedgerDataset(filepath=str(tmp_path))
+    assert ledger.load() == (None, {})
+    results.save(given())
+    run_id = results.load().run_id
+    assert ledger.load() == (
+        run_id,
+        {"old.csv": {"sha256": "22", "run_id": "r-0"}, "new.csv": {"sha256": "33", "run_id": run_id}},
+    )
+
+
+def test_results_that_do_not_follow_the_current_ones_are_not_published(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(given(0.1))
+    first = results.load().run_id
+    results.save(Given(scores(0.2), follows=first))
+    second = results.load().run_id
+    assert second != first
+    with pytest.raises(DatasetError, match="another run published results meanwhile"):
+        results.save(Given(scores(0.3), follows=first))
+    assert results.load().run_id == second
 
 
 def test_batches_become_one_table(results: ResultsDataset, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from churn.batches import CheckedBatches
 from churn.datasets import AccountBatchesDataset, ResultsDataset, accounts
 from churn.model import ChurnModel
 from churn.parameters import Decision, Profit, Reasons
+from churn.partitions import select
 from churn.scoring import ScoringRun
 
 accounts.PIECE_BYTES, accounts.BATCH_ROWS = 1 << 18, 1 << 14
@@ -32,7 +33,7 @@ batches = AccountBatchesDataset(filepath=table, roles=model.roles.model_dump(mod
 run = ScoringRun(
     CheckedBatches(batches, model.roles, model, "accounts"),
     model,
-    source={},
+    selection=select({"name": "t.csv", "sha256": ""}, {}, incremental=False),
     as_of=date(2026, 1, 1),
     profit=Profit(),
     decision=Decision(list_length=5_000),

@@ -136,12 +136,12 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from churn.stores.local import LocalStore
-write = LocalStore.write
-def killing(self, content, name=""):
+writing = LocalStore.writing
+def killing(self, name=""):
     if name.endswith(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, content, name)
-LocalStore.write = killing
+    return writing(self, name)
+LocalStore.writing = killing
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 bootstrap_project(Path(sys.argv[2]))

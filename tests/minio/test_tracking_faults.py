@@ -1,5 +1,6 @@
 """MLflow that is down, dies or loses its database, and models that were tampered with."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -260,7 +261,7 @@ def test_the_model_of_another_table(trained: MinioProject, model: ChurnModel) ->
     name = f"churn_{trained.name}"
     other = json.loads(json.dumps(model.roles.model_dump(mode="json")))
     other["id"] = "another_id"
-    stranger = ChurnModel(**{**vars(model), "roles": Accounts.model_validate(other)})
+    stranger = dataclasses.replace(model, roles=Accounts.model_validate(other))
     mlflow.set_tracking_uri(trained.stack.settings.tracking_uri)
     experiment = trained.client.get_experiment_by_name(f"churn_model_{trained.name}")
     with mlflow.start_run(experiment_id=experiment.experiment_id):

@@ -12,6 +12,7 @@ from kedro.runner import SequentialRunner
 
 from churn.errors import AccountsError, ChurnError, FaultsError
 from churn.parameters import Accounts, Booster, Parameters, Simulation, Staging, Tuning
+from churn.partitions import CurrentLedger, select
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.data_generation.nodes import make_snapshots
@@ -379,6 +380,7 @@ def scored(small: Parameters, snapshots: dict[str, Any], trained: dict[str, Any]
         as_of=date(2026, 1, 31),
         scoring_accounts__batches=InMemory(table.iloc[:200], table.iloc[200:]),
         scoring_accounts__fingerprint=fingerprint,
+        current_ledger=CurrentLedger(None, {}),
         champion__model=trained["churn_model"],
     )
     scores: ScoringRun = outputs["results@publish"]
@@ -421,6 +423,7 @@ def test_a_table_that_does_not_fit_is_refused_before_scoring(
 
     def refused(accounts: pd.DataFrame, parameters: Parameters = small) -> str:
         given = {"scoring_accounts__batches": InMemory(accounts), "champion__model": trained["churn_model"]}
+        given["selected_partitions"] = select({"name": "t.csv", "sha256": "00"}, {}, incremental=False)
         with pytest.raises(ChurnError) as caught:
             list(run(pipeline, parameters, **given)["valid_scoring_accounts"])
         return str(caught.value)

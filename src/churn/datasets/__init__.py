@@ -6,7 +6,7 @@ from churn.datasets.files import DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
-from churn.datasets.results import HealthReportDataset, ResultsDataset
+from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "DocumentDataset",
     "FingerprintDataset",
     "HealthReportDataset",
+    "LedgerDataset",
     "OptionalDataset",
     "ResultsDataset",
     "TableDataset",

@@ -1,10 +1,11 @@
 """Account tables as files, read by the roles of their columns."""
 
+import copy
 import csv as python_csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
@@ -194,8 +195,14 @@ class AccountBatches:
         Raises:
             ChurnError: If there is none.
         """
-        self._names = files.names()
-        self._tables = {files.address(name): _TableFile(files.store, name, roles, delimiter) for name in self._names}
+        self._tables = {name: _TableFile(files.store, name, roles, delimiter) for name in files.names()}
+
+    def only(self, names: Iterable[str]) -> Self:
+        """The same table with some of its files alone; the empty name is that of a single file."""
+        rest = copy.copy(self)
+        rest._tables = {name: self._tables[name] for name in names}
+        rest.__dict__.pop("columns", None)
+        return rest
 
     @cached_property
     def columns(self) -> list[str]:
@@ -204,7 +211,7 @@ class AccountBatches:
         Raises:
             ChurnError: If a file is empty or malformed or has other columns than the first.
         """
-        found = {uri: table.columns for uri, table in self._tables.items()}
+        found = {table.uri: table.columns for table in self._tables.values()}
         check_same_columns(found)
         return next(iter(found.values()))
 
@@ -224,12 +231,12 @@ class AccountBatches:
 
 
 class _TableFile:
-    """One file of a table."""
+    """One file of a table: its path or URL is ``uri``."""
 
     def __init__(self, store: Store, name: str, roles: Accounts, delimiter: str) -> None:
         self._store, self._name, self._roles, self._delimiter = store, name, roles, delimiter
-        self._uri = store.address(name)
-        self._is_parquet = self._uri.endswith(".parquet")
+        self.uri = store.address(name)
+        self._is_parquet = self.uri.endswith(".parquet")
 
     @cached_property
     def size(self) -> int:
@@ -248,7 +255,7 @@ class _TableFile:
                 return next(python_csv.reader(text, delimiter=self._delimiter))
             except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
                 reason = "it is empty" if isinstance(error, StopIteration) else error
-                raise ChurnError(f"{self._uri} cannot be read as an account table: {reason}") from error
+                raise ChurnError(f"{self.uri} cannot be read as an account table: {reason}") from error
 
     def batches(self) -> Iterator[tuple[pd.DataFrame, int]]:
         """The rows, and how many bytes of the file have been read with them."""
@@ -265,7 +272,7 @@ class _TableFile:
             if held:
                 yield pa.Table.from_batches(held).to_pandas(), done
         except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self._uri} cannot be read as an account table: {error}") from error
+            raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
 
     @property
     def _read(self) -> list[str]:

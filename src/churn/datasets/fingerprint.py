@@ -1,11 +1,11 @@
 """What a table's files held, without reading them as a table."""
 
-import hashlib
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.datasets.partitions import Partitions
+from churn.partitions import hash_of_files
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
@@ -32,8 +32,7 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         described = {"name": self._files.uri.rstrip("/").rsplit("/", 1)[-1], "bytes": sum(map(store.size, hashes))}
         if not self._files.is_folder:
             return {**described, "sha256": hashes[""]}
-        lines = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-        return {**described, "sha256": hashlib.sha256(lines.encode()).hexdigest(), "files": hashes}
+        return {**described, "sha256": hash_of_files(hashes), "files": hashes}
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""

@@ -17,6 +17,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.datasets._csv import write_csv
 from churn.errors import ChurnError
+from churn.partitions import CurrentLedger
 from churn.publication import Publication, Scores
 from churn.retention_list import spreadsheet_safe
 from churn.stores import Stored, open_store
@@ -26,6 +27,7 @@ MANIFEST = "manifest.json"
 PREDICTIONS = "inference_result"
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
+LEDGER = "partitions.json"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
 
@@ -59,12 +61,15 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
     def save(self, data: Scores) -> None:
         """Publish: data files, read back and compared, then the manifest, then the pointer.
 
-        The scores are taken and written a batch at a time.
+        The scores are taken and written a batch at a time. Where there is nothing to score, nothing is published.
 
         Raises:
             ChurnError: If a file cannot be written, or is not stored as it was written, or the scores cannot be had to
                 their end; the previous results stay.
         """
+        if data.is_empty:
+            self.published = None
+            return
         run_id = str(uuid.uuid4())
         now = datetime.now(UTC)
         written = self._write_table(((batch, batch) for batch in data.batches()), run_id, PREDICTIONS)
@@ -72,6 +77,8 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         listed = record.retention_list
         written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
+        # Without this run's own id, so that the same scores are the same bytes.
+        written[LEDGER] = self._store.write_json(record.ledger, f"{run_id}/{LEDGER}")
         for name, stored in written.items():
             self._store.verify(f"{run_id}/{name}", stored)
         manifest = {
@@ -97,6 +104,11 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
 
         def unless_later(present: dict[str, Any] | None) -> dict[str, Any] | None:
             """The pointer, unless a run that published later has set it already."""
+            if record.follows is not None and (present or {}).get("run_id") != record.follows:
+                raise ChurnError(
+                    f"{self._store.uri}: another run published results meanwhile, and may have scored the same files; nothing "
+                    "was published. Run again: only what is new since then is scored"
+                )
             is_later = present is not None and present.get("published_at", "") > pointer["published_at"]
             return None if is_later else pointer
 
@@ -181,6 +193,39 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._store.uri}
+
+
+class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
+    """Which run scored each file of the table, as of the current results; loads only."""
+
+    def __init__(
+        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Declare the folder of results by its path or URL."""
+        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
+        self.metadata = metadata
+
+    def load(self) -> CurrentLedger:
+        """The ledger, empty where nothing was published yet, or by a version of the project that kept none."""
+        if not self._results.exists():
+            return CurrentLedger(None, {})
+        manifest = self._results.manifest()
+        run_id = manifest["run_id"]
+        stored = self._results.document(run_id, LEDGER) if LEDGER in manifest["files"] else {}
+        return CurrentLedger(
+            run_id, {name: {**entry, "run_id": entry["run_id"] or run_id} for name, entry in stored.items()}
+        )
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Refused: the ledger is published with the results."""
+        raise DatasetError("the ledger is not saved by itself; it is published with the results")
+
+    def _exists(self) -> bool:
+        # An empty ledger is one.
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return self._results._describe()
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):

@@ -1,27 +1,52 @@
 """Nodes that score accounts. What they give is lazy: rows pass through when the results are written, a batch at a time."""
 
+import logging
 from datetime import date
-from typing import Any
+from typing import Any, Protocol, Self
 
 from churn.batches import Batches, CheckedBatches
 from churn.device import check_device
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Decision, Inference, Profit, Reasons
+from churn.partitions import CurrentLedger, Selection, select
 from churn.scoring import ScoringRun
+
+logger = logging.getLogger(__name__)
 
 SUBJECT = "accounts to score"
 
 
-def validate_scoring_accounts(scoring_accounts: Batches, champion: ChurnModel, accounts: Accounts) -> CheckedBatches:
+class AccountBatches(Batches, Protocol):
+    """A table that may consist of several files."""
+
+    def only(self, names: list[str]) -> Self:
+        """Some of them."""
+        ...
+
+
+def select_partitions(
+    scoring_fingerprint: dict[str, Any], current_ledger: CurrentLedger, inference: Inference
+) -> Selection:
+    """Choose the files of the table that are scored: all, or those that are new or have changed."""
+    selection = select(scoring_fingerprint, current_ledger.ledger, incremental=inference.incremental)
+    if inference.incremental:
+        logger.info("%s of %s files are new or have changed", len(selection.names), len(selection.ledger))
+    return selection
+
+
+def validate_scoring_accounts(
+    scoring_accounts: AccountBatches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
+) -> CheckedBatches:
     """Check that the table fits its roles and the model, and bring it into canonical form."""
     champion.check_fits(accounts)
-    return CheckedBatches(scoring_accounts, accounts, champion, SUBJECT)
+    return CheckedBatches(scoring_accounts.only(selected_partitions.names), accounts, champion, SUBJECT)
 
 
 def score_accounts(
     valid_scoring_accounts: CheckedBatches,
     champion: ChurnModel,
-    scoring_fingerprint: dict[str, Any],
+    selected_partitions: Selection,
+    current_ledger: CurrentLedger,
     as_of: date,
     inference: Inference,
     profit: Profit,
@@ -33,7 +58,8 @@ def score_accounts(
     return ScoringRun(
         valid_scoring_accounts,
         champion.use(device=inference.device),
-        source=scoring_fingerprint,
+        selection=selected_partitions,
+        follows=current_ledger.run_id if inference.incremental else None,
         as_of=as_of,
         profit=profit,
         decision=decision,

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from churn.pipelines.inference.nodes import score_accounts, validate_scoring_accounts
+from churn.pipelines.inference.nodes import score_accounts, select_partitions, validate_scoring_accounts
 
 
 def create_pipeline() -> Pipeline:
@@ -10,9 +10,20 @@ def create_pipeline() -> Pipeline:
     return pipeline(
         [
             node(
+                select_partitions,
+                inputs={
+                    "scoring_fingerprint": "scoring_accounts@fingerprint",
+                    "current_ledger": "current_ledger",
+                    "inference": "params:inference",
+                },
+                outputs="selected_partitions",
+                name="select_partitions",
+            ),
+            node(
                 validate_scoring_accounts,
                 inputs={
                     "scoring_accounts": "scoring_accounts@batches",
+                    "selected_partitions": "selected_partitions",
                     "champion": "champion@model",
                     "accounts": "params:accounts",
                 },
@@ -24,7 +35,8 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "valid_scoring_accounts": "valid_scoring_accounts",
                     "champion": "champion@model",
-                    "scoring_fingerprint": "scoring_accounts@fingerprint",
+                    "selected_partitions": "selected_partitions",
+                    "current_ledger": "current_ledger",
                     "as_of": "as_of",
                     "inference": "params:inference",
                     "profit": "params:profit",

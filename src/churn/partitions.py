@@ -1,0 +1,68 @@
+"""Which files of a table are new, by what they hold.
+
+A *ledger* says of each file of a table which run scored it: ``{name: {"sha256": ..., "run_id": ...}}``. It is published
+with the results of each run.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Ledger = dict[str, dict[str, Any]]
+
+
+class CurrentLedger(NamedTuple):
+    """The ledger of the current results.
+
+    Attributes:
+        run_id: Whose results are current; ``None`` before any are.
+        ledger: Which run scored each file; empty where the run noted nothing.
+    """
+
+    run_id: str | None
+    ledger: Ledger
+
+
+class Selection(NamedTuple):
+    """Files to be scored.
+
+    Attributes:
+        names: Which, in the order of the table.
+        source: What results name as their input: ``name``, and ``bytes``, ``sha256`` and ``files`` of what is scored.
+        ledger: Of the whole table as it will be; ``run_id`` is ``None`` where this run scores the file.
+    """
+
+    names: list[str]
+    source: dict[str, Any]
+    ledger: Ledger
+
+
+def select(fingerprint: Mapping[str, Any], ledger: Ledger, *, incremental: bool) -> Selection:
+    """Choose the files that have to be scored.
+
+    Args:
+        fingerprint: Of the table: ``name``, ``bytes``, ``sha256``, and ``files`` with the hash of each if it is a folder.
+        ledger: Of the current results.
+        incremental: Whether files whose content was scored before, under whatever name, are left out.
+    """
+    files: dict[str, str] = fingerprint.get("files") or {"": fingerprint["sha256"]}
+    scored = {entry["sha256"]: entry["run_id"] for entry in ledger.values()} if incremental else {}
+    # Two new files of the same content are two files; their ids will not be unique, which the check says.
+    chosen = {name: digest for name, digest in files.items() if digest not in scored}
+    source = dict(fingerprint)
+    if len(chosen) < len(files):
+        source = {"name": fingerprint["name"], "sha256": hash_of_files(chosen), "files": chosen}
+    return Selection(
+        names=list(chosen),
+        source=source,
+        ledger={
+            name or fingerprint["name"]: {"sha256": digest, "run_id": scored.get(digest)}
+            for name, digest in files.items()
+        },
+    )
+
+
+def hash_of_files(hashes: Mapping[str, str]) -> str:
+    """One hash for several files: that of the list of their hashes and names as ``sha256sum`` writes it."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+    return hashlib.sha256(lines.encode()).hexdigest()
