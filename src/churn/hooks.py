@@ -114,7 +114,7 @@ class SummaryHook:
             lines += _health_lines(catalog["results@latest"])
         if lines:
             lines.append(
-                ("look", "make mlflow: runs and models; make viz: the pipelines; make notebook: a walk through")
+                ("look", f"{_tracking_page()}: runs and models; make viz: the pipelines; make notebook: a walk through")
             )
             width = max(len(name) for name, _ in lines)
             click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
@@ -151,6 +151,14 @@ def _health_lines(results: Any) -> list[tuple[str, str]]:
     status = {"ok": "healthy", "watch": "to be watched", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
     return [("health", status), *findings, ("report", _shown(f"{results.folder(run_id)}/health_report.html"))]
+
+
+def _tracking_page() -> str:
+    """Where runs and models are seen: on the server, or on the page that a command opens."""
+    import mlflow
+
+    address = str(REDACTION.within(mlflow.get_tracking_uri()))
+    return address if address.startswith("http") else "make mlflow"
 
 
 def _folder(dataset: Any) -> str:
