@@ -1,5 +1,6 @@
 """The servers that the tests run against: real ones, on loopback, started and stopped by the tests."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -23,11 +24,13 @@ STORE = os.environ.get("CHURN_TEST_STORE", "seaweedfs")
 
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# How many stacks this process has: their servers start later, and until then their ports look free.
+STACKS = itertools.count()
 
 
 def free_ports(count: int) -> list[int]:
-    """Free ports, which no other worker looks for. The numbers 10,000 above them are SeaweedFS's too."""
-    return servers.free_ports(count, 21_000 + 500 * (WORKER % 18) + os.getpid() % 400)
+    """Free ports, for which no other stack or worker looks. The numbers 10,000 above them are SeaweedFS's too."""
+    return servers.free_ports(count, 21_000 + 500 * (WORKER % 18) + os.getpid() % 200 + 40 * (next(STACKS) % 7))
 
 
 class Stack:
