@@ -105,9 +105,9 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory (a few minutes)
 	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
 	@$(BIN)/python -m tests.benchmarks.reasons
-	@$(BIN)/python -m tests.benchmarks.scoring
 	@$(BIN)/python -m tests.benchmarks.minio
 	@$(BIN)/python -m tests.benchmarks.memory
+	@$(BIN)/python -m tests.benchmarks.scoring
 
 quality: .venv/.dev  ## Measure the model beside others (a few minutes)
 	@$(SYNC) --group bench
