@@ -4,10 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ class InMemory:
     def __iter__(self) -> Iterator[pd.DataFrame]:
         return iter(self._frames)
 
-    def only(self, names: list[str]) -> "InMemory":
+    def only(self, names: Iterable[str]) -> Self:
         return self
 
 

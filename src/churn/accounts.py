@@ -55,7 +55,7 @@ class Fault:
         reason: str,
         broken: NDArray[np.bool_],
         values: pd.Series | None,
-        first_row: int,
+        first_row: int = 1,
         advice: str = "",
     ) -> Self:
         """The fault of the values at some places; without values there are no examples."""
@@ -112,8 +112,7 @@ def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labell
         raise AccountsError(subject, faults)
 
     accounts, found = check_rows(frame, roles)
-    ids = accounts[roles.id]
-    found += repeated(ids.duplicated() & ids.notna(), roles.id)
+    found += repeated(_again(accounts[roles.id]), roles.id)
     faults = sentences(found, roles)
     if labelled:
         not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
@@ -162,9 +161,9 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
     """
     found: list[Fault] = []
 
-    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None, advice: str = "") -> None:
+    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None) -> None:
         if broken.any():
-            found.append(Fault.of(column, reason, broken, values, first_row, advice))
+            found.append(Fault.of(column, reason, broken, values, first_row))
 
     ids = as_text(frame[roles.id])
     columns: dict[str, pd.Series] = {roles.id: ids}
@@ -198,11 +197,10 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
     return pd.DataFrame(columns), found
 
 
-def repeated(again: pd.Series, name: str, first_row: int = 1) -> list[Fault]:
-    """The fault of ids that occurred before, where there are any."""
-    broken = again.to_numpy(bool)
+def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
+    """The fault of ids that occurred before, where there are any: for each row of the table whether its id did."""
     advice = "; an account has one row"
-    return [Fault.of(name, "a repetition of an earlier id", broken, None, first_row, advice)] if broken.any() else []
+    return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
 
 
 def check_outcomes(frame: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
@@ -264,8 +262,13 @@ def _column_faults(names: Sequence[str], roles: Accounts, labelled: bool) -> Ite
 
 def _id_faults(ids: pd.Series, name: str) -> list[str]:
     empty = ids.isna().to_numpy()
-    found = [Fault.of(name, "empty", empty, None, 1)] if empty.any() else []
-    return [fault.sentence for fault in found + repeated(ids.duplicated() & ids.notna(), name)]
+    found = [Fault.of(name, "empty", empty, None)] if empty.any() else []
+    return [fault.sentence for fault in found + repeated(_again(ids), name)]
+
+
+def _again(ids: pd.Series) -> NDArray[np.bool_]:
+    """Whether each id occurred before."""
+    return (ids.duplicated() & ids.notna()).to_numpy(bool)
 
 
 def sentences(found: Iterable[Fault], roles: Accounts) -> list[str]:
@@ -298,7 +301,7 @@ def _as_label(series: pd.Series, roles: Accounts) -> tuple[pd.Series, list[str]]
     faults = []
     if empty.any():
         advice = "; every training account needs its outcome"
-        faults.append(Fault.of(roles.label.column, "missing", empty, None, 1, advice).sentence)
+        faults.append(Fault.of(roles.label.column, "missing", empty, None, advice=advice).sentence)
     faults += _label_faults(text, roles, classes=(0, 2))
     return (text == _label_key(roles)).astype(np.int8), faults
 

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import IO, Protocol, Self
 
@@ -32,6 +32,10 @@ class Batches(Protocol):
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """The rows; columns without a role may be left out."""
+        ...
+
+    def only(self, names: Iterable[str]) -> Self:
+        """The same table with some of its files alone."""
         ...
 
 
@@ -94,7 +98,7 @@ class CheckedBatches:
         again = pd.concat(texts, ignore_index=True).duplicated().to_numpy()
         broken = np.zeros(row, dtype=bool)
         broken[np.concatenate(places)[again]] = True
-        return repeated(pd.Series(broken), self._roles.id)
+        return repeated(broken, self._roles.id)
 
 
 class RepeatedIds:

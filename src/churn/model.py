@@ -118,7 +118,10 @@ class ChurnModel:
         Raises:
             AccountsError: If a needed column is missing or not numeric.
         """
-        probability = self.probability(accounts)
+        return self.scores_of(accounts, self.probability(accounts))
+
+    def scores_of(self, accounts: pd.DataFrame, probability: NDArray[np.float32]) -> pd.DataFrame:
+        """What `score` gives for accounts whose probabilities, shape (n,), are known."""
         return pd.DataFrame(
             {
                 self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),

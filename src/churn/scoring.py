@@ -126,10 +126,9 @@ class ScoringRun:
     def _listed(self) -> pd.DataFrame:
         """The candidates as a list, each with its reasons."""
         best = self._candidates.best()
-        predictions = self._model.score(best)
-        probability, value = predictions["probability"].to_numpy(), best[VALUE].to_numpy()
+        probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
         return retention_list(
-            predictions,
+            self._model.scores_of(best, probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
             act=choose(probability, value, self._profit, self._decision, self._model.threshold),

@@ -5,7 +5,7 @@ import csv as python_csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
@@ -20,6 +20,9 @@ from churn.stores import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_Saved = TypeVar("_Saved")
+_Loaded = TypeVar("_Loaded")
+
 # Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 
@@ -32,21 +35,8 @@ BATCH_ROWS = 1 << 17
 PIECE_BYTES = 4 << 20
 
 
-class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
-    """An account table in a CSV or Parquet file.
-
-    Why not ``pandas.CSVDataset``: the types of an account table follow from its roles. The id, the label and the
-    categories are text whatever they look like, so that ``00123`` stays ``00123``; every other column is read as
-    what it holds. Malformed files end in an error that names the file and the row.
-
-    Example:
-        ```yaml
-        training_accounts:
-          type: churn.datasets.AccountsDataset
-          filepath: data/data-staging/training_data.csv
-          roles: ${parameters:accounts}
-        ```
-    """
+class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
+    """Where a table lies and what its columns are."""
 
     def __init__(
         self,
@@ -67,9 +57,32 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             metadata: For plugins; not read here.
         """
         self._files = Partitions(filepath, credentials)
-        self._text_columns = Accounts.model_validate(roles).text_columns
+        self._roles = Accounts.model_validate(roles)
         self._delimiter = delimiter
         self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return self._files.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._files.uri, "delimiter": self._delimiter}
+
+
+class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
+    """An account table in a CSV or Parquet file.
+
+    Why not ``pandas.CSVDataset``: the types of an account table follow from its roles. The id, the label and the
+    categories are text whatever they look like, so that ``00123`` stays ``00123``; every other column is read as
+    what it holds. Malformed files end in an error that names the file and the row.
+
+    Example:
+        ```yaml
+        training_accounts:
+          type: churn.datasets.AccountsDataset
+          filepath: data/data-staging/training_data.csv
+          roles: ${parameters:accounts}
+        ```
+    """
 
     def load(self) -> pd.DataFrame:
         """Read the table, all files of it.
@@ -108,7 +121,7 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
             file,
             parse_options=csv.ParseOptions(delimiter=self._delimiter),
             convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in self._text_columns},
+                column_types={name: pa.string() for name in self._roles.text_columns},
                 null_values=NULL_SPELLINGS,
                 strings_can_be_null=False,
             ),
@@ -132,12 +145,6 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         else:
             self._files.store.write(lambda file: write_csv(table, file), name)
 
-    def _exists(self) -> bool:
-        return self._files.exists()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._files.uri, "delimiter": self._delimiter}
-
     def preview(self, nrows: int = 5) -> Any:
         """First rows, for kedro-viz."""
         from kedro_datasets._typing import TablePreview
@@ -145,23 +152,8 @@ class AccountsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
 
 
-class AccountBatchesDataset(AbstractDataset[NoReturn, "AccountBatches"]):
+class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
     """The table of an `AccountsDataset`, loaded a batch at a time; loads only."""
-
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        roles: dict[str, Any],
-        delimiter: str = ",",
-        credentials: dict[str, Any] | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Declare the table, as for `AccountsDataset`."""
-        self._files = Partitions(filepath, credentials)
-        self._roles = Accounts.model_validate(roles)
-        self._delimiter = delimiter
-        self.metadata = metadata
 
     def load(self) -> "AccountBatches":
         """The table, of which nothing has been read yet.
@@ -174,12 +166,6 @@ class AccountBatchesDataset(AbstractDataset[NoReturn, "AccountBatches"]):
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""
         raise DatasetError("batches are not saved; save the table")
-
-    def _exists(self) -> bool:
-        return self._files.exists()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._files.uri, "delimiter": self._delimiter}
 
 
 class AccountBatches:

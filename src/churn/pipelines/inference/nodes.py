@@ -2,7 +2,7 @@
 
 import logging
 from datetime import date
-from typing import Any, Protocol, Self
+from typing import Any
 
 from churn.batches import Batches, CheckedBatches
 from churn.device import check_device
@@ -16,14 +16,6 @@ logger = logging.getLogger(__name__)
 SUBJECT = "accounts to score"
 
 
-class AccountBatches(Batches, Protocol):
-    """A table that may consist of several files."""
-
-    def only(self, names: list[str]) -> Self:
-        """Some of them."""
-        ...
-
-
 def select_partitions(
     scoring_fingerprint: dict[str, Any], current_ledger: CurrentLedger, inference: Inference
 ) -> Selection:
@@ -35,7 +27,7 @@ def select_partitions(
 
 
 def validate_scoring_accounts(
-    scoring_accounts: AccountBatches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
+    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
 ) -> CheckedBatches:
     """Check that the table fits its roles and the model, and bring it into canonical form."""
     champion.check_fits(accounts)
