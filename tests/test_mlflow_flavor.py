@@ -153,3 +153,14 @@ def test_what_training_left_in_mlflow(client: mlflow.MlflowClient, finished: Pro
     assert {"model_card.html", "model_card.json", "promotion.json"} <= {
         item.path for item in client.list_artifacts(champion.run_id)
     }
+
+
+def test_a_champion_that_stays_is_loaded_once_a_process(
+    client: mlflow.MlflowClient, finished: Project, tmp_path: Path
+) -> None:
+    first = mlflow_flavor.load_model("models:/churn@champion", cache=tmp_path)
+    assert mlflow_flavor.load_model("models:/churn@champion", cache=tmp_path) is first
+    by_number = mlflow_flavor.load_model("models:/churn/1", cache=tmp_path)
+    assert by_number.source is not None
+    assert by_number.source.uri == "models:/churn/1"
+    assert by_number.sha256 == first.sha256

@@ -1,5 +1,6 @@
 """How configuration is read."""
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,10 @@ from churn.errors import ChurnError, FaultsError
 
 # A variable that an environment's files cannot do without; one with a default has a comma after its name.
 _REQUIRED = re.compile(r"\$\{env:(\w+)\}")
+# What was made of the files, by all that it depends on. A process that runs again and again reads them anew only when they
+# have changed; a single run asks for the parameters several times.
+_RESOLVED: dict[Any, dict[str, Any]] = {}
+_MOST_RESOLVED = 64
 
 
 class ConfigLoader(OmegaConfigLoader):
@@ -39,6 +44,28 @@ class ConfigLoader(OmegaConfigLoader):
         OmegaConf.register_new_resolver("env", self._variable, replace=True)
         self._check_variables(env)
         super().__init__(conf_source, env, runtime_params, **options)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """The configuration of a kind, for example ``parameters``; a copy that may be changed."""
+        if key in self.data or self._protocol != "file":
+            return super().__getitem__(key)
+        state = self._state(key)
+        if state not in _RESOLVED:
+            if len(_RESOLVED) >= _MOST_RESOLVED:
+                _RESOLVED.clear()
+            _RESOLVED[state] = super().__getitem__(key)
+        return copy.deepcopy(_RESOLVED[state])
+
+    def _state(self, key: str) -> Any:
+        """All that the configuration of a kind depends on: files by size and time, variables, runtime parameters."""
+        places = [Path(self.conf_source) / env for env in {self.base_env, self.env or self.default_run_env}]
+        files = [file for place in places for file in place.rglob("*")]
+        if (dotenv := self._dotenv_file()).exists():
+            files.append(dotenv)
+        seen = frozenset((str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)
+        variables = frozenset(os.environ.items())
+        set_here = repr({name: self.data.get(name) for name in ("globals", "parameters")})
+        return key, self.conf_source, self.env, repr(self.runtime_params), set_here, seen, variables
 
     def _parameter(self, name: str) -> Any:
         # Read once for each set of runtime parameters: a warm process may run with one set after another.

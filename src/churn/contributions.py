@@ -10,12 +10,13 @@ The values are those of path-dependent TreeSHAP (Lundberg et al. 2020, doi:10.10
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from churn.boosting import Booster
 
 GROUP_SPLITS = 8
 CHUNK_ROWS = 4096
+# Leaves times patterns whose contributions are computed at once.
+FILL_ROWS = 1 << 17
 BITS = (1 << np.arange(GROUP_SPLITS, dtype=np.uint8))[:, None]
 
 
@@ -56,7 +59,7 @@ class Attribution:
         """
         learner = json.loads(booster.save_raw("json"))["learner"]
         model = learner["gradient_booster"]["model"]
-        groups: list[tuple[list[int], NDArray[np.intp], NDArray[np.float32], NDArray[np.float64]]] = []
+        groups: list[tuple[_Tree, _Plan]] = []
         # Written as a number, or as a list of one; a probability for a logistic objective.
         start = float(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
         baseline = float(np.log(start / (1 - start)))
@@ -66,14 +69,15 @@ class Attribution:
             for root, above in tree.cut():
                 if len(above) >= GROUP_SPLITS and tree.left[root] >= 0:
                     return None
-                groups.append(tree.group(root, above, shares))
-        width = max((table.shape[0] for *_, table in groups), default=1)
+                groups.append((tree, _plan(tree.left, tree.right, tree.slots, root, above)))
+        width = max((1 << len(plan.inner) for _, plan in groups), default=1)
         features = np.zeros((len(groups), GROUP_SPLITS), np.intp)
         limits = np.full((len(groups), GROUP_SPLITS), -np.inf, np.float32)
         tables = np.zeros((len(groups), width, shares.shape[1]))
-        for at, (splits, used, below, table) in enumerate(groups):
-            features[at, : len(splits)], limits[at, : len(splits)] = used, below
-            tables[at, : len(table)] = table
+        for at, (tree, plan) in enumerate(groups):
+            features[at, : len(plan.inner)] = [tree.feature[node] for node in plan.inner]
+            limits[at, : len(plan.inner)] = [tree.value[node] for node in plan.inner]
+        _fill(tables, groups, shares)
         return cls(features, limits, tables, baseline)
 
     def contributions(self, features: NDArray[np.float32], threads: int = 0) -> NDArray[np.float64]:
@@ -103,11 +107,17 @@ class _Tree:
     """One tree of a stored booster."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
-        self.left: list[int] = raw["left_children"]
-        self.right: list[int] = raw["right_children"]
+        self.left: tuple[int, ...] = tuple(raw["left_children"])
+        self.right: tuple[int, ...] = tuple(raw["right_children"])
         self.feature: list[int] = raw["split_indices"]
         self.value: list[float] = raw["split_conditions"]
         self.cover: list[float] = raw["sum_hessian"]
+        # Features by the node that has them first, so that trees of one form are alike whatever they split.
+        first: dict[int, int] = {}
+        self.slots = tuple(
+            first.setdefault(feature, node) if left >= 0 else -1
+            for node, (feature, left) in enumerate(zip(self.feature, self.left, strict=True))
+        )
         self.splits = [0] * len(self.left)
         for node in reversed(range(len(self.left))):  # children come after their parent
             if self.left[node] >= 0:
@@ -130,34 +140,83 @@ class _Tree:
                 open_ += [(self.left[root], (*above, (root, True))), (self.right[root], (*above, (root, False)))]
         return found
 
-    def group(self, root: int, above: Sequence[tuple[int, bool]], shares: NDArray[np.float64]) -> Any:
-        """Splits of a group, their features and limits, and the contributions for each pattern, (patterns, columns)."""
-        paths, open_ = [], [(root, tuple(above))]
-        inner = [node for node, _ in above]
-        while open_:
-            node, path = open_.pop()
-            if self.left[node] < 0:
-                paths.append((node, path))
-            else:
-                inner.append(node)
-                open_ += [(self.left[node], (*path, (node, True))), (self.right[node], (*path, (node, False)))]
-        bits = (np.arange(2 ** len(inner))[:, None] >> np.arange(len(inner))) & 1
-        table = np.zeros((len(bits), shares.shape[1]))
-        for leaf, path in paths:
-            passes: dict[int, NDArray[np.intp]] = {}
-            cover: dict[int, float] = {}
-            for (node, is_left), (child, _) in zip(path, (*path[1:], (leaf, True)), strict=True):
-                feature = self.feature[node]
-                met = bits[:, inner.index(node)] ^ (not is_left)
-                passes[feature] = passes[feature] & met if feature in passes else met
-                cover[feature] = cover.get(feature, 1.0) * self.cover[child] / self.cover[node]
-            if passes:
-                on_path = list(passes)
-                parts = _shapley(np.array([cover[feature] for feature in on_path])) @ shares[on_path]
-                # Position of each pattern of the group among the patterns of the leaf.
-                table += self.value[leaf] * parts[sum(passes[feature] << at for at, feature in enumerate(on_path))]
-        used = np.array([self.feature[node] for node in inner], np.intp)
-        return inner, used, np.array([self.value[node] for node in inner], np.float32), table
+
+class _Leaf(NamedTuple):
+    """A leaf of a group: what leads to it.
+
+    Attributes:
+        node: The leaf.
+        slots: Nodes that stand for the features on its path, d of them.
+        steps: For each of them the (parent, child) steps of the path that the feature decides on.
+        pattern: For each pattern of the group's splits that of the d features: bit k is set where all steps of k are taken.
+    """
+
+    node: int
+    slots: tuple[int, ...]
+    steps: tuple[tuple[tuple[int, int], ...], ...]
+    pattern: NDArray[np.intp]
+
+
+class _Plan(NamedTuple):
+    """A group without its numbers: its splits, in the order of the pattern's bits, and its leaves but a lonely root."""
+
+    inner: tuple[int, ...]
+    leaves: tuple[_Leaf, ...]
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    slots: tuple[int, ...],
+    root: int,
+    above: tuple[tuple[int, bool], ...],
+) -> _Plan:
+    """The plan of a group; thousands of small trees have few forms."""
+    paths, open_ = [], [(root, above)]
+    inner = [node for node, _ in above]
+    while open_:
+        node, path = open_.pop()
+        if left[node] < 0:
+            paths.append((node, path))
+        else:
+            inner.append(node)
+            open_ += [(left[node], (*path, (node, True))), (right[node], (*path, (node, False)))]
+    bits = (np.arange(2 ** len(inner))[:, None] >> np.arange(len(inner))) & 1
+    leaves = []
+    for leaf, path in paths:
+        passes: dict[int, NDArray[np.intp]] = {}
+        steps: dict[int, list[tuple[int, int]]] = {}
+        for node, is_left in path:
+            met = bits[:, inner.index(node)] ^ (not is_left)
+            passes[slots[node]] = passes.get(slots[node], 1) & met
+            steps.setdefault(slots[node], []).append((node, left[node] if is_left else right[node]))
+        if path:
+            pattern = sum((met << at for at, met in enumerate(passes.values())), np.zeros(len(bits), np.intp))
+            leaves.append(_Leaf(leaf, tuple(passes), tuple(map(tuple, steps.values())), pattern))
+    return _Plan(tuple(inner), tuple(leaves))
+
+
+def _fill(tables: NDArray[np.float64], groups: Sequence[tuple[_Tree, _Plan]], shares: NDArray[np.float64]) -> None:
+    """Add up the contributions of all leaves, those with equally many features on their path together."""
+    alike: dict[tuple[int, int], list[tuple[int, _Tree, _Leaf]]] = {}
+    for at, (tree, plan) in enumerate(groups):
+        for leaf in plan.leaves:
+            alike.setdefault((len(leaf.slots), len(leaf.pattern)), []).append((at, tree, leaf))
+    for (_, patterns), leaves in alike.items():
+        for start in range(0, len(leaves), size := max(1, FILL_ROWS // patterns)):
+            where, trees, some = zip(*leaves[start : start + size], strict=True)
+            covers = [
+                [math.prod(tree.cover[child] / tree.cover[parent] for parent, child in steps) for steps in leaf.steps]
+                for tree, leaf in zip(trees, some, strict=True)
+            ]
+            values = np.array([tree.value[leaf.node] for tree, leaf in zip(trees, some, strict=True)])
+            used = [[tree.feature[slot] for slot in leaf.slots] for tree, leaf in zip(trees, some, strict=True)]
+            parts = values[:, None, None] * (_shapley(np.array(covers)) @ shares[used])
+            taken = np.take_along_axis(parts, np.array([leaf.pattern for leaf in some])[:, :, None], axis=1)
+            # Leaves come in the order of their groups.
+            groups_here, first = np.unique(where, return_index=True)
+            tables[groups_here, :patterns] += np.add.reduceat(taken, first, axis=0)
 
 
 def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -168,22 +227,25 @@ def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
     quadrature gives exactly.
 
     Args:
-        cover: Share of the training rows that passes all splits of each feature on a path, shape (d,).
+        cover: For each of n paths the share of the training rows that passes all splits of each feature, shape (n, d).
 
     Returns:
-        Shapley values, shape (2^d, d), where row i is that of a row that passes feature k if bit k of i is set.
+        Shapley values, shape (n, 2^d, d), where row i is that of a row that passes feature k if bit k of i is set.
     """
-    count = len(cover)
-    points, weights, others = _quadrature(count)
-    passes = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-    factors = points * passes + (1 - points) * cover
-    products = np.where(others, factors[:, :, None, :], 1.0).prod(axis=-1)
-    values: NDArray[np.float64] = np.einsum("q,qpd->pd", weights, products) * (passes - cover)
-    return values
+    count = cover.shape[1]
+    points, weights = _quadrature(count)
+    passes = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
+    values = np.zeros((len(cover), *passes.shape))
+    for point, weight in zip(points, weights, strict=True):
+        factors = point * passes + (1 - point) * cover[:, None, :]
+        for feature in range(count):
+            others = np.delete(factors, feature, axis=2)
+            values[:, :, feature] += weight * others.prod(axis=2)
+    return values * (passes - cover[:, None, :])
 
 
 @lru_cache
-def _quadrature(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Points (q, 1, 1) and weights (q,) on 0..1, and for each feature which are the others, (d, d)."""
+def _quadrature(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points and weights on 0..1 that integrate polynomials of degree d - 1 exactly, shape (ceil(d / 2),) each."""
     points, weights = np.polynomial.legendre.leggauss((count + 1) // 2)
-    return (points[:, None, None] + 1) / 2, weights / 2, ~np.eye(count, dtype=bool)
+    return (points + 1) / 2, weights / 2

@@ -43,6 +43,9 @@ _REFERENCE_FORM = re.compile(r"^(?P<experiment>[A-Za-z0-9_-]+)/(?P<run>[0-9a-f]{
 _REGISTRY_FORM = re.compile(rf"^models:/(?P<name>{_NAME})(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))$")
 _LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
 _RUN_FORM = re.compile(rf"^runs:/(?P<run>[0-9a-f]{{32}})(?:/(?P<name>{_NAME}))?$")
+# The registered model that this process loaded last, by its content hash: while the champion stays, so do its tables.
+_held: dict[str, ChurnModel] = {}
+
 FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
 WAY_OUT = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
 
@@ -113,15 +116,22 @@ def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | 
         place = _locate(model_uri)
     except RegistrySilentError as error:
         place = _remembered(model_uri, copies, error)
-    model = _load_copy(place, copies) if copies is not None else None
+    model = _held.get(place.sha256) if place.sha256 else None
+    if model is None and copies is not None:
+        model = _load_copy(place, copies)
     if model is None:
         model = _load_stored(place, model_uri, dst_path, copies)
     if copies is not None and place.sha256 is not None:
         copies.remember(
             _known_as(model_uri), {"version": place.version, "run_id": place.run_id, "sha256": place.sha256}
         )
-    version_name = place.version or model.sha256[:12]
-    return model.loaded_from(ModelSource(uri=model_uri, version=version_name, run_id=place.run_id))
+    source = ModelSource(uri=model_uri, version=place.version or model.sha256[:12], run_id=place.run_id)
+    if model.source != source:
+        model = model.loaded_from(source)
+    if place.sha256 is not None:
+        _held.clear()
+        _held[place.sha256] = model
+    return model
 
 
 def _load_stored(place: "_Place", model_uri: str, dst_path: str | None, copies: ModelCache | None) -> ChurnModel:

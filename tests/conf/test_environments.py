@@ -203,3 +203,30 @@ def test_a_notebook_uses_the_same_database_as_the_command_line(tmp_path: Path, m
     expected = f"sqlite:///{tmp_path.as_posix()}/data/mlflow.db"
     assert context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"] == expected
     assert (tmp_path / "data").is_dir()
+
+
+def test_configuration_is_read_again_when_a_file_a_variable_or_a_parameter_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path)
+
+    def rows(**params: Any) -> Any:
+        loader = ConfigLoader(str(project.conf), None, {"simulation": params}, **CONFIG_LOADER_ARGS)
+        first, second = loader["parameters"]["simulation"], loader["parameters"]["simulation"]
+        assert first == second
+        first["training_rows"] = -1  # whoever changes what it was given changes nothing for others
+        assert loader["parameters"]["simulation"] == second
+        return second["training_rows"]
+
+    assert rows() == rows() == 3000
+    assert rows(training_rows=5) == 5
+    assert rows() == 3000
+    project.configure("local", "parameters", {"simulation": {"training_rows": 4000}})
+    assert rows() == 4000
+    project.configure("local", "parameters", {"simulation": {"training_rows": "${env:ROWS,7}"}})
+    assert rows() == 7
+    monkeypatch.setenv("ROWS", "8")
+    assert rows() == "8"
+    monkeypatch.delenv("ROWS")
+    (tmp_path / ".env").write_text("ROWS=9\n")
+    assert rows() == "9"

@@ -1,0 +1,195 @@
+"""What `kedro run --pipelines training` and `inference` do, by hand and without Kedro: the script that one would keep.
+
+It reads the same files, calls the same functions in the same order, logs the same parameters, metrics, plots and model to
+MLflow and writes the same results; what it leaves out is the framework: configuration environments, catalog, hooks,
+checks before the run, atomic files, the progress in the log. `tests.benchmarks.start` times it against `kedro run`.
+
+    python tests/benchmarks/bare.py training|inference FOLDER
+
+FOLDER is a project folder as `tests.conftest.make_project` lays it out, after data_generation and feature_engineering.
+"""
+
+import hashlib
+import json
+import sys
+import uuid
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pyarrow as pa
+import yaml
+from pyarrow import csv, parquet
+
+from churn import mlflow_flavor
+from churn.accounts import check_accounts
+from churn.console import quieten
+from churn.drift import count_profile
+from churn.model import ChurnModel, ModelSource
+from churn.parameters import Parameters, check_parameters
+from churn.profit import account_values, choose, expected_profit
+from churn.reasons import explain_accounts, typical_values
+from churn.retention_list import retention_list, spreadsheet_safe
+
+MODEL = "churn"
+
+
+def read_parameters(folder: Path) -> tuple[Parameters, dict[str, Any]]:
+    """The parameters, typed and as they stand in the files."""
+    raw: dict[str, Any] = {}
+    for environment in ("base", "local"):
+        for file in sorted((folder / "conf" / environment).glob("parameters*.yml")):
+            for block, content in yaml.safe_load(file.read_text()).items():
+                raw[block] = {**raw.get(block, {}), **content} if isinstance(content, dict) else content
+    return check_parameters(raw), raw
+
+
+def log_parameters(raw: dict[str, Any], blocks: tuple[str, ...]) -> None:
+    """Parameters as ``block.field``."""
+
+    def flat(content: Any, name: str) -> dict[str, str]:
+        if isinstance(content, dict):
+            return {k: v for key, part in content.items() for k, v in flat(part, f"{name}.{key}").items()}
+        return {name: str(content)[:6000]}
+
+    mlflow.log_params({k: v for block in blocks for k, v in flat(raw[block], block).items()})
+
+
+def inference(folder: Path) -> None:
+    """Score the table with the champion."""
+    parameters, raw = read_parameters(folder)
+    with mlflow.start_run():
+        log_parameters(raw, ("accounts", "inference", "profit", "decision", "reasons"))
+        version = mlflow.MlflowClient().get_model_version_by_alias(MODEL, "champion")
+        source = Path(mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version.version}"))
+        model = ChurnModel.load(source / mlflow_flavor.DATA_FOLDER, version.tags["sha256"]).loaded_from(
+            ModelSource(f"models:/{MODEL}@champion", str(version.version), version.run_id)
+        )
+        roles = parameters.accounts
+        table = folder / "data-staging/inference_data.csv"
+        read = csv.read_csv(
+            table, convert_options=csv.ConvertOptions(column_types=dict.fromkeys(roles.text_columns, pa.string()))
+        )
+        accounts = check_accounts(read.to_pandas(), roles, subject="accounts to score", labelled=False).accounts
+        scores = model.score(accounts)
+        probability = scores["probability"].to_numpy()
+        value = account_values(accounts, parameters.profit)
+        typical = typical_values(model.encoder, model.reference)
+        listed = retention_list(
+            scores,
+            value=value,
+            expected_profit=expected_profit(probability, value, parameters.profit),
+            act=choose(probability, value, parameters.profit, parameters.decision, model.threshold),
+            reasons=explain_accounts(model.explain, accounts, probability, typical, parameters.reasons),
+            as_of=date.today(),  # noqa: DTZ011, the day here
+        )
+        profile = count_profile(model.reference, accounts, probability)
+        run_id = str(uuid.uuid4())
+        results = folder / "ml-result" / run_id
+        results.mkdir(parents=True)
+        for name, for_csv, for_parquet in (
+            ("inference_result", scores, scores),
+            ("retention_list", spreadsheet_safe(listed), listed),
+        ):
+            csv.write_csv(pa.Table.from_pandas(for_csv, preserve_index=False), results / f"{name}.csv")
+            parquet.write_table(pa.Table.from_pandas(for_parquet, preserve_index=False), results / f"{name}.parquet")
+        (results / "input_profile.json").write_text(json.dumps(profile.to_dict()))
+        hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(results.iterdir())}
+        manifest = {
+            "run_id": run_id,
+            "published_at": datetime.now(UTC).isoformat(),
+            "rows": len(scores),
+            "model": version.version,
+            "input": hashlib.sha256(table.read_bytes()).hexdigest(),
+            "files": hashes,
+        }
+        (results / "manifest.json").write_text(json.dumps(manifest, indent=2))
+        (folder / "ml-result/latest.json").write_text(json.dumps({"run_id": run_id}))
+
+
+def training(folder: Path) -> None:
+    """Fit, measure, log and promote a model."""
+    from churn.pipelines.training import nodes
+
+    parameters, raw = read_parameters(folder)
+    roles, settings = parameters.accounts, parameters.training
+    features = folder / "data-staging/features"
+    train_accounts, test_accounts, train_features, test_features = (
+        parquet.read_table(features / f"{name}.parquet").to_pandas()
+        for name in ("train_accounts", "test_accounts", "train_features", "test_features")
+    )
+    encoder = json.loads((features / "encoder.json").read_text())
+    oracle = pd.read_parquet(folder / "data-staging/oracle.parquet")
+    table = folder / "data-staging/training_data.csv"
+    fingerprint = {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    reports = folder / "ml-result/training"
+    reports.mkdir(parents=True, exist_ok=True)
+    with mlflow.start_run():
+        log_parameters(raw, ("accounts", "feature_engineering", "training", "promotion", "profit"))
+        sound = nodes.check_leakage(train_accounts, test_accounts, roles, settings)
+        folds = nodes.hold_out_validation(sound, roles, settings)
+        parts = nodes.fit_parts(train_features, folds, encoder, roles, settings)
+        model = nodes.assemble_model(*parts, encoder, train_features, sound, roles, settings)
+        mlflow_flavor.log_model(model, registered_model_name=MODEL)
+        baselines = nodes.measure_baselines(train_features, test_features, encoder, roles, settings)
+        intervals = nodes.measure_confidence(model, test_accounts, roles, settings)
+        metrics = nodes.collect_metrics(
+            nodes.evaluate_model(model, train_accounts, test_accounts, oracle, roles),
+            nodes.measure_profit(model, test_accounts, roles, parameters.profit),
+            baselines,
+            intervals,
+            {},
+        )
+        mlflow.log_metrics(metrics, step=0)
+        (reports / "metrics.json").write_text(json.dumps(metrics))
+        plots = nodes.plot_evaluation(model, test_accounts, roles, parameters.profit)
+        for name, figure in plots._asdict().items():
+            figure.savefig(reports / f"{name}.png")
+            mlflow.log_artifact(str(reports / f"{name}.png"), "plots")
+        reigning = mlflow_flavor.alias_version(MODEL, "champion")
+        champion = mlflow_flavor.load_model(f"models:/{MODEL}@champion") if reigning else None
+        challenge = nodes.challenge_champion(
+            model,
+            champion,
+            reigning,
+            test_accounts,
+            nodes.measure_latency(model, test_accounts),
+            roles,
+            settings,
+            parameters.promotion,
+            parameters.profit,
+        )
+        proposed = nodes.decide_promotion(challenge, model, parameters.promotion, parameters.profit)
+        decision = mlflow_flavor.record_decision(MODEL, "champion", proposed)
+        card = nodes.describe_model(
+            model,
+            challenge,
+            metrics,
+            baselines,
+            intervals,
+            decision,
+            train_accounts,
+            fingerprint,
+            {},
+            settings,
+            parameters.promotion,
+            raw,
+        )
+        pages = {
+            "promotion.json": json.dumps(decision),
+            "model_card.json": json.dumps(card),
+            "model_card.html": nodes.render_card(card),
+        }
+        for name, text in pages.items():
+            (reports / name).write_text(text)
+            mlflow.log_artifact(str(reports / name))
+
+
+if __name__ == "__main__":
+    job, place = sys.argv[1], Path(sys.argv[2])
+    quieten()
+    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow-artifacts/mlflow.db")
+    mlflow.set_experiment("churn_model")
+    {"training": training, "inference": inference}[job](place)

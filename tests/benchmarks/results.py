@@ -1,0 +1,89 @@
+"""What a benchmark found, against what it must reach."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROUNDS = 5
+
+
+class Result(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        work: What was measured.
+        value: What came out.
+        unit: Of the value and its bound, for example ``x the script``.
+        bound: What the value must reach; None where it only informs.
+        is_least: Whether the value must be at least the bound, not at most.
+    """
+
+    work: str
+    value: float
+    unit: str
+    bound: float | None = None
+    is_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value reaches its bound."""
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.is_least else self.value <= self.bound
+
+
+def as_markdown(results: Sequence[Result]) -> str:
+    """The table, a line a result."""
+    lines = ["| work | measured | must reach | |", "| --- | ---: | ---: | --- |"]
+    for result in results:
+        bound = state = ""
+        if result.bound is not None:
+            bound = f"{'at least' if result.is_least else 'at most'} {_number(result.bound)}"
+            state = "met" if result.is_met else "**not met**"
+        lines.append(f"| {result.work} | {_number(result.value)} {result.unit} | {bound} | {state} |")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round; they take turns, and a first round that warms up does not count."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            times[name].append(time.perf_counter() - start)
+    return {name: each[1:] for name, each in times.items()}
+
+
+def ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    """Median over the rounds of how many times longer mine took: the two of a round saw the same machine."""
+    return median(one / other for one, other in zip(mine, theirs, strict=True))
+
+
+def parser(description: str | None, rounds: int | None = ROUNDS) -> argparse.ArgumentParser:
+    """Options that all benchmarks have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if rounds is not None:
+        made.add_argument("--rounds", type=int, default=rounds, help="rounds of which the median counts")
+    made.add_argument("--json", type=Path, help="file to write the results to as well")
+    return made
+
+
+def report(results: Sequence[Result], file: Path | None) -> int:
+    """Print the table and write it where that is asked for; 1 if something is not met."""
+    print(as_markdown(results), flush=True)
+    if file is not None:
+        file.write_text(json.dumps([result._asdict() for result in results], indent=2) + "\n")
+    for result in results:
+        if not result.is_met:
+            print(f"not met: {result.work}", file=sys.stderr)
+    return int(not all(result.is_met for result in results))
