@@ -79,6 +79,10 @@ class Fault:
             examples=(self.examples + later.examples)[:MAX_EXAMPLES],
         )
 
+    def after(self, rows: int) -> "Fault":
+        """The same fault where so many rows come before those it was found in."""
+        return replace(self, rows=tuple(row + rows for row in self.rows))
+
     @property
     def sentence(self) -> str:
         """The fault as messages tell it."""

@@ -4,7 +4,9 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO, Protocol, Self
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import IO, Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -39,6 +41,75 @@ class Batches(Protocol):
         ...
 
 
+@dataclass
+class Findings:
+    """What a look at some rows of a table has found.
+
+    Attributes:
+        rows: Rows looked at.
+        faults: What is wrong with them, one entry for a column and a reason; rows are counted from the first one looked at.
+        familiar: For each categorical column that has values, whether the model knows any of them.
+    """
+
+    rows: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    familiar: dict[str, bool] = field(default_factory=dict)
+
+    def look(self, batch: pd.DataFrame, roles: Accounts, model: ChurnModel) -> pd.DataFrame:
+        """Look at the next rows; gives them in canonical form, without the label."""
+        accounts, faults = check_rows(batch, roles, self.rows + 1)
+        self._add(faults)
+        strange = [name for name in model.encoder.vocabularies if not self.familiar.get(name, False)]
+        self.familiar |= model.familiar(accounts, strange)
+        self.rows += len(accounts)
+        return accounts
+
+    def follow(self, later: "Findings") -> None:
+        """Take over what was found in the rows that follow these ones."""
+        self._add([fault.after(self.rows) for fault in later.faults])
+        for name, known in later.familiar.items():
+            self.familiar[name] = self.familiar.get(name, False) or known
+        self.rows += later.rows
+
+    def _add(self, faults: list[Fault]) -> None:
+        known = {(fault.column, fault.reason): fault for fault in self.faults}
+        for fault in faults:
+            key = (fault.column, fault.reason)
+            known[key] = known[key] + fault if key in known else fault
+        self.faults = list(known.values())
+
+    def check(self, repetitions: list[Fault], roles: Accounts, model: ChurnModel, subject: str) -> None:
+        """Refuse a table of which these rows are all.
+
+        Args:
+            repetitions: The fault of ids that occur more than once, if any do.
+            roles: What each column is.
+            model: What is to score it.
+            subject: What the table is called in messages.
+
+        Raises:
+            AccountsError: Lists every fault; also categorical columns of which the model knows no value.
+        """
+        faults = sentences([*self.faults, *repetitions], roles)
+        faults += model.unseen_faults(self.familiar) if self.rows else [NO_ROWS]
+        if faults:
+            raise AccountsError(subject, faults)
+
+
+@singledispatch
+def checked_table(table: Any, names: Sequence[str], roles: Accounts, model: ChurnModel, subject: str) -> Any:
+    """Files of an account table that are checked while they are read.
+
+    Args:
+        table: What the catalog gives: `Batches`, or a frame of another engine that has its own way, see `churn.spark`.
+        names: Which files of it; the empty name where the table is a single one.
+        roles: What each column is.
+        model: What is to score it.
+        subject: What the table is called in messages.
+    """
+    return CheckedBatches(table.only(names), roles, model, subject)
+
+
 class CheckedBatches:
     """Canonical account rows of a table that is checked on the way.
 
@@ -58,31 +129,16 @@ class CheckedBatches:
             AccountsError: Lists every fault, see `churn.accounts.check_accounts`; also ids that repeat, and categorical
                 columns of which the model knows no value.
         """
-        faults, notes = check_columns(self._batches.columns, self._roles, subject=self._subject, labelled=False)
-        if faults:
-            raise AccountsError(self._subject, faults)
-        for note in notes:
-            logger.warning(note)
-        found: dict[tuple[str, str], Fault] = {}
-        familiar: dict[str, bool] = {}
-        rows = 0
+        check_header(self._batches.columns, self._roles, self._subject)
+        found = Findings()
         with RepeatedIds() as ids:
             for batch in self._batches:
-                accounts, wrong = check_rows(batch, self._roles, rows + 1)
-                for fault in wrong:
-                    key = (fault.column, fault.reason)
-                    found[key] = found[key] + fault if key in found else fault
+                accounts = found.look(batch, self._roles, self._model)
                 ids.add(accounts[self._roles.id])
-                strange = [name for name in self._model.encoder.vocabularies if not familiar.get(name, False)]
-                familiar |= self._model.familiar(accounts, strange)
-                rows += len(accounts)
-                if not found:
+                if not found.faults:
                     yield accounts
             again = ids.suspects()
-        faults = sentences([*found.values(), *self._repeated(again)], self._roles)
-        faults += self._model.unseen_faults(familiar) if rows else [NO_ROWS]
-        if faults:
-            raise AccountsError(self._subject, faults)
+        found.check(self._repeated(again), self._roles, self._model, self._subject)
 
     def _repeated(self, hashes: NDArray[np.uint64]) -> list[Fault]:
         """The fault of repeated ids, from a second look at those whose hashes are equal."""
@@ -99,6 +155,19 @@ class CheckedBatches:
         broken = np.zeros(row, dtype=bool)
         broken[np.concatenate(places)[again]] = True
         return repeated(broken, self._roles.id)
+
+
+def check_header(names: Sequence[str], roles: Accounts, subject: str) -> None:
+    """Check the names of the columns of a table to score, and warn of what is ignored.
+
+    Raises:
+        AccountsError: Lists every fault.
+    """
+    faults, notes = check_columns(names, roles, subject=subject, labelled=False)
+    if faults:
+        raise AccountsError(subject, faults)
+    for note in notes:
+        logger.warning(note)
 
 
 class RepeatedIds:

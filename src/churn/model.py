@@ -89,7 +89,7 @@ class ChurnModel:
     @cached_property
     def sha256(self) -> str:
         """Hash of the stored content; equal models have equal hashes wherever and whenever they were trained."""
-        return _digest(_checksums(self._files()))
+        return _digest(_checksums(self.files()))
 
     def probability(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
         """Probability of churn of each account row, shape (n,). Rows do not influence each other.
@@ -118,13 +118,13 @@ class ChurnModel:
         Raises:
             AccountsError: If a needed column is missing or not numeric.
         """
-        return self.scores_of(accounts, self.probability(accounts))
+        return self.scores_of(as_text(accounts[self.roles.id]), self.probability(accounts))
 
-    def scores_of(self, accounts: pd.DataFrame, probability: NDArray[np.float32]) -> pd.DataFrame:
-        """What `score` gives for accounts whose probabilities, shape (n,), are known."""
+    def scores_of(self, ids: pd.Series, probability: NDArray[np.float32]) -> pd.DataFrame:
+        """What `score` gives for accounts of which the id and the probability are known, n of each."""
         return pd.DataFrame(
             {
-                self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),
+                self.roles.id: ids.to_numpy(),
                 "probability": probability,
                 "prediction": (probability >= self.threshold).astype(np.int8),
                 "risk_band": self.bands_of(probability),
@@ -239,7 +239,7 @@ class ChurnModel:
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, which is made if need be."""
-        files = self._files()
+        files = self.files()
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
@@ -256,12 +256,24 @@ class ChurnModel:
         Raises:
             ChurnError: If a file is missing, damaged or of another format; nothing is loaded then.
         """
-        files = _verified(folder, expected_sha256)
+        return cls.from_files(_verified(folder, expected_sha256), str(folder))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], place: str = "the model") -> Self:
+        """The model that `files` described.
+
+        Args:
+            files: What `files` gave. Nothing checks them here: XGBoost may crash on damaged ones.
+            place: Where they come from, for messages.
+
+        Raises:
+            ChurnError: If they are of another format.
+        """
         import xgboost as xgb
 
         stored = json.loads(files[MODEL_FILE])
         if stored["format"] not in (FORMAT, *OLDER_FORMATS):
-            raise ChurnError(f"{folder / MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
+            raise ChurnError(f"{place}/{MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
         booster = xgb.Booster()
         booster.load_model(bytearray(files[BOOSTER_FILE]))
         return cls(
@@ -278,7 +290,8 @@ class ChurnModel:
             linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
         )
 
-    def _files(self) -> dict[str, bytes]:
+    def files(self) -> dict[str, bytes]:
+        """The model as it is stored, by the names of the files."""
         described = {
             "format": FORMAT,
             "roles": self.roles.model_dump(mode="json"),

@@ -1,7 +1,11 @@
 """Scoring a table of any length: one pass, a batch at a time, in bounded memory."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import singledispatch
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,7 @@ from churn.model import ChurnModel
 from churn.parameters import Decision, Profit, Reasons
 from churn.partitions import Selection
 from churn.profit import account_values, choose, expected_profit
-from churn.publication import Record
+from churn.publication import Record, Scores
 from churn.reasons import check_texts, explain_accounts, typical_values
 from churn.retention_list import retention_list
 
@@ -20,12 +24,79 @@ from churn.retention_list import retention_list
 VALUE, EXPECTED = "(value)", "(expected profit)"
 
 
-class ScoringRun:
+@dataclass(frozen=True)
+class Tally:
+    """Figures of scored rows; those of the parts of a table add up to those of the table.
+
+    Attributes:
+        rows: Accounts scored.
+        at_risk: Those with a probability from the threshold on.
+        to_act_on: Accounts to act on; 0 where that depends on all accounts together (``capacity``).
+        expected_profit: What acting on them is expected to bring, in currency.
+        profile: Counts in the bins of the model's reference profile.
+    """
+
+    rows: int
+    at_risk: int
+    to_act_on: int
+    expected_profit: float
+    profile: Profile
+
+    def __add__(self, later: "Tally") -> "Tally":
+        return Tally(
+            self.rows + later.rows,
+            self.at_risk + later.at_risk,
+            self.to_act_on + later.to_act_on,
+            self.expected_profit + later.expected_profit,
+            self.profile + later.profile,
+        )
+
+
+class ScoredRows(NamedTuple):
+    """Scores of some rows, what each account is worth and acting on it brings, shape (n,) each, and their figures."""
+
+    predictions: pd.DataFrame
+    value: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    tally: Tally
+
+
+def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision) -> ScoredRows:
+    """Score canonical account rows, each by itself."""
+    predictions = model.score(accounts)
+    probability = predictions["probability"].to_numpy()
+    value = account_values(accounts, profit)
+    expected = expected_profit(probability, value, profit)
+    act = np.zeros(len(accounts), dtype=bool)
+    if decision.rule != "capacity":
+        act = choose(probability, value, profit, decision, model.threshold)
+    tally = Tally(
+        rows=len(accounts),
+        at_risk=int(predictions["prediction"].sum()),
+        to_act_on=int(act.sum()),
+        expected_profit=float(np.round(expected[act], 2).sum()),
+        profile=count_profile(model.reference, accounts, probability),
+    )
+    return ScoredRows(predictions, value, expected, tally)
+
+
+@singledispatch
+def scoring_run(accounts: Any, model: ChurnModel, **terms: Any) -> Scores:
+    """The scores of a table; see `Scoring` for the arguments.
+
+    Args:
+        accounts: What `churn.batches.checked_table` gives.
+        model: What scores them.
+        terms: On which terms.
+    """
+    return ScoringRun(accounts, model, **terms)
+
+
+class Scoring(ABC):
     """Scores of a table, and what follows from them; see `churn.publication.Scores`."""
 
     def __init__(
         self,
-        accounts: Iterable[pd.DataFrame],
         model: ChurnModel,
         *,
         selection: Selection,
@@ -35,10 +106,9 @@ class ScoringRun:
         decision: Decision,
         reasons: Reasons,
     ) -> None:
-        """Declare what is scored and how it is decided on.
+        """Declare how accounts are scored and decided on.
 
         Args:
-            accounts: Canonical account rows, in batches.
             model: What scores them.
             selection: Which files of the table these accounts are.
             follows: See `churn.publication.Record`.
@@ -50,59 +120,50 @@ class ScoringRun:
         Raises:
             ParametersError: If a sentence could not be written.
         """
-        self._accounts, self._model = accounts, model
+        self._model = model
         self._selection, self._follows, self._as_of = selection, follows, as_of
         self._profit, self._decision, self._reasons = profit, decision, reasons
         self._typical = typical_values(model.encoder, model.reference)
         check_texts(reasons, list(self._typical))
-        self._rows = self._at_risk = self._to_act_on = 0
-        self._expected_profit = 0.0
-        self._profile: Profile | None = None
-        capacity = decision.capacity if decision.rule == "capacity" else 0
-        self._candidates = Candidates(max(decision.list_length, capacity))
+        self._tally: Tally | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to score."""
         return not self._selection.names
 
+    @property
+    def _list_size(self) -> int:
+        """How many of the best accounts are looked at together."""
+        capacity = self._decision.capacity if self._decision.rule == "capacity" else 0
+        return max(self._decision.list_length, capacity)
+
+    @abstractmethod
     def batches(self) -> Iterator[pd.DataFrame]:
         """The scores, in the order of the table."""
-        for accounts in self._accounts:
-            predictions = self._model.score(accounts)
-            self._count(accounts, predictions)
-            yield predictions
 
-    def _count(self, accounts: pd.DataFrame, predictions: pd.DataFrame) -> None:
-        probability = predictions["probability"].to_numpy()
-        value = account_values(accounts, self._profit)
-        expected = expected_profit(probability, value, self._profit)
-        self._rows += len(accounts)
-        self._at_risk += int(predictions["prediction"].sum())
-        if self._decision.rule != "capacity":
-            act = choose(probability, value, self._profit, self._decision, self._model.threshold)
-            self._to_act_on += int(act.sum())
-            self._expected_profit += float(np.round(expected[act], 2).sum())
-        counted = count_profile(self._model.reference, accounts, probability)
-        self._profile = counted if self._profile is None else self._profile + counted
-        self._candidates.add(accounts, probability, value, expected)
+    @abstractmethod
+    def _best(self) -> pd.DataFrame:
+        """The accounts on which acting pays most, in the order of the table, with their value and expected profit."""
 
     def record(self) -> Record:
         """What is published beside the scores, when all batches have been taken."""
-        if self._profile is None:
+        tally = self._tally
+        if tally is None:
             raise ValueError("no batch of scores was taken")
         model = self._model
         origin = model.source
         listed = self._listed()
         if self._decision.rule == "capacity":
             chosen = listed["recommended_action"] == "yes"
-            self._to_act_on, self._expected_profit = int(chosen.sum()), float(listed["expected_profit"][chosen].sum())
+            profit = float(listed["expected_profit"][chosen].sum())
+            tally = replace(tally, to_act_on=int(chosen.sum()), expected_profit=profit)
         return Record(
-            rows=self._rows,
-            at_risk=self._at_risk,
+            rows=tally.rows,
+            at_risk=tally.at_risk,
             profile={
                 "reference": model.reference.to_dict(),
-                "scored": self._profile.to_dict(),
+                "scored": tally.profile.to_dict(),
                 "performance": dict(model.performance),
                 "importance": dict(model.importance),
                 "threshold": model.threshold,
@@ -114,10 +175,10 @@ class ScoringRun:
                 "sha256": model.sha256,
                 "run_id": origin.run_id if origin else None,
             },
-            source={**self._selection.source, "rows": self._rows},
+            source={**self._selection.source, "rows": tally.rows},
             as_of=self._as_of,
-            to_act_on=self._to_act_on,
-            expected_profit=round(self._expected_profit, 2),
+            to_act_on=tally.to_act_on,
+            expected_profit=round(tally.expected_profit, 2),
             retention_list=listed.head(self._decision.list_length),
             ledger=self._selection.ledger,
             follows=self._follows,
@@ -125,16 +186,43 @@ class ScoringRun:
 
     def _listed(self) -> pd.DataFrame:
         """The candidates as a list, each with its reasons."""
-        best = self._candidates.best()
+        best = self._best()
         probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
         return retention_list(
-            self._model.scores_of(best, probability),
+            self._model.scores_of(best[self._model.roles.id], probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
             act=choose(probability, value, self._profit, self._decision, self._model.threshold),
             reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
             as_of=self._as_of,
         )
+
+
+class ScoringRun(Scoring):
+    """Scores of batches of accounts."""
+
+    def __init__(self, accounts: Iterable[pd.DataFrame], model: ChurnModel, **terms: Any) -> None:
+        """Declare what is scored.
+
+        Args:
+            accounts: Canonical account rows, in batches.
+            model: What scores them.
+            terms: See `Scoring`.
+        """
+        super().__init__(model, **terms)
+        self._accounts = accounts
+        self._candidates = Candidates(self._list_size)
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """The scores, in the order of the table."""
+        for accounts in self._accounts:
+            predictions, value, expected, tally = score_rows(accounts, self._model, self._profit, self._decision)
+            self._tally = tally if self._tally is None else self._tally + tally
+            self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
+            yield predictions
+
+    def _best(self) -> pd.DataFrame:
+        return self._candidates.best()
 
 
 class Candidates:

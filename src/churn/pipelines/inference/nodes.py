@@ -4,12 +4,13 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.batches import Batches, CheckedBatches
+from churn.batches import checked_table
 from churn.device import check_device
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Decision, Inference, Profit, Reasons
 from churn.partitions import CurrentLedger, Selection, select
-from churn.scoring import ScoringRun
+from churn.publication import Scores
+from churn.scoring import scoring_run
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +28,15 @@ def select_partitions(
 
 
 def validate_scoring_accounts(
-    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
-) -> CheckedBatches:
+    scoring_accounts: Any, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
+) -> Any:
     """Check that the table fits its roles and the model, and bring it into canonical form."""
     champion.check_fits(accounts)
-    return CheckedBatches(scoring_accounts.only(selected_partitions.names), accounts, champion, SUBJECT)
+    return checked_table(scoring_accounts, selected_partitions.names, accounts, champion, SUBJECT)
 
 
 def score_accounts(
-    valid_scoring_accounts: CheckedBatches,
+    valid_scoring_accounts: Any,
     champion: ChurnModel,
     selected_partitions: Selection,
     current_ledger: CurrentLedger,
@@ -44,10 +45,10 @@ def score_accounts(
     profit: Profit,
     decision: Decision,
     reasons: Reasons,
-) -> ScoringRun:
+) -> Scores:
     """Scores, the list of accounts to act on, and all that is needed to trace and to monitor them."""
     check_device(inference.device, "inference.device")
-    return ScoringRun(
+    return scoring_run(
         valid_scoring_accounts,
         champion.use(device=inference.device),
         selection=selected_partitions,
