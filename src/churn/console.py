@@ -13,6 +13,8 @@ Item = TypeVar("Item")
 _NOISE = (
     # MLflow on a class of kedro-mlflow's that this project does not use.
     "Add type hints to the `predict` method",
+    # PySpark, whose functions of pandas frames this project does not use: it takes and gives Arrow.
+    "PySpark does not yet fully support pandas",
     # kedro-viz, in a notebook, on a picture of runs that it draws from whole runs on the command line.
     "Workflow tracking is disabled",
     # Kedro on a node that failed; what went wrong stands in the last lines anyway, once.

@@ -17,6 +17,8 @@ from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
 from churn.secrecy import REDACTION, check_credentials
+from churn.spark import session
+from churn.spark.session import SparkSettings
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
@@ -94,6 +96,52 @@ def anchor_mlflow(context: KedroContext) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
         settings["server"]["mlflow_tracking_uri"] = f"{SQLITE}{database.as_posix()}"
         loader["mlflow"] = settings
+
+
+class SparkHook:
+    """Starts Spark before a run that has Spark frames, and stops it afterwards."""
+
+    def __init__(self) -> None:
+        self._settings: SparkSettings | None = None
+        self._session: Any = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read ``spark.yml``, where the environment has one; its data sets cannot be made without pyspark."""
+        try:
+            content = context.config_loader["spark"]
+        except MissingConfigException:
+            content = {}
+        self._settings = SparkSettings.read(content) if content else None
+        if self._settings is not None:
+            session.check_pyspark()
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+        """Start a session with these settings; one that is there already is used as it is, and stays."""
+        if self._settings is None or session.running():
+            return
+        if any(_is_spark(catalog.get(name)) for name in pipeline.datasets()):
+            self._session = session.start(self._settings)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Stop the session."""
+        self._stop()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Stop the session."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            self._session.stop()
+            self._session = None
+
+
+def _is_spark(dataset: AbstractDataset[Any, Any] | None) -> bool:
+    return type(dataset).__module__.startswith("kedro_datasets.spark.")
 
 
 class SummaryHook:

@@ -1,19 +1,19 @@
 """Settings of the Kedro project."""
 
 from churn.configuration import ConfigLoader
-from churn.hooks import PreflightHook, SummaryHook
+from churn.hooks import PreflightHook, SparkHook, SummaryHook
 from churn.tracking import TrackingHook
 
 # kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
-HOOKS = (SummaryHook(), TrackingHook(), PreflightHook())
+HOOKS = (SummaryHook(), TrackingHook(), PreflightHook(), SparkHook())
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"], "spark": ["spark.yml"]},
     # An environment changes the keys that it names and keeps the rest; lists are replaced as a whole.
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft", "spark": "soft"},
 }

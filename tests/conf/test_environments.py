@@ -101,7 +101,17 @@ def test_every_entry_has_a_layer_and_paths_come_from_globals() -> None:
 
 
 def test_no_environment_copies_a_catalog() -> None:
-    assert [path.parent.name for path in (ROOT / "conf").rglob("catalog*")] == ["base"] * 5
+    files = sorted((ROOT / "conf").rglob("catalog*"))
+    assert [path.parent.name for path in files] == ["base"] * 5 + ["spark"]
+
+
+def test_spark_declares_the_data_sets_that_base_has() -> None:
+    known: dict[str, Any] = {}
+    for file in (ROOT / "conf/base").glob("catalog_*.yml"):
+        known |= yaml.safe_load(file.read_text())
+    for name, entry in yaml.safe_load((ROOT / "conf/spark/catalog.yml").read_text()).items():
+        assert entry["filepath"] == known[name]["filepath"]
+        assert entry["metadata"] == known[name]["metadata"]
 
 
 def loaded(folder: Path, **variables: str) -> ConfigLoader:

@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.console import progress
-from churn.datasets._csv import write_csv
+from churn.datasets._csv import NULL_SPELLINGS, numbers_as_meant, write_csv
 from churn.datasets.partitions import Partitions
 from churn.errors import ChurnError, FaultsError
 from churn.parameters import Accounts
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 _Saved = TypeVar("_Saved")
 _Loaded = TypeVar("_Loaded")
-
-# Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
-NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 
 # Name of the file in which a new table is saved to a folder.
 ONLY_PARTITION = "part-0.parquet"
@@ -288,7 +285,7 @@ class _TableFile:
                 raise
             for position, batch in enumerate(self._csv_batches_of(as_numbers=False), start=1):
                 if position > given:
-                    yield self._with_truths(batch), position * PIECE_BYTES
+                    yield numbers_as_meant(batch, self._roles.numeric_names), position * PIECE_BYTES
 
     def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
@@ -307,20 +304,6 @@ class _TableFile:
                     strings_can_be_null=False,
                 ),
             )
-
-    def _with_truths(self, batch: "pa.RecordBatch") -> "pa.RecordBatch":
-        """Numeric columns as they were meant: without spellings of *no value*, and true and false as 1 and 0."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        for name in set(self._roles.numeric_names) & set(batch.schema.names):
-            texts = pc.if_else(pc.is_in(batch.column(name), pa.array(NULL_SPELLINGS)), None, batch.column(name))
-            lowered = pc.utf8_lower(texts)
-            truths = pc.is_in(lowered, pa.array(["true", "false"]))
-            if texts.null_count < len(texts) and pc.all(pc.or_(truths, pc.is_null(texts))).as_py():
-                texts = pc.cast(pc.equal(lowered, "true"), pa.float64())
-            batch = batch.set_column(batch.schema.get_field_index(name), name, texts)
-        return batch
 
 
 def check_same_columns(columns: Mapping[str, Sequence[str]]) -> None:

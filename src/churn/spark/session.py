@@ -1,0 +1,148 @@
+"""The Spark session of a run; pyspark itself is imported when one starts."""
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from churn.errors import ChurnError, ParametersError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FILE = "spark.yml"
+
+
+class SparkSettings(BaseModel):
+    """The file ``spark.yml`` of an environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str = "local[*]"
+    log: Path
+    config: dict[str, str | bool | int | float] = {}
+
+    @classmethod
+    def read(cls, content: object) -> "SparkSettings":
+        """The settings in a file.
+
+        Raises:
+            ParametersError: If it has a key that is not known, or lacks one.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            raise ParametersError(FILE, faults) from None
+
+
+def check_pyspark() -> None:
+    """Refuse to go on without pyspark.
+
+    Raises:
+        ChurnError: If it is not installed.
+    """
+    if importlib.util.find_spec("pyspark") is None:
+        raise ChurnError("Spark frames need pyspark: uv sync --extra spark, or pip install 'churn[spark]'")
+
+
+def check_java() -> None:
+    """Refuse to start Spark without Java.
+
+    Raises:
+        ChurnError: If none is found where Spark looks for it.
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home and not (Path(home) / "bin/java").exists():
+        raise ChurnError(f"Spark needs Java 17 or later, and JAVA_HOME = '{home}' has none; correct or unset it")
+    if not home and shutil.which("java") is None:
+        raise ChurnError(
+            "Spark needs Java 17 or later, and there is none: install it (Debian and Ubuntu: "
+            "apt-get install openjdk-17-jre-headless), or set JAVA_HOME"
+        )
+
+
+def start(settings: SparkSettings) -> "SparkSession":
+    """Start Spark, and let the steps of the pipelines know its frames.
+
+    Raises:
+        ChurnError: If it does not start.
+    """
+    check_pyspark()
+    check_java()
+    # Python functions run in what runs this, unless a cluster has its Python elsewhere.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    from pyspark.sql import SparkSession
+
+    import churn.spark.scoring  # noqa: F401, registers its functions
+
+    builder = SparkSession.builder.master(settings.master)
+    for name, value in settings.config.items():
+        builder = builder.config(name, str(value).lower() if isinstance(value, bool) else value)
+    try:
+        with _output_to(settings.log):
+            session = builder.getOrCreate()
+    except Exception as error:
+        raise ChurnError(
+            f"Spark did not start with master '{settings.master}': {str(error).splitlines()[0]} "
+            f"({settings.log} has the rest)"
+        ) from error
+    return session
+
+
+def running() -> bool:
+    """Whether there is a session that somebody else started."""
+    if "pyspark" not in sys.modules:
+        return False
+    from pyspark.sql import SparkSession
+
+    return SparkSession.getActiveSession() is not None
+
+
+@contextmanager
+def explained(subject: str) -> Iterator[None]:
+    """Tell what Spark says of its input in a sentence; a failure of a function of ours stays as it is.
+
+    Raises:
+        ChurnError: If something is wrong with what Spark was to read, or with Spark.
+    """
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException, PythonException
+
+    try:
+        yield
+    except PythonException:
+        raise
+    except (PySparkException, Py4JJavaError) as error:
+        text = str(error)
+        if "Traceback (most recent call last)" in text:
+            raise
+        causes = re.findall(r"^Caused by: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
+        raise ChurnError(f"{subject}: Spark says: {causes[-1] if causes else text.splitlines()[0]}") from error
+
+
+@contextmanager
+def _output_to(file: Path) -> Iterator[None]:
+    """Let processes that start within write into a file what they would write on the console."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    try:
+        with file.open("ab") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        for descriptor, place in zip(kept, (1, 2), strict=True):
+            os.dup2(descriptor, place)
+            os.close(descriptor)

@@ -1,0 +1,59 @@
+"""One Spark session for all tests, and skips where Spark cannot run."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from churn.spark.session import SparkSettings, start
+
+from ..conftest import ROOT, Project, make_project
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def settings(folder: Path) -> SparkSettings:
+    """Those of conf/spark, for a small machine."""
+    config = yaml.safe_load((ROOT / "conf/spark/spark.yml").read_text())["config"]
+    config |= {
+        "spark.driver.memory": "1g",
+        "spark.sql.shuffle.partitions": 2,
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.files.maxPartitionBytes": 50_000,
+        "spark.sql.execution.arrow.maxRecordsPerBatch": 300,
+    }
+    return SparkSettings(master="local[2]", log=folder / "spark.log", config=config)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+    if importlib.util.find_spec("pyspark") is None:
+        pytest.skip("pyspark is not installed")
+    if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
+        pytest.skip("there is no Java, which Spark needs")
+    session = start(settings(tmp_path_factory.mktemp("spark")))
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def spark_project(tmp_path: Path) -> Project:
+    """A project whose environment `spark` keeps to its folder."""
+    return for_spark(make_project(tmp_path))
+
+
+def for_spark(project: Project) -> Project:
+    stores = yaml.safe_load((project.conf / "local/globals.yml").read_text())["stores"]
+    known = yaml.safe_load((project.conf / "spark/globals.yml").read_text())
+    project.configure("spark", "globals", known | {"stores": stores})
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    settings["master"] = "local[2]"
+    settings["config"] |= {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": 2}
+    project.configure("spark", "spark", settings)
+    return project

@@ -1,0 +1,76 @@
+"""How Spark starts, or says why not; nothing here starts it."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from churn.errors import ChurnError, ParametersError
+from churn.spark import session
+from churn.spark.session import SparkSettings, check_java, check_pyspark
+
+from ..conftest import ROOT, Project, clean_environment
+from .conftest import for_spark
+
+
+def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else found(name))
+    with pytest.raises(ChurnError, match=r"^Spark frames need pyspark: uv sync --extra spark, or pip install"):
+        check_pyspark()
+
+
+def test_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ChurnError, match="Java 17 or later, and there is none: install it"):
+        check_java()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(ChurnError, match=f"JAVA_HOME = '{tmp_path}' has none"):
+        check_java()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ParametersError, match=r"spark\.yml: 2 faults found") as caught:
+        SparkSettings.read({"masters": "local"})
+    assert caught.value.faults == ["log: Field required", "masters: Extra inputs are not permitted"]
+
+
+def test_output_of_processes_goes_to_the_file_and_then_to_the_console_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with session._output_to(tmp_path / "logs/spark.log"):
+        subprocess.run(["echo", "noise"], check=True)
+    subprocess.run(["echo", "heard"], check=True)
+    assert capfd.readouterr().out == "heard\n"
+    assert (tmp_path / "logs/spark.log").read_text() == "noise\n"
+
+
+def test_other_environments_do_not_touch_spark(finished: Project) -> None:
+    code = f"""
+import sys
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+bootstrap_project({str(ROOT)!r})
+with KedroSession.create(project_path={str(ROOT)!r}, conf_source={str(finished.conf)!r}) as session:
+    session.load_context().catalog["scoring_accounts@batches"]
+# MLflow looks whether there is a pyspark, and imports it.
+assert "churn.spark.scoring" not in sys.modules
+pyspark = sys.modules.get("pyspark")
+assert pyspark is None or pyspark.SparkContext._gateway is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_without_java_ends_in_one_message(
+    copied: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project = for_spark(copied)
+    monkeypatch.setattr(session, "running", lambda: False)  # other tests' own
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
+    with pytest.raises(ChurnError, match="Spark needs Java 17 or later"):
+        project.run("inference", env="spark")
+    assert not (project.folder / "cache/spark.log").exists()
