@@ -97,17 +97,16 @@ class Findings:
 
 
 @singledispatch
-def checked_table(table: Any, names: Sequence[str], roles: Accounts, model: ChurnModel, subject: str) -> Any:
-    """Files of an account table that are checked while they are read.
+def checked_table(table: Batches, roles: Accounts, model: ChurnModel, subject: str) -> Any:
+    """An account table that is checked while it is read.
 
     Args:
-        table: What the catalog gives: `Batches`, or a frame of another engine that has its own way, see `churn.spark`.
-        names: Which files of it; the empty name where the table is a single one.
+        table: What the catalog gives; tables of another engine have their own way, see `churn.spark`.
         roles: What each column is.
         model: What is to score it.
         subject: What the table is called in messages.
     """
-    return CheckedBatches(table.only(names), roles, model, subject)
+    return CheckedBatches(table, roles, model, subject)
 
 
 class CheckedBatches:

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 
 from churn.console import use_project_logging
 from churn.datasets.optional import OptionalDataset
+from churn.datasets.spark import SparkAccountsDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
 from churn.secrecy import REDACTION, check_credentials
@@ -107,21 +108,19 @@ class SparkHook:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read ``spark.yml``, where the environment has one; its data sets cannot be made without pyspark."""
+        """Read ``spark.yml``, where the environment has one."""
         try:
             content = context.config_loader["spark"]
         except MissingConfigException:
             content = {}
         self._settings = SparkSettings.read(content) if content else None
-        if self._settings is not None:
-            session.check_pyspark()
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Start a session with these settings; one that is there already is used as it is, and stays."""
         if self._settings is None or session.running():
             return
-        if any(_is_spark(catalog.get(name)) for name in pipeline.datasets()):
+        if any(isinstance(catalog.get(name), SparkAccountsDataset) for name in pipeline.datasets()):
             self._session = session.start(self._settings)
 
     @hook_impl(trylast=True)
@@ -138,10 +137,6 @@ class SparkHook:
         if self._session is not None:
             self._session.stop()
             self._session = None
-
-
-def _is_spark(dataset: AbstractDataset[Any, Any] | None) -> bool:
-    return type(dataset).__module__.startswith("kedro_datasets.spark.")
 
 
 class SummaryHook:

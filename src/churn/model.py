@@ -118,13 +118,13 @@ class ChurnModel:
         Raises:
             AccountsError: If a needed column is missing or not numeric.
         """
-        return self.scores_of(as_text(accounts[self.roles.id]), self.probability(accounts))
+        return self.scores_of(accounts, self.probability(accounts))
 
-    def scores_of(self, ids: pd.Series, probability: NDArray[np.float32]) -> pd.DataFrame:
-        """What `score` gives for accounts of which the id and the probability are known, n of each."""
+    def scores_of(self, accounts: pd.DataFrame, probability: NDArray[np.float32]) -> pd.DataFrame:
+        """What `score` gives for accounts whose probabilities, shape (n,), are known."""
         return pd.DataFrame(
             {
-                self.roles.id: ids.to_numpy(),
+                self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),
                 "probability": probability,
                 "prediction": (probability >= self.threshold).astype(np.int8),
                 "risk_band": self.bands_of(probability),
@@ -227,6 +227,11 @@ class ChurnModel:
                 known = ", ".join(vocabulary[:5]) + (", ..." if len(vocabulary) > 5 else "")
                 faults.append(f"{name}: holds only values that the model has never seen; it knows {known}")
         return faults
+
+    @property
+    def device(self) -> str:
+        """Where the booster predicts."""
+        return str(json.loads(self.booster.save_config())["learner"]["generic_param"]["device"])
 
     def use(self, *, device: str = "cpu", threads: int = 0) -> Self:
         """Set where and with how many threads (0 for all cores) the booster predicts; returns the model itself."""

@@ -144,7 +144,7 @@ class Scoring(ABC):
 
     @abstractmethod
     def _best(self) -> pd.DataFrame:
-        """The accounts on which acting pays most, in the order of the table, with their value and expected profit."""
+        """The accounts on which acting pays most, as `Candidates` gives them."""
 
     def record(self) -> Record:
         """What is published beside the scores, when all batches have been taken."""
@@ -189,7 +189,7 @@ class Scoring(ABC):
         best = self._best()
         probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
         return retention_list(
-            self._model.scores_of(best[self._model.roles.id], probability),
+            self._model.scores_of(best, probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
             act=choose(probability, value, self._profit, self._decision, self._model.threshold),
@@ -262,6 +262,6 @@ class Candidates:
         self._count = len(order)
 
     def best(self) -> pd.DataFrame:
-        """The best, with their value and expected profit."""
+        """The best, with their probability, value and expected profit."""
         self._keep_best()
         return self._parts[0].reset_index(drop=True)

@@ -49,9 +49,7 @@ def spark_project(tmp_path: Path) -> Project:
 
 
 def for_spark(project: Project) -> Project:
-    stores = yaml.safe_load((project.conf / "local/globals.yml").read_text())["stores"]
-    known = yaml.safe_load((project.conf / "spark/globals.yml").read_text())
-    project.configure("spark", "globals", known | {"stores": stores})
+    shutil.copy(project.conf / "local/globals.yml", project.conf / "spark/globals.yml")
     settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
     settings["master"] = "local[2]"
     settings["config"] |= {"spark.driver.memory": "1g", "spark.sql.shuffle.partitions": 2}

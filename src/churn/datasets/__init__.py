@@ -7,6 +7,7 @@ from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
+from churn.datasets.spark import SparkAccountsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LedgerDataset",
     "OptionalDataset",
     "ResultsDataset",
+    "SparkAccountsDataset",
     "TableDataset",
     "TuningTrialsDataset",
 ]

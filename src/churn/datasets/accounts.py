@@ -217,9 +217,9 @@ class _TableFile:
     """One file of a table: its path or URL is ``uri``."""
 
     def __init__(self, store: Store, name: str, roles: Accounts, delimiter: str) -> None:
-        self._store, self._name, self._roles, self._delimiter = store, name, roles, delimiter
+        self._store, self._name, self._roles, self.delimiter = store, name, roles, delimiter
         self.uri = store.address(name)
-        self._is_parquet = self.uri.endswith(".parquet")
+        self.is_parquet = self.uri.endswith(".parquet")
 
     @cached_property
     def size(self) -> int:
@@ -232,10 +232,10 @@ class _TableFile:
 
         with self._store.reading(self._name) as file:
             try:
-                if self._is_parquet:
+                if self.is_parquet:
                     return list(parquet.read_schema(file).names)
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-                return next(python_csv.reader(text, delimiter=self._delimiter))
+                return next(python_csv.reader(text, delimiter=self.delimiter))
             except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
                 reason = "it is empty" if isinstance(error, StopIteration) else error
                 raise ChurnError(f"{self.uri} cannot be read as an account table: {reason}") from error
@@ -247,7 +247,7 @@ class _TableFile:
         try:
             held: list[pa.RecordBatch] = []
             done = 0
-            for batch, done in self._parquet_batches() if self._is_parquet else self._csv_batches():
+            for batch, done in self._parquet_batches() if self.is_parquet else self._csv_batches():
                 held.append(batch)
                 if sum(map(len, held)) >= BATCH_ROWS:
                     yield pa.Table.from_batches(held).to_pandas(), done
@@ -296,7 +296,7 @@ class _TableFile:
             yield from csv.open_csv(
                 file,
                 read_options=csv.ReadOptions(block_size=PIECE_BYTES),
-                parse_options=csv.ParseOptions(delimiter=self._delimiter),
+                parse_options=csv.ParseOptions(delimiter=self.delimiter),
                 convert_options=csv.ConvertOptions(
                     column_types={name: pa.float64() if name in numeric else pa.string() for name in self._read},
                     include_columns=self._read,

@@ -4,12 +4,11 @@ One function does for the rows of a partition what the batches of a file go thro
 scored and counted. What it found of the rows it tells in a note, the last row of the partition.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, reduce
+from itertools import groupby
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,8 @@ from pyspark.sql.types import DoubleType, FloatType, LongType, StringType, Struc
 from churn.accounts import Fault, repeated
 from churn.batches import Findings, check_header, checked_table
 from churn.datasets._csv import numbers_as_meant
+from churn.datasets.spark import SparkTable
+from churn.device import check_device
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.parameters import Accounts, Decision, Profit
@@ -36,38 +37,17 @@ PARTITION_BITS = 33
 
 @dataclass(frozen=True)
 class SparkAccounts:
-    """A Spark frame of accounts that are checked when they are scored."""
+    """A table of accounts that are checked when they are scored."""
 
-    frame: DataFrame
+    table: SparkTable
     roles: Accounts
     model: ChurnModel
     subject: str
 
 
 @checked_table.register
-def _(table: DataFrame, names: Sequence[str], roles: Accounts, model: ChurnModel, subject: str) -> SparkAccounts:
-    return SparkAccounts(of_files(table, names), roles, model, subject)
-
-
-def of_files(table: DataFrame, names: Sequence[str]) -> DataFrame:
-    """The rows of some of a table's files, file after file: Spark itself begins with the longest.
-
-    Args:
-        table: A frame that was read from files.
-        names: Their paths below the folder, in their order; the empty name where the table is one file.
-    """
-    if list(names) == [""]:
-        return table
-    urls = {name: _url_of(name, table.inputFiles()) for name in names}
-    parts = [table.where(F.col("_metadata.file_path") == url) for url in urls.values()]
-    return reduce(DataFrame.unionAll, parts, table.limit(0)) if len(parts) != 1 else parts[0]
-
-
-def _url_of(name: str, urls: Iterable[str]) -> str:
-    """The URL of a file below the table's folder, as its rows have it: of those that end in its path the highest one."""
-    url = min((url for url in urls if unquote(url).endswith(f"/{name}")), key=len)
-    # Spark lists local files with three slashes, and tells rows of one.
-    return re.sub("^file:/+", "file:/", url)
+def _(table: SparkTable, roles: Accounts, model: ChurnModel, subject: str) -> SparkAccounts:
+    return SparkAccounts(table, roles, model, subject)
 
 
 @dataclass
@@ -94,27 +74,24 @@ NOTES = TypeAdapter(Note)
 class ShippedModel:
     """A model on its way to where rows are: Spark sends it with the function that uses it."""
 
-    files: Mapping[str, bytes]
-    source: ModelSource | None
+    files: Mapping[str, bytes] = field(compare=False)
     sha256: str
+    source: ModelSource | None
+    device: str
 
     @classmethod
     def of(cls, model: ChurnModel) -> "ShippedModel":
         """The model as bytes."""
-        return cls(model.files(), model.source, model.sha256)
-
-    def __hash__(self) -> int:
-        return hash((self.sha256, self.source))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ShippedModel) and (self.sha256, self.source) == (other.sha256, other.source)
+        return cls(model.files(), model.sha256, model.source, model.device)
 
 
 @lru_cache(maxsize=2)
 def unpacked(shipped: ShippedModel) -> ChurnModel:
     """The model, made once in each Python process; it predicts with one thread, as Spark counts a core for each."""
+    # The machine that asked for it may have a GPU, and this one none.
+    check_device(shipped.device, "inference.device")
     model = ChurnModel.from_files(shipped.files)
-    return (model.loaded_from(shipped.source) if shipped.source else model).use(threads=1)
+    return (model.loaded_from(shipped.source) if shipped.source else model).use(device=shipped.device, threads=1)
 
 
 def scored_partition(
@@ -188,13 +165,13 @@ def _unpacked_rows(row: Row) -> pa.Table:
 
 
 class SparkScoring(Scoring):
-    """Scores of a Spark frame."""
+    """Scores of a table of Spark frames."""
 
     def __init__(self, accounts: SparkAccounts, model: ChurnModel, **terms: Any) -> None:
         """Declare what is scored.
 
         Args:
-            accounts: The frame, and what it has to fit.
+            accounts: The table, and what it has to fit.
             model: What scores them.
             terms: See `churn.scoring.Scoring`.
         """
@@ -203,10 +180,10 @@ class SparkScoring(Scoring):
         self._candidates: pd.DataFrame | None = None
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """The scores, in the order of the partitions; none before the whole table is known to be sound."""
+        """The scores, in the order of the table; none before the whole of it is known to be sound."""
         accounts = self._accounts
         with explained(accounts.subject):
-            check_header(accounts.frame.columns, accounts.roles, accounts.subject)
+            check_header(accounts.table.columns, accounts.roles, accounts.subject)
             # Kept by Spark, in memory and then on its disks, as it is looked at more than once.
             scored = self._scored().persist()
             try:
@@ -228,8 +205,6 @@ class SparkScoring(Scoring):
 
     def _scored(self) -> DataFrame:
         roles = self._accounts.roles
-        wanted = {roles.id, *roles.numeric_names, *roles.categorical}
-        frame = self._accounts.frame
         schema = StructType(
             [
                 StructField(ROW, LongType()),
@@ -244,9 +219,13 @@ class SparkScoring(Scoring):
         )
         types = {LongType: pa.int64(), StringType: pa.string(), DoubleType: pa.float64(), FloatType: pa.float32()}
         arrow = pa.schema([(item.name, types[type(item.dataType)]) for item in schema])
-        shipped = ShippedModel.of(self._model)
-        run = scored_partition(shipped, roles, self._profit, self._decision, arrow)
-        return frame.select(*(_column(name) for name in frame.columns if name in wanted)).mapInArrow(run, schema)
+        run = scored_partition(ShippedModel.of(self._model), roles, self._profit, self._decision, arrow)
+        wanted = [_column(name) for name in (roles.id, *roles.numeric_names, *roles.categorical)]
+        frames = [frame.select(*wanted) for frame in self._accounts.table.frames()]
+        # The partitions of a union are those of its frames, one frame after the other. Frames of other types are scored by
+        # themselves: Spark would first turn the values into those of a common type.
+        alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
+        return reduce(DataFrame.union, (part.mapInArrow(run, schema) for part in alike))
 
     def _notes(self, scored: DataFrame) -> list[Note]:
         """What was found in each partition, in their order."""
@@ -286,11 +265,8 @@ class SparkScoring(Scoring):
         order = [_column(EXPECTED).desc(), _column(PROBABILITY).desc(), _column(ROW)]
         best = scored.where(_column(NOTE).isNull()).orderBy(*order).limit(self._list_size)
         frame: pd.DataFrame = best.toArrow().to_pandas()
-        return (
-            frame.sort_values(ROW, ignore_index=True)
-            .drop(columns=[ROW, NOTE])
-            .rename(columns={PROBABILITY: "probability"})
-        )
+        frame = frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])
+        return frame.rename(columns={PROBABILITY: "probability"})
 
     def _best(self) -> pd.DataFrame:
         if self._candidates is None:
@@ -300,10 +276,10 @@ class SparkScoring(Scoring):
     def _taken(self, scored: DataFrame) -> Iterator[pd.DataFrame]:
         """The scores, a partition after the other, the next one while one is written."""
         rows = scored.where(_column(NOTE).isNull())
-        parts = rows.select(_column(self._accounts.roles.id).alias("id"), _column(PROBABILITY).alias("probability"))
+        parts = rows.select(_column(self._accounts.roles.id), _column(PROBABILITY))
         for row in parts.mapInArrow(packed, "rows binary").toLocalIterator(prefetchPartitions=True):
             table = _unpacked_rows(row)
-            yield self._model.scores_of(table["id"].to_pandas(), table["probability"].to_numpy())
+            yield self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())
 
 
 @scoring_run.register

@@ -70,7 +70,7 @@ def check_java() -> None:
 
 
 def start(settings: SparkSettings) -> "SparkSession":
-    """Start Spark, and let the steps of the pipelines know its frames.
+    """Start Spark.
 
     Raises:
         ChurnError: If it does not start.
@@ -81,8 +81,6 @@ def start(settings: SparkSettings) -> "SparkSession":
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
-
-    import churn.spark.scoring  # noqa: F401, registers its functions
 
     builder = SparkSession.builder.master(settings.master)
     for name, value in settings.config.items():

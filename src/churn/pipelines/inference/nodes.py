@@ -4,7 +4,7 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.batches import checked_table
+from churn.batches import Batches, checked_table
 from churn.device import check_device
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Decision, Inference, Profit, Reasons
@@ -28,11 +28,11 @@ def select_partitions(
 
 
 def validate_scoring_accounts(
-    scoring_accounts: Any, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
+    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
 ) -> Any:
     """Check that the table fits its roles and the model, and bring it into canonical form."""
     champion.check_fits(accounts)
-    return checked_table(scoring_accounts, selected_partitions.names, accounts, champion, SUBJECT)
+    return checked_table(scoring_accounts.only(selected_partitions.names), accounts, champion, SUBJECT)
 
 
 def score_accounts(

@@ -1,0 +1,60 @@
+"""Account tables as Spark frames; pyspark itself is imported when a frame is asked for."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from kedro.io import DatasetError
+
+from churn.datasets.accounts import AccountBatches, _AccountFilesDataset
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+class SparkAccountsDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
+    """The table of an `AccountsDataset` as Spark frames; loads only.
+
+    Why not ``spark.SparkDatasetV2``: Spark reads the longest of several files first, and takes the columns of all of them from
+    one. A table has the order of its files' names, whoever reads it.
+    """
+
+    def load(self) -> "SparkTable":
+        """The table, of which nothing has been read yet.
+
+        Raises:
+            ChurnError: If there is no file.
+        """
+        import churn.spark.scoring  # noqa: F401, says what is done with such a table
+
+        return SparkTable(self._files, self._roles, self._delimiter)
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Refused: the content is written through the table's own entry."""
+        raise DatasetError("frames are not saved; save the table")
+
+
+class SparkTable(AccountBatches):
+    """The same files, each as a Spark frame too."""
+
+    def frames(self) -> "Iterator[DataFrame]":
+        """A frame for each file, with its columns in its order: text from a CSV file, which the check reads by its roles."""
+        from pyspark.sql import SparkSession
+        from pyspark.sql.types import StringType, StructField, StructType
+
+        spark = SparkSession.builder.getOrCreate()
+        for file in self._tables.values():
+            address = _address(file.uri)
+            if file.is_parquet:
+                yield spark.read.parquet(address)
+                continue
+            texts = StructType([StructField(name, StringType()) for name in file.columns])
+            # A row with too few or too many cells ends the run.
+            yield spark.read.csv(address, texts, sep=file.delimiter, header=True, escape='"', mode="FAILFAST")
+
+
+def _address(uri: str) -> str:
+    """A path or URL as Spark takes it, which would read some characters as a pattern."""
+    escaped = re.sub(r"([][\\*?{}])", r"\\\1", uri if "://" in uri else str(Path(uri).absolute()))
+    return escaped if "://" in uri else f"file://{escaped}"
