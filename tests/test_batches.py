@@ -100,12 +100,11 @@ def test_repeated_ids_in_memory_and_in_files(monkeypatch: pytest.MonkeyPatch, li
     ids = pd.Series([f"account-{number}" for number in range(5000)], dtype="str")
     with RepeatedIds() as known:
         for start in range(0, 5000, 100):
-            known.add(ids.iloc[start : start + 100])
-        known.add(pd.Series([None, None], dtype="str"))
+            known.add(hashes_of(ids.iloc[start : start + 100]))
         assert not len(known.suspects())
     with RepeatedIds() as known:
         for part in (ids.iloc[:3000], ids.iloc[3000:], ids.iloc[[7, 4999, 7]]):
-            known.add(part)
+            known.add(hashes_of(part))
         assert set(known.suspects()) == set(hashes_of(ids.iloc[[7, 4999]]))
 
 

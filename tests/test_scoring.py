@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from churn.batches import CheckedBatches
 from churn.drift import count_profile
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Decision, Profit, Reasons
@@ -14,6 +15,8 @@ from churn.partitions import select
 from churn.profit import choose, expected_profit
 from churn.publication import Record
 from churn.scoring import Candidates, ScoringRun
+
+from .conftest import in_batches
 
 ROWS = 1000
 
@@ -26,9 +29,8 @@ def accounts(canonical: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
 def scored(
     accounts: pd.DataFrame, model: ChurnModel, rows: int, decision: Decision, **changes: Any
 ) -> tuple[pd.DataFrame, Record]:
-    parts = (accounts.iloc[start : start + rows] for start in range(0, len(accounts), rows))
     run = ScoringRun(
-        parts,
+        CheckedBatches(in_batches(accounts, rows), model.roles, model, "accounts"),
         model,
         selection=select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, incremental=False),
         as_of=date(2026, 11, 1),
@@ -97,7 +99,7 @@ def test_ties_go_to_the_likelier_and_then_to_the_earlier() -> None:
 
 def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel) -> None:
     run = ScoringRun(
-        [],
+        CheckedBatches(in_batches(accounts, ROWS), model.roles, model, "accounts"),
         model,
         selection=select({"name": "t.csv", "sha256": ""}, {}, incremental=False),
         as_of=date(2026, 11, 1),
@@ -105,6 +107,5 @@ def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel)
         decision=Decision(),
         reasons=Reasons(),
     )
-    assert list(run.batches()) == []
     with pytest.raises(ValueError, match="no batch"):
         run.record()

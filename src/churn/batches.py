@@ -2,11 +2,11 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from churn.accounts import NO_ROWS, Fault, as_text, check_columns, check_rows, repeated, sentences
 from churn.errors import AccountsError
 from churn.model import ChurnModel
+from churn.parallel import in_order
 from churn.parameters import Accounts
+
+Made = TypeVar("Made")
 
 logger = logging.getLogger(__name__)
 
@@ -122,20 +125,34 @@ class CheckedBatches:
         self._batches, self._roles, self._model, self._subject = batches, roles, model, subject
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """Canonical rows without the label.
+        """Canonical rows without the label; raises as `mapped`."""
+        return self.mapped(lambda accounts: accounts, workers=1)
+
+    def mapped(self, work: Callable[[pd.DataFrame], Made], workers: int) -> Iterator[Made]:
+        """What is made of the rows, batch for batch; several batches are checked and worked on at once.
+
+        Args:
+            work: Takes canonical rows without the label; called in threads.
+            workers: How many threads.
 
         Raises:
             AccountsError: Lists every fault, see `churn.accounts.check_accounts`; also ids that repeat, and categorical
                 columns of which the model knows no value.
         """
         check_header(self._batches.columns, self._roles, self._subject)
+
+        def look(batch: pd.DataFrame) -> tuple[Findings, NDArray[np.uint64], Made | None]:
+            found = Findings()
+            accounts = found.look(batch, self._roles, self._model)
+            return found, hashes_of(accounts[self._roles.id].dropna()), None if found.faults else work(accounts)
+
         found = Findings()
         with RepeatedIds() as ids:
-            for batch in self._batches:
-                accounts = found.look(batch, self._roles, self._model)
-                ids.add(accounts[self._roles.id])
+            for of_batch, hashes, made in in_order(look, self._batches, workers):
+                found.follow(of_batch)
+                ids.add(hashes)
                 if not found.faults:
-                    yield accounts
+                    yield cast("Made", made)
             again = ids.suspects()
         found.check(self._repeated(again), self._roles, self._model, self._subject)
 
@@ -184,9 +201,8 @@ class RepeatedIds:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def add(self, ids: pd.Series) -> None:
-        """Note ids; missing ones are left out."""
-        hashes = hashes_of(ids.dropna())
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Note ids by what `hashes_of` gives for them."""
         self._held.append(hashes)
         self._count += len(hashes)
         if self._count > IDS_IN_MEMORY:

@@ -7,7 +7,6 @@ and it is stored, applied and explained like any other.
 """
 
 import json
-import os
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from churn.device import check_device
 from churn.errors import AccountsError
+from churn.parallel import cores
 from churn.parameters import Training
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ def grow_folds(
     """
     check_device(training.device, "training.device")
     count = int(folds.max()) + 1
-    cores = training.threads or _cores()
-    workers = min(count, cores) if training.device == "cpu" else 1
-    threads = max(1, cores // workers) if len(labels) >= ROWS_A_THREAD else 1
+    available = training.threads or cores()
+    workers = min(count, available) if training.device == "cpu" else 1
+    threads = max(1, available // workers) if len(labels) >= ROWS_A_THREAD else 1
     stop = threading.Event()
 
     def grow_fold(fold: int) -> Grown:
@@ -247,8 +247,3 @@ def _best_round(losses: Sequence[Sequence[float]], rows: NDArray[np.int64]) -> i
     common = min(map(len, losses))
     mean = np.average([fold[:common] for fold in losses], axis=0, weights=rows)
     return int(np.argmin(mean)) + 1
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,10 +21,12 @@ from churn.accounts import as_text
 from churn.boosting import Booster
 from churn.calibration import Calibration
 from churn.contributions import Attribution
+from churn.device import CPU
 from churn.drift import Profile
 from churn.encoding import Encoder
 from churn.errors import ChurnError
 from churn.linear import Linear
+from churn.margins import LEAST_ROWS, Lookup
 from churn.parameters import Accounts, RiskBand
 from churn.reasons import BASELINE as BASELINE
 
@@ -105,7 +107,8 @@ class ChurnModel:
 
     def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
-        margin = self.booster.inplace_predict(features, predict_type="margin")
+        lookup = self._lookup if len(features) >= LEAST_ROWS and self.device == CPU else None
+        margin = lookup.margin(features) if lookup else self.booster.inplace_predict(features, predict_type="margin")
         return np.asarray(margin if self.linear is None else margin + self.linear.margin(features), dtype=np.float32)
 
     def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
@@ -159,6 +162,11 @@ class ChurnModel:
             baseline += self.linear.baseline
         table = pd.DataFrame(parts, index=accounts.index, columns=list(self.encoder.columns))
         return table.assign(**{BASELINE: baseline})
+
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        """Tables that give the booster's margins, made once a model; None where its trees are too large for them."""
+        return Lookup.of(self.booster)
 
     @cached_property
     def _attribution(self) -> Attribution | None:

@@ -1,7 +1,7 @@
 """Scoring a table of any length: one pass, a batch at a time, in bounded memory."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import singledispatch
@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from churn.batches import CheckedBatches
+from churn.device import CPU
 from churn.drift import Profile, count_profile
 from churn.model import ChurnModel
+from churn.parallel import cores
 from churn.parameters import Decision, Profit, Reasons
 from churn.partitions import Selection
 from churn.profit import account_values, choose, expected_profit
@@ -201,11 +204,11 @@ class Scoring(ABC):
 class ScoringRun(Scoring):
     """Scores of batches of accounts."""
 
-    def __init__(self, accounts: Iterable[pd.DataFrame], model: ChurnModel, **terms: Any) -> None:
+    def __init__(self, accounts: CheckedBatches, model: ChurnModel, **terms: Any) -> None:
         """Declare what is scored.
 
         Args:
-            accounts: Canonical account rows, in batches.
+            accounts: Account rows, in batches.
             model: What scores them.
             terms: See `Scoring`.
         """
@@ -214,12 +217,21 @@ class ScoringRun(Scoring):
         self._candidates = Candidates(self._list_size)
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """The scores, in the order of the table."""
-        for accounts in self._accounts:
-            predictions, value, expected, tally = score_rows(accounts, self._model, self._profit, self._decision)
-            self._tally = tally if self._tally is None else self._tally + tally
-            self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
-            yield predictions
+        """The scores, in the order of the table; on a processor each of its cores works on a batch of its own."""
+        model, device = self._model, self._model.device
+        workers = cores() if device == CPU else 1
+
+        def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
+            return accounts, score_rows(accounts, model, self._profit, self._decision)
+
+        model.use(device=device, threads=1 if workers > 1 else 0)
+        try:
+            for accounts, (predictions, value, expected, tally) in self._accounts.mapped(score, workers):
+                self._tally = tally if self._tally is None else self._tally + tally
+                self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
+                yield predictions
+        finally:
+            model.use(device=device)
 
     def _best(self) -> pd.DataFrame:
         return self._candidates.best()

@@ -131,7 +131,9 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             writer = None
             for for_csv, for_parquet in batches:
                 table = pa.Table.from_pandas(for_parquet, preserve_index=False)
-                write_csv(pa.Table.from_pandas(for_csv, preserve_index=False), text, header=writer is None)
+                same = for_csv is for_parquet
+                as_text = table if same else pa.Table.from_pandas(for_csv, preserve_index=False)
+                write_csv(as_text, text, header=writer is None)
                 if writer is None:
                     writer = closing.enter_context(parquet.ParquetWriter(exact, table.schema))
                 writer.write_table(table)

@@ -1,0 +1,43 @@
+"""Work on several things at once, in threads: what takes time here, in NumPy, PyArrow and XGBoost, lets others run."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(function: Callable[[Item], Made], items: Iterable[Item], workers: int) -> Iterator[Made]:
+    """What a function makes of each item, in the order of the items.
+
+    Items are taken by whoever asks for the results, a few ahead of them, so that no more than that are ever held.
+
+    Args:
+        function: Called in as many threads at once as there are workers.
+        items: What it is called with.
+        workers: How many; with one all is done where the results are asked for.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # After an error, or Ctrl-C, only what has begun already is waited for.
+            for future in waiting:
+                future.cancel()
