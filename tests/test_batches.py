@@ -115,6 +115,36 @@ def test_equal_hashes_of_different_ids_are_no_repetition(
     assert sum(map(len, checked(in_batches(labelled.head(50), 20), roles, model))) == 50
 
 
+@pytest.mark.parametrize("rows", [1, 40, 1000])
+def test_rows_to_train_on_keep_their_label(labelled: pd.DataFrame, roles: Accounts, rows: int) -> None:
+    table = labelled.head(120)
+    whole = check_accounts(table, roles, subject="accounts", labelled=True).accounts
+    parts = CheckedBatches(in_batches(table, rows), roles, None, "accounts")
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
+    pd.testing.assert_frame_equal(pd.concat(parts.again(), ignore_index=True), whole)
+
+
+@pytest.mark.parametrize("rows", [1, 40, 1000])
+@pytest.mark.parametrize("label", ["three classes", "one class", "another word", "missing"])
+def test_faults_of_rows_to_train_on(labelled: pd.DataFrame, roles: Accounts, rows: int, label: str) -> None:
+    table = labelled.head(120).reset_index(drop=True).astype({"is_churned": object, "login_count_p1m": object})
+    outcome = table["is_churned"]
+    table["is_churned"] = {
+        "three classes": outcome.where(outcome.index != 77, "perhaps"),
+        "one class": False,
+        "another word": outcome.map({True: "gone", False: "here"}),
+        "missing": outcome.where(~outcome.index.isin([5, 66, 99, 101]), None),
+    }[label]
+    table.loc[[3, 110], "login_count_p1m"] = ["many", "few"]
+    table["quotes_p1m_vs_prev_month_ratio"], table["revenue_trend"] = np.nan, None
+    with pytest.raises(AccountsError) as whole:
+        check_accounts(table, roles, subject="accounts", labelled=True)
+    with pytest.raises(AccountsError) as parts:
+        list(CheckedBatches(in_batches(table, rows), roles, None, "accounts"))
+    assert parts.value.faults == whole.value.faults
+    assert "revenue_trend: has no value at all; take it out of accounts.categorical" in parts.value.faults
+
+
 # --- reading ----------------------------------------------------------------------------------------------------
 
 

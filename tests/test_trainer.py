@@ -1,7 +1,10 @@
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from churn import boosting
 from churn.boosting import assign_folds, fit_booster
 from churn.encoding import fit_encoder
 from churn.errors import AccountsError
@@ -9,6 +12,7 @@ from churn.linear import fit_linear
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Parameters, Simulation
+from churn.tables import FrameTable
 from churn.trainer import blend, train_model, unseen_probability
 
 from .conftest import rng
@@ -19,15 +23,53 @@ def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.Dat
     from churn.pipelines.training.nodes import assemble_model, fit_parts, hold_out_validation
 
     accounts, training = parameters.accounts, parameters.training
-    encoder = fit_encoder(canonical, accounts, parameters.feature_engineering)
-    features = encode_accounts(canonical, encoder, accounts)
+    encoder = fit_encoder(FrameTable(canonical), accounts, parameters.feature_engineering)
+    features = encode_accounts(FrameTable(canonical), encoder, accounts)
     folds = hold_out_validation(features, accounts, training)
-    assert list(folds) == [accounts.id, "fold"]
+    assert list(folds) == ["outcome", "fold"]
     parts = fit_parts(features, folds, encoder, accounts, training)
-    assert list(parts.validation_margins) == [accounts.id, "fold", "trees", "linear"]
-    assert list(folds) == [accounts.id, "fold"]
-    built = assemble_model(*parts, encoder, features, canonical, accounts, training)
+    assert list(parts.validation_margins) == ["outcome", "fold", "trees", "linear"]
+    assert list(folds) == ["outcome", "fold"]
+    built = assemble_model(*parts, encoder, canonical, accounts, training)
     assert built.sha256 == model.sha256
+
+
+class InParts(FrameTable):
+    """A table in batches of 700 rows."""
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        (whole,) = super().batches(columns)
+        for start in range(0, len(whole), 700):
+            yield whole.iloc[start : start + 700]
+
+
+def test_a_long_table_is_trained_on_from_batches(
+    canonical: pd.DataFrame, parameters: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
+    from churn.pipelines.training.nodes import assemble_model, fit_parts, hold_out_validation
+    from churn.simulation import simulate_accounts
+
+    accounts, training = parameters.accounts, parameters.training
+    encoder = fit_encoder(InParts(canonical), accounts, parameters.feature_engineering)
+    assert encoder == fit_encoder(FrameTable(canonical), accounts, parameters.feature_engineering)
+    models = []
+    for shared in (0, 0, 1 << 40):
+        monkeypatch.setattr(boosting, "SHARED_ROWS", shared)
+        features = encode_accounts(InParts(canonical), encoder, accounts)
+        folds = hold_out_validation(features, accounts, training)
+        parts = fit_parts(features, folds, encoder, accounts, training)
+        models.append(assemble_model(*parts, encoder, canonical, accounts, training))
+    streamed, again, in_memory = models
+    assert streamed.sha256 == again.sha256
+    fresh = simulate_accounts(10_000, 8, Simulation(base_rate=0.25))
+    figures = [
+        classification_metrics(fresh.churned, model.probability(fresh.accounts), 0.5) for model in (streamed, in_memory)
+    ]
+    assert figures[0]["roc_auc"] == pytest.approx(figures[1]["roc_auc"], abs=0.003)
+    assert figures[0]["log_loss"] == pytest.approx(figures[1]["log_loss"], abs=0.003)
+    # No row is measured by trees that saw it.
+    assert streamed.performance["roc_auc"] == pytest.approx(figures[0]["roc_auc"], abs=0.02)
 
 
 def test_an_encoder_that_is_given_is_used(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:

@@ -19,6 +19,8 @@ MAX_EXAMPLES = 3
 MAX_EXAMPLE_LENGTH = 40
 NO_ROWS = "the table has no rows"
 NOT_A_NUMBER = "not a number"
+# Different labels that are counted; a label has two.
+MAX_LABELS = 100
 
 
 class CheckedAccounts(NamedTuple):
@@ -119,15 +121,9 @@ def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labell
     found += repeated(_again(accounts[roles.id]), roles.id)
     faults = sentences(found, roles)
     if labelled:
-        not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
-        for role, names in (("numeric", roles.numeric_names), ("categorical", roles.categorical)):
-            faults += [
-                f"{name}: has no value at all; take it out of accounts.{role}"
-                for name in names
-                if accounts[name].isna().all() and name not in not_numbers
-            ]
-        accounts[roles.label.column], label_faults = _as_label(frame[roles.label.column], roles)
-        faults += label_faults
+        seen = LabelledRows()
+        accounts[roles.label.column] = seen.look(accounts, frame[roles.label.column], roles)
+        faults += seen.faults(found, roles)
     if faults:
         raise AccountsError(subject, faults)
     return CheckedAccounts(accounts, notes)
@@ -201,6 +197,63 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
     return pd.DataFrame(columns), found
 
 
+@dataclass
+class LabelledRows:
+    """What was seen of rows to train on, beside what `check_rows` finds; those of the parts of a table add up.
+
+    Attributes:
+        rows: Rows looked at.
+        labels: The different labels, at most a few more than the two there should be.
+        missing: The fault of rows without a label, if any.
+        with_values: Columns that have a value in some row.
+    """
+
+    rows: int = 0
+    labels: frozenset[str] = frozenset()
+    missing: Fault | None = None
+    with_values: frozenset[str] = frozenset()
+
+    def look(self, accounts: pd.DataFrame, labels: pd.Series, roles: Accounts) -> pd.Series:
+        """Look at the next rows, canonical but for their labels; gives those as 0 and 1."""
+        text = _label_text(labels)
+        empty = text.isna().to_numpy()
+        if empty.any():
+            advice = "; every training account needs its outcome"
+            fault = Fault.of(roles.label.column, "missing", empty, None, self.rows + 1, advice)
+            self.missing = self.missing + fault if self.missing else fault
+        self._add_labels(text.dropna().unique())
+        names = [name for name in (*roles.numeric_names, *roles.categorical) if name not in self.with_values]
+        self.with_values |= {name for name in names if accounts[name].notna().any()}
+        self.rows += len(accounts)
+        return (text == _label_key(roles)).astype(np.int8)
+
+    def follow(self, later: "LabelledRows") -> None:
+        """Take over what was seen of the rows that follow these ones."""
+        if later.missing:
+            fault = later.missing.after(self.rows)
+            self.missing = self.missing + fault if self.missing else fault
+        self._add_labels(later.labels)
+        self.with_values |= later.with_values
+        self.rows += later.rows
+
+    def _add_labels(self, labels: Iterable[str]) -> None:
+        # A column of all different values must not be held.
+        self.labels = frozenset(sorted({*self.labels, *labels})[:MAX_LABELS])
+
+    def faults(self, found: Iterable[Fault], roles: Accounts) -> list[str]:
+        """What is wrong with a table of which these rows are all, given the faults of its rows."""
+        not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
+        faults = [
+            f"{name}: has no value at all; take it out of accounts.{role}"
+            for role, names in (("numeric", roles.numeric_names), ("categorical", roles.categorical))
+            for name in names
+            if name not in self.with_values and name not in not_numbers
+        ]
+        if self.missing:
+            faults.append(self.missing.sentence)
+        return [*faults, *_label_faults(self.labels, roles, classes=(0, 2))]
+
+
 def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
     """The fault of ids that occurred before, where there are any: for each row of the table whether its id did."""
     advice = "; an account has one row"
@@ -224,7 +277,7 @@ def check_outcomes(frame: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
         )
     ids = as_text(frame[roles.id])
     text = _label_text(frame[name])
-    faults = [*_id_faults(ids, roles.id), *_label_faults(text, roles, classes=(0, 1, 2))]
+    faults = [*_id_faults(ids, roles.id), *_label_faults(text.dropna().unique(), roles, classes=(0, 1, 2))]
     if faults:
         raise AccountsError(subject, faults)
     outcome = (text == _label_key(roles)).astype(np.float64).mask(text.isna())
@@ -288,26 +341,16 @@ def _label_text(series: pd.Series) -> pd.Series:
     return as_text(series).str.strip().str.lower()
 
 
-def _label_faults(text: pd.Series, roles: Accounts, classes: tuple[int, ...]) -> Iterable[str]:
-    name, values = roles.label.column, sorted(text.dropna().unique())
+def _label_faults(found: Iterable[str], roles: Accounts, classes: tuple[int, ...]) -> Iterable[str]:
+    name, values = roles.label.column, sorted(found)
     shown = ", ".join(map(quoted, values[:MAX_EXAMPLES]))
     if len(values) > 2:
-        yield f"{name}: holds {len(values)} different values ({shown}, ...), a label has two"
+        count = f"{len(values)}" if len(values) < MAX_LABELS else f"{MAX_LABELS} or more"
+        yield f"{name}: holds {count} different values ({shown}, ...), a label has two"
     elif len(values) not in classes:
         yield f"{name}: holds one class only ({shown}); a model needs accounts of both"
     if len(values) > 1 and _label_key(roles) not in values:
         yield f"{name}: accounts.label.positive is {quoted(roles.label.positive)}, which never occurs; it holds {shown}"
-
-
-def _as_label(series: pd.Series, roles: Accounts) -> tuple[pd.Series, list[str]]:
-    text = _label_text(series)
-    empty = text.isna().to_numpy()
-    faults = []
-    if empty.any():
-        advice = "; every training account needs its outcome"
-        faults.append(Fault.of(roles.label.column, "missing", empty, None, advice=advice).sentence)
-    faults += _label_faults(text, roles, classes=(0, 2))
-    return (text == _label_key(roles)).astype(np.int8), faults
 
 
 def quoted(value: object) -> str:

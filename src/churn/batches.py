@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.accounts import NO_ROWS, Fault, as_text, check_columns, check_rows, repeated, sentences
+from churn.accounts import NO_ROWS, Fault, LabelledRows, as_text, check_columns, check_rows, repeated, sentences
 from churn.errors import AccountsError
 from churn.model import ChurnModel
 from churn.parallel import in_order
@@ -52,18 +52,29 @@ class Findings:
         rows: Rows looked at.
         faults: What is wrong with them, one entry for a column and a reason; rows are counted from the first one looked at.
         familiar: For each categorical column that has values, whether the model knows any of them.
+        labelled: What was seen of rows that are to be trained on.
     """
 
     rows: int = 0
     faults: list[Fault] = field(default_factory=list)
     familiar: dict[str, bool] = field(default_factory=dict)
+    labelled: LabelledRows = field(default_factory=LabelledRows)
 
-    def look(self, batch: pd.DataFrame, roles: Accounts, model: ChurnModel) -> pd.DataFrame:
-        """Look at the next rows; gives them in canonical form, without the label."""
+    def look(self, batch: pd.DataFrame, roles: Accounts, model: ChurnModel | None) -> pd.DataFrame:
+        """Look at the next rows; gives them in canonical form.
+
+        Args:
+            batch: The rows.
+            roles: What each column is.
+            model: What is to score them; without one they are to be trained on, and keep their label.
+        """
         accounts, faults = check_rows(batch, roles, self.rows + 1)
         self._add(faults)
-        strange = [name for name in model.encoder.vocabularies if not self.familiar.get(name, False)]
-        self.familiar |= model.familiar(accounts, strange)
+        if model is None:
+            accounts[roles.label.column] = self.labelled.look(accounts, batch[roles.label.column], roles)
+        else:
+            strange = [name for name in model.encoder.vocabularies if not self.familiar.get(name, False)]
+            self.familiar |= model.familiar(accounts, strange)
         self.rows += len(accounts)
         return accounts
 
@@ -72,6 +83,7 @@ class Findings:
         self._add([fault.after(self.rows) for fault in later.faults])
         for name, known in later.familiar.items():
             self.familiar[name] = self.familiar.get(name, False) or known
+        self.labelled.follow(later.labelled)
         self.rows += later.rows
 
     def _add(self, faults: list[Fault]) -> None:
@@ -81,20 +93,25 @@ class Findings:
             known[key] = known[key] + fault if key in known else fault
         self.faults = list(known.values())
 
-    def check(self, repetitions: list[Fault], roles: Accounts, model: ChurnModel, subject: str) -> None:
+    def check(self, repetitions: list[Fault], roles: Accounts, model: ChurnModel | None, subject: str) -> None:
         """Refuse a table of which these rows are all.
 
         Args:
             repetitions: The fault of ids that occur more than once, if any do.
             roles: What each column is.
-            model: What is to score it.
+            model: What is to score it, if it is not to be trained on.
             subject: What the table is called in messages.
 
         Raises:
             AccountsError: Lists every fault; also categorical columns of which the model knows no value.
         """
         faults = sentences([*self.faults, *repetitions], roles)
-        faults += model.unseen_faults(self.familiar) if self.rows else [NO_ROWS]
+        if not self.rows:
+            faults = [NO_ROWS]
+        elif model is None:
+            faults += self.labelled.faults(self.faults, roles)
+        else:
+            faults += model.unseen_faults(self.familiar)
         if faults:
             raise AccountsError(subject, faults)
 
@@ -120,26 +137,33 @@ class CheckedBatches:
     throws it away.
     """
 
-    def __init__(self, batches: Batches, roles: Accounts, model: ChurnModel, subject: str) -> None:
-        """Declare the table and what it has to fit."""
+    def __init__(self, batches: Batches, roles: Accounts, model: ChurnModel | None, subject: str) -> None:
+        """Declare the table and what it has to fit.
+
+        Args:
+            batches: The table.
+            roles: What each column is.
+            model: What is to score it; without one it is to be trained on, and its rows keep their label.
+            subject: What the table is called in messages.
+        """
         self._batches, self._roles, self._model, self._subject = batches, roles, model, subject
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """Canonical rows without the label; raises as `mapped`."""
+        """Canonical rows; raises as `mapped`."""
         return self.mapped(lambda accounts: accounts, workers=1)
 
     def mapped(self, work: Callable[[pd.DataFrame], Made], workers: int) -> Iterator[Made]:
         """What is made of the rows, batch for batch; several batches are checked and worked on at once.
 
         Args:
-            work: Takes canonical rows without the label; called in threads.
+            work: Takes canonical rows; called in threads.
             workers: How many threads.
 
         Raises:
             AccountsError: Lists every fault, see `churn.accounts.check_accounts`; also ids that repeat, and categorical
                 columns of which the model knows no value.
         """
-        check_header(self._batches.columns, self._roles, self._subject)
+        check_header(self._batches.columns, self._roles, self._subject, labelled=self._model is None)
 
         def look(batch: pd.DataFrame) -> tuple[Findings, NDArray[np.uint64], Made | None]:
             found = Findings()
@@ -155,6 +179,12 @@ class CheckedBatches:
                     yield cast("Made", made)
             again = ids.suspects()
         found.check(self._repeated(again), self._roles, self._model, self._subject)
+
+    def again(self) -> Iterator[pd.DataFrame]:
+        """Canonical rows of a table that was found sound before, which is not checked as a whole again."""
+        found = Findings()
+        for batch in self._batches:
+            yield found.look(batch, self._roles, self._model)
 
     def _repeated(self, hashes: NDArray[np.uint64]) -> list[Fault]:
         """The fault of repeated ids, from a second look at those whose hashes are equal."""
@@ -173,13 +203,13 @@ class CheckedBatches:
         return repeated(broken, self._roles.id)
 
 
-def check_header(names: Sequence[str], roles: Accounts, subject: str) -> None:
-    """Check the names of the columns of a table to score, and warn of what is ignored.
+def check_header(names: Sequence[str], roles: Accounts, subject: str, *, labelled: bool = False) -> None:
+    """Check the names of the columns of a table, and warn of what is ignored.
 
     Raises:
         AccountsError: Lists every fault.
     """
-    faults, notes = check_columns(names, roles, subject=subject, labelled=False)
+    faults, notes = check_columns(names, roles, subject=subject, labelled=labelled)
     if faults:
         raise AccountsError(subject, faults)
     for note in notes:

@@ -8,7 +8,7 @@ and it is stored, applied and explained like any other.
 
 import json
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,8 +19,10 @@ from churn.device import check_device
 from churn.errors import AccountsError
 from churn.parallel import cores
 from churn.parameters import Training
+from churn.tables import Table
 
 if TYPE_CHECKING:
+    import xgboost as xgb
     from xgboost import Booster as Booster
 else:
     # Kedro reads the annotations of nodes when it starts, long before xgboost is needed.
@@ -28,6 +30,8 @@ else:
 
 # With fewer rows than this a second thread for the same booster costs more than it brings.
 ROWS_A_THREAD = 100_000
+# From so many rows on the folds share one matrix of bins, which is filled from batches; each has a copy of its rows else.
+SHARED_ROWS = 1_000_000
 
 
 class FittedTrees(NamedTuple):
@@ -126,6 +130,97 @@ def grow_folds(
         finally:
             # Leaving waits for the threads; after Ctrl-C they must not grow on to the end.
             stop.set()
+
+
+def fit_booster_of(
+    features: Table, names: Sequence[str], label: str, folds: NDArray[np.int8], training: Training
+) -> FittedTrees:
+    """As `fit_booster`, of a table that need not fit into memory: it holds a byte for each value, once for all folds.
+
+    The rows that a fold watches have no weight in it. They count when the bins are chosen, which ask for no label.
+
+    Args:
+        features: Encoded training rows with their label.
+        names: Which features.
+        label: Name of the label.
+        folds: Fold of each row, shape (n,), from 0.
+        training: Parameters of XGBoost and of early stopping.
+    """
+    import xgboost as xgb
+
+    check_device(training.device, "training.device")
+
+    def batches() -> Iterator[tuple[NDArray[np.float32], NDArray[np.int8]]]:
+        for rows in features.batches([*names, label]):
+            yield rows[list(names)].to_numpy(np.float32), rows[label].to_numpy(np.int8)
+
+    class Stream(xgb.DataIter):
+        def next(self, input_data: Callable[..., None]) -> bool:
+            for matrix, labels in self._left:
+                input_data(data=matrix, label=labels)
+                return True
+            return False
+
+        def reset(self) -> None:
+            self._left = batches()
+
+    bins, threads = training.booster.max_bin, training.threads or cores()
+    fit = xgb.QuantileDMatrix(Stream(release_data=True), max_bin=bins, nthread=threads)
+    labels = fit.get_label().astype(np.int8)
+    grown = []
+    for fold in range(int(folds.max()) + 1):
+        watched = np.flatnonzero(folds == fold)
+        fit.set_weight((folds != fold).astype(np.float32))
+        grown.append(_grow_shared(fit, labels, watched, training, training.random_state + fold, threads))
+    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
+    cut = [each.booster[:rounds] for each in grown]
+    del fit
+    margin, before = np.empty(len(folds), dtype=np.float32), 0
+    for matrix, _ in batches():
+        of_batch = folds[before : before + len(matrix)]
+        for fold, booster in enumerate(cut):
+            rows = np.flatnonzero(of_batch == fold)
+            margin[before + rows] = booster.inplace_predict(matrix[rows], predict_type="margin")
+        before += len(matrix)
+    return FittedTrees(average(cut), margin)
+
+
+def _grow_shared(
+    fit: "xgb.QuantileDMatrix",
+    labels: NDArray[np.int8],
+    watched: NDArray[np.int64],
+    training: Training,
+    seed: int,
+    threads: int,
+) -> Grown:
+    """Grow trees on the rows that have a weight, watching others of the same matrix."""
+    import xgboost as xgb
+
+    churned = labels[watched] == 1
+
+    def loss(probability: NDArray[np.float32], _: "xgb.DMatrix") -> tuple[str, float]:
+        given = probability[watched]
+        right = np.where(churned, given, np.float32(1) - given)
+        return "loss", float(-np.log(np.maximum(right, np.float32(1e-16))).mean(dtype=np.float64))
+
+    losses: dict[str, Any] = {}
+    booster = xgb.train(
+        {
+            **booster_parameters(training),
+            "seed": seed,
+            "nthread": threads,
+            "base_score": float(labels.mean()),
+            "disable_default_eval_metric": True,
+        },
+        fit,
+        num_boost_round=training.booster.n_estimators,
+        evals=[(fit, "watched")],
+        custom_metric=loss,
+        early_stopping_rounds=training.early_stopping_rounds,
+        evals_result=losses,
+        verbose_eval=False,
+    )
+    return Grown(booster, losses["watched"]["loss"])
 
 
 def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:

@@ -6,6 +6,7 @@ category of its vocabulary, and one for *missing* if the training rows had it. A
 unseen or too rare in training, has 0 in all of them.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from churn.accounts import as_numbers, as_text
 from churn.errors import AccountsError
 from churn.parameters import Accounts, FeatureEngineering, Ratio
+from churn.tables import FrameTable, Table
 
 MISSING = "(missing)"
 
@@ -168,28 +170,46 @@ def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> 
         return np.where(denominator == 0, np.nan, numerator / denominator)
 
 
-def fit_encoder(accounts: pd.DataFrame, roles: Accounts, settings: FeatureEngineering) -> Encoder:
-    """Learn medians and vocabularies.
+def fit_encoder(accounts: pd.DataFrame | Table, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """Learn medians and vocabularies, a column at a time.
 
     Args:
         accounts: Canonical training rows, and only those.
         roles: What each column is.
         settings: Ratios, and how many rows a category needs.
     """
-    numbers = {name: accounts[name].to_numpy(np.float64) for name in roles.numeric_names}
+    table = FrameTable(accounts) if isinstance(accounts, pd.DataFrame) else accounts
+    missing: set[str] = set()
+    medians: dict[str, float] = {}
+
+    def learn(name: str, values: NDArray[np.float64]) -> None:
+        if np.isnan(values).any():
+            missing.add(name)
+        medians[name] = _median(values)
+
+    for name in roles.numeric_names:
+        learn(name, table.column(name).to_numpy(np.float64))
     for ratio in settings.ratios:
-        numbers[ratio.name] = divide(numbers[ratio.numerator], numbers[ratio.denominator])
-    missing = {name for name, values in numbers.items() if np.isnan(values).any()}
+        both = table.frame(list(dict.fromkeys([ratio.numerator, ratio.denominator])))
+        learn(
+            ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
+        )
     vocabularies = {}
     for name in roles.categorical:
-        counts = accounts[name].value_counts()
-        vocabularies[name] = tuple(sorted(counts.index[counts >= settings.min_category_count]))
-        if accounts[name].isna().any():
+        counts: Counter[str] = Counter()
+        rows = 0
+        for batch in table.batches([name]):
+            counts.update({str(value): count for value, count in batch[name].value_counts().items()})
+            rows += len(batch)
+        vocabularies[name] = tuple(
+            sorted(value for value, count in counts.items() if count >= settings.min_category_count)
+        )
+        if counts.total() < rows:
             missing.add(name)
     return Encoder(
         numeric=roles.numeric_names,
         ratios=settings.ratios,
-        medians={name: _median(values) for name, values in numbers.items()},
+        medians=medians,
         missing=frozenset(missing),
         vocabularies=vocabularies,
     )

@@ -231,6 +231,12 @@ class Evaluation(Block):
         default=200, ge=0, le=100_000, description="Bootstrap samples of the confidence intervals on the test rows."
     )
     confidence: OpenShare = Field(default=0.95, description="Confidence of the intervals.")
+    rows: int = Field(
+        default=250_000,
+        ge=1_000,
+        description="Most training rows, and most test rows, that anything but the fit looks at: leakage, measures, plots, "
+        "baselines, the profile for monitoring; evenly spaced ones of a longer table.",
+    )
     baselines: bool = Field(
         default=True,
         description="Whether logistic regression and histogram gradient boosting are measured beside the model.",

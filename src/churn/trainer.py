@@ -51,7 +51,7 @@ def train_model(
     matrix = fitted.transform(accounts)
     trees = fit_booster(matrix, labels, folds, training)
     line = fit_linear(matrix, labels, folds)
-    return assemble_model(trees, line, folds, fitted, matrix, accounts, roles, training)
+    return assemble_model(trees, line, folds, labels, fitted, accounts, roles, training)
 
 
 class Blend(NamedTuple):
@@ -84,8 +84,8 @@ def assemble_model(
     trees: FittedTrees,
     line: FittedLinear,
     folds: NDArray[np.int8],
+    labels: NDArray[np.int8],
     encoder: Encoder,
-    matrix: NDArray[np.float32],
     accounts: pd.DataFrame,
     roles: Accounts,
     training: Training,
@@ -96,13 +96,12 @@ def assemble_model(
         trees: The booster and the margins of the training rows by boosters not grown on them.
         line: The line and the margins of the training rows by lines not fitted on them.
         folds: Fold of each training row, shape (n,).
+        labels: Their outcomes, shape (n,).
         encoder: Encoder fitted on the training rows.
-        matrix: The encoded training rows, shape (n, k).
-        accounts: The canonical training rows with their label, in the same order.
+        accounts: Canonical training rows, all or enough of them to know what is typical.
         roles: What each column is.
         training: How to calibrate, threshold and risk bands.
     """
-    labels = accounts[roles.label.column].to_numpy(np.int8)
     parts = blend(trees, line, labels, training)
     probability = unseen_probability(parts.margin, labels, folds, training)
     profile = fit_profile(accounts, roles.numeric_names, roles.categorical)
@@ -118,7 +117,8 @@ def assemble_model(
         calibration=fit_calibration(parts.margin, labels, training.calibration),
     )
     # Evenly spaced rows: a table may be sorted.
-    return replace(model, importance=model.mean_contributions(matrix[:: math.ceil(len(matrix) / IMPORTANCE_ROWS)]))
+    few = accounts.iloc[:: math.ceil(len(accounts) / IMPORTANCE_ROWS)]
+    return replace(model, importance=model.mean_contributions(encoder.transform(few)))
 
 
 def unseen_probability(

@@ -32,6 +32,7 @@ from churn.parameters import Parameters, check_parameters
 from churn.profit import account_values, choose, expected_profit
 from churn.reasons import explain_accounts, typical_values
 from churn.retention_list import retention_list, spreadsheet_safe
+from churn.tables import FrameTable
 
 MODEL = "churn"
 
@@ -128,10 +129,12 @@ def training(folder: Path) -> None:
     reports.mkdir(parents=True, exist_ok=True)
     with mlflow.start_run():
         log_parameters(raw, ("accounts", "feature_engineering", "training", "promotion", "profit"))
-        sound = nodes.check_leakage(train_accounts, test_accounts, roles, settings)
-        folds = nodes.hold_out_validation(sound, roles, settings)
-        parts = nodes.fit_parts(train_features, folds, encoder, roles, settings)
-        model = nodes.assemble_model(*parts, encoder, train_features, sound, roles, settings)
+        sound, features_table = nodes.check_leakage(
+            train_accounts, test_accounts, FrameTable(train_features), roles, settings
+        )
+        folds = nodes.hold_out_validation(features_table, roles, settings)
+        parts = nodes.fit_parts(features_table, folds, encoder, roles, settings)
+        model = nodes.assemble_model(*parts, encoder, sound, roles, settings)
         mlflow_flavor.log_model(model, registered_model_name=MODEL)
         baselines = nodes.measure_baselines(train_features, test_features, encoder, roles, settings)
         intervals = nodes.measure_confidence(model, test_accounts, roles, settings)
@@ -170,7 +173,7 @@ def training(folder: Path) -> None:
             baselines,
             intervals,
             decision,
-            train_accounts,
+            folds,
             fingerprint,
             {},
             settings,

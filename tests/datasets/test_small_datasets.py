@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,17 @@ from churn.cli import user_error
 from churn.datasets import (
     AliasDataset,
     AsOfDataset,
+    BatchesDataset,
     ChampionDataset,
     ChurnModelDataset,
     FingerprintDataset,
     HealthReportDataset,
     OptionalDataset,
+    TableDataset,
     TuningTrialsDataset,
+    files,
 )
+from churn.tables import FrameTable
 from churn.tuning import Trial
 
 
@@ -129,3 +134,29 @@ def test_trials_are_kept_and_each_is_logged_once(tmp_path: Path) -> None:
     assert runs[0].data.metrics == {"log_loss": 0.6}
     assert runs[1].data.metrics == {"log_loss": 0.4, "gain": 0.1, "gain_error": 0.01}
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_table_is_written_and_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halves(FrameTable):
+        def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+            (whole,) = super().batches(columns)
+            yield from (whole.iloc[:6], whole.iloc[6:])
+
+    monkeypatch.setattr(files, "BATCH_ROWS", 4)
+    frame = pd.DataFrame({"id": list("abcdefghij"), "n": range(10), "x": [None, *map(float, range(9))]})
+    path = str(tmp_path / "t.parquet")
+    dataset = BatchesDataset(filepath=path)
+    assert not dataset.exists()
+    dataset.save(Halves(frame))
+    stored = dataset.load()
+    assert (stored.columns, len(stored)) == (["id", "n", "x"], 10)
+    assert len(list(stored.batches())) > 1
+    pd.testing.assert_frame_equal(stored.frame(), frame, check_dtype=False)
+    assert stored.column("n").tolist() == list(range(10))
+    assert list(next(stored.batches(["x", "id"]))) == ["x", "id"]
+    some = TableDataset(filepath=path, most_rows=4).load()
+    assert some["n"].tolist() == [0, 3, 6, 9]
+    assert len(TableDataset(filepath=path, most_rows=10).load()) == 10
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(DatasetError, match=r"t\.parquet cannot be read as a table"):
+        dataset.load()

@@ -10,6 +10,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
+from churn.batches import CheckedBatches
 from churn.errors import AccountsError, ChurnError, FaultsError
 from churn.parameters import Accounts, Booster, Parameters, Simulation, Staging, Tuning
 from churn.partitions import CurrentLedger, select
@@ -20,20 +21,35 @@ from churn.pipelines.feature_engineering.nodes import split_accounts
 from churn.pipelines.training.nodes import true_probability
 from churn.publication import Publication
 from churn.scoring import ScoringRun
+from churn.tables import FrameTable, Table
 
 from ..conftest import InMemory, train
 
 
 def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, Any]:
-    """Run a pipeline on a catalog in memory and give all its outputs."""
+    """Run a pipeline on a catalog in memory and give all its outputs, tables as frames."""
     catalog = DataCatalog({name: MemoryDataset(copy_mode="assign") for name in pipeline.all_outputs()})
     for name, value in data.items():
-        catalog[name.replace("__", "@")] = MemoryDataset(value, copy_mode="assign")
+        stored = {name.replace("__", "@"): value}
+        if name == "training_accounts__table":
+            stored["training_accounts@batches"] = InMemory(value)
+        elif name in STORED:
+            stored = {f"{name}@table": value, f"{name}@batches": FrameTable(value)}
+        for entry, content in stored.items():
+            catalog[entry] = MemoryDataset(content, copy_mode="assign")
     for name in Parameters.model_fields:
         catalog[f"params:{name}"] = MemoryDataset(getattr(parameters, name), copy_mode="assign")
     catalog["parameters"] = MemoryDataset({name: getattr(parameters, name) for name in Parameters.model_fields})
     SequentialRunner().run(pipeline, catalog)
-    return {name: catalog[name].load() for name in pipeline.outputs()}
+    made = {name: catalog[name].load() for name in pipeline.outputs()}
+    return {
+        name.removesuffix("@batches"): value.frame() if isinstance(value, Table) else value
+        for name, value in made.items()
+    }
+
+
+# Tables that are stored, and loaded in batches or as a frame.
+STORED = ("train_accounts", "test_accounts", "train_features", "test_features")
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +161,31 @@ def test_features_are_float32_beside_id_and_label(features: dict[str, Any]) -> N
     assert not frame.isna().any().any()
 
 
-def test_too_few_accounts_of_a_class(canonical: pd.DataFrame, parameters: Parameters) -> None:
-    rare = canonical[canonical["is_churned"] == 0].head(100)
-    few = pd.concat([rare, canonical[canonical["is_churned"] == 1].head(3)]).reset_index(drop=True)
+def test_too_few_accounts_of_a_class(labelled: pd.DataFrame, parameters: Parameters) -> None:
+    churned = labelled["is_churned"].astype(bool)
+    few = pd.concat([labelled[~churned].head(100), labelled[churned].head(3)], ignore_index=True)
+    checked = CheckedBatches(InMemory(few), parameters.accounts, None, "training accounts")
     with pytest.raises(AccountsError, match="a class has only 3 rows, 10 are needed"):
-        split_accounts(few, parameters.accounts, parameters.feature_engineering)
+        split_accounts(checked, parameters.accounts, parameters.feature_engineering)
+
+
+def test_a_table_that_changes_while_it_is_split(labelled: pd.DataFrame, parameters: Parameters) -> None:
+    table = InMemory(labelled.head(200))
+    checked = CheckedBatches(table, parameters.accounts, None, "training accounts")
+    split = split_accounts(checked, parameters.accounts, parameters.feature_engineering)
+    assert len(split.train.frame()) == len(split.train) == 140
+    for other in (labelled.head(190), labelled.head(210)):
+        table._frames = (other,)
+        with pytest.raises(ChurnError, match="has changed while it was read"):
+            split.test.frame()
 
 
 def test_ignored_columns_are_reported(
     small: Parameters, snapshots: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     accounts = snapshots["training_accounts@table"].assign(colour="red")
-    run(feature_engineering.create_pipeline().only_nodes("validate_accounts"), small, training_accounts__table=accounts)
+    checked = feature_engineering.create_pipeline().only_nodes("validate_accounts", "split_accounts")
+    run(checked, small, training_accounts__table=accounts)
     assert "ignored columns without a role: colour" in caplog.text
 
 
@@ -176,6 +205,7 @@ def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, An
     model = run(pipeline.to_outputs("churn_model"), small, **given)["churn_model"]
     rest = pipeline - pipeline.to_outputs("churn_model")
     known = {**given, "churn_model": model, "oracle": snapshots["oracle"], "sound_accounts": given["train_accounts"]}
+    known |= run(pipeline.to_outputs("validation_folds"), small, **given)
     known["tuning_summary"] = {}
     outputs = run(rest, small, **known)
     for end in ("training_metrics", "promotion_decision", "model_card"):
@@ -223,8 +253,8 @@ def test_the_model_is_made_of_training_rows_alone(
     pipeline = training.create_pipeline()
     checked = pipeline.only_nodes("check_leakage")
     fitting = pipeline.to_outputs("churn_model") - checked
-    assert not {"test_accounts", "test_features", "oracle"} & fitting.inputs()
-    given = {name: features[name] for name in ("train_features", "encoder")}
+    assert not {"test_accounts@table", "test_features@table", "oracle"} & fitting.inputs()
+    given = {"sound_features": FrameTable(features["train_features"]), "encoder": features["encoder"]}
     again = run(fitting, small, sound_accounts=features["train_accounts"], **given)["churn_model"]
     assert again.sha256 == trained["churn_model"].sha256
 
@@ -242,7 +272,7 @@ def test_a_leaking_column_stops_the_run_before_training(
         update={"leakage": small.training.leakage.model_copy(update={"allowed": ("login_count_p1m",)})}
     )
     checked = training.create_pipeline().only_nodes("check_leakage")
-    inputs = {"train_accounts": train, "test_accounts": features["test_accounts"]}
+    inputs = {"train_accounts": train, **{name: features[name] for name in ("test_accounts", "train_features")}}
     passed = run(checked, small.model_copy(update={"training": allowed}), **inputs)["sound_accounts"]
     assert passed is train
 
@@ -280,7 +310,8 @@ def test_what_the_search_chose_is_trained(small: Parameters, features: dict[str,
     pipeline = training.create_pipeline()
     given = {
         "sound_accounts": features["train_accounts"],
-        **{name: features[name] for name in ("train_features", "encoder")},
+        "sound_features": FrameTable(features["train_features"]),
+        "encoder": features["encoder"],
     }
     searching = pipeline.to_outputs("churn_model") - pipeline.only_nodes("check_leakage")
     tuned = run(searching, asked, **given)["churn_model"]

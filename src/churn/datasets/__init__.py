@@ -2,7 +2,7 @@
 
 from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset
 from churn.datasets.as_of import AsOfDataset
-from churn.datasets.files import DocumentDataset, TableDataset
+from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
@@ -15,6 +15,7 @@ __all__ = [
     "AccountsDataset",
     "AliasDataset",
     "AsOfDataset",
+    "BatchesDataset",
     "ChampionDataset",
     "ChurnModelDataset",
     "DocumentDataset",

@@ -152,13 +152,23 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
 class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
     """The table of an `AccountsDataset`, loaded a batch at a time; loads only."""
 
+    def __init__(self, *, labelled: bool = False, **options: Any) -> None:
+        """Declare the table.
+
+        Args:
+            labelled: Whether the label is read too.
+            options: As those of an `AccountsDataset`.
+        """
+        super().__init__(**options)
+        self._labelled = labelled
+
     def load(self) -> "AccountBatches":
         """The table, of which nothing has been read yet.
 
         Raises:
             ChurnError: If there is no file.
         """
-        return AccountBatches(self._files, self._roles, self._delimiter)
+        return AccountBatches(self._files, self._roles, self._delimiter, self._labelled)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""
@@ -169,16 +179,17 @@ class AccountBatches:
     """Rows of an account table, read a batch at a time, file after file, each time from the beginning.
 
     Ids and categories are text; numeric columns are numbers, or text from the first batch of a file on that holds anything
-    else. The label and columns without a role are left out.
+    else. Columns without a role are left out, and so is the label unless it is asked for.
     """
 
-    def __init__(self, files: Partitions, roles: Accounts, delimiter: str = ",") -> None:
+    def __init__(self, files: Partitions, roles: Accounts, delimiter: str = ",", labelled: bool = False) -> None:
         """Declare the files; those that are there now are the table.
 
         Raises:
             ChurnError: If there is none.
         """
-        self._tables = {name: _TableFile(files.store, name, roles, delimiter) for name in files.names()}
+        wanted = {roles.id, *roles.numeric_names, *roles.categorical, *([roles.label.column] if labelled else [])}
+        self._tables = {name: _TableFile(files.store, name, roles, delimiter, wanted) for name in files.names()}
 
     def only(self, names: Iterable[str]) -> Self:
         """The same table with some of its files alone; the empty name is that of a single file."""
@@ -204,7 +215,7 @@ class AccountBatches:
         Raises:
             ChurnError: If a file is malformed.
         """
-        with progress("Scoring accounts", sum(table.size for table in self._tables.values())) as show:
+        with progress("Reading accounts", sum(table.size for table in self._tables.values())) as show:
             before = 0
             for table in self._tables.values():
                 for frame, done in table.batches():
@@ -216,8 +227,8 @@ class AccountBatches:
 class _TableFile:
     """One file of a table: its path or URL is ``uri``."""
 
-    def __init__(self, store: Store, name: str, roles: Accounts, delimiter: str) -> None:
-        self._store, self._name, self._roles, self.delimiter = store, name, roles, delimiter
+    def __init__(self, store: Store, name: str, roles: Accounts, delimiter: str, wanted: set[str]) -> None:
+        self._store, self._name, self._roles, self.delimiter, self._wanted = store, name, roles, delimiter, wanted
         self.uri = store.address(name)
         self.is_parquet = self.uri.endswith(".parquet")
 
@@ -259,8 +270,7 @@ class _TableFile:
 
     @property
     def _read(self) -> list[str]:
-        wanted = {self._roles.id, *self._roles.numeric_names, *self._roles.categorical}
-        return [name for name in dict.fromkeys(self.columns) if name in wanted]
+        return [name for name in dict.fromkeys(self.columns) if name in self._wanted]
 
     def _parquet_batches(self) -> Iterator[tuple["pa.RecordBatch", int]]:
         from pyarrow import parquet

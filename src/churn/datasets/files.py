@@ -4,23 +4,40 @@ Why not ``pandas.ParquetDataset`` and ``json.JSONDataset``: where their save fai
 gone, on a disk as on S3. And what a store answers is told in a sentence here, with the setting that may be wrong.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset
 
+from churn.datasets.accounts import BATCH_ROWS
 from churn.errors import ChurnError
-from churn.stores import open_store
+from churn.stores import Store, open_store
+from churn.tables import Table
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A table in a Parquet file, with its types."""
 
     def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        most_rows: int | None = None,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Declare the file by its path or URL."""
+        """Declare the file.
+
+        Args:
+            filepath: Path or URL.
+            most_rows: Rows that are loaded of a longer table, evenly spaced; all by default.
+            credentials: Arguments of the fsspec file system.
+            metadata: For plugins; not read here.
+        """
         self._store = open_store(filepath, credentials)
+        self._most_rows = most_rows
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -29,15 +46,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         Raises:
             ChurnError: If the file does not exist or is damaged.
         """
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        with self._store.reading() as file:
-            try:
-                frame: pd.DataFrame = parquet.read_table(file).to_pandas()
-            except pa.ArrowInvalid as error:
-                raise ChurnError(f"{self._store.uri} cannot be read as a table: {error}") from error
-        return frame
+        return StoredTable(self._store).frame(most_rows=self._most_rows)
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the table."""
@@ -58,6 +67,96 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         from kedro_datasets._typing import TablePreview
 
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
+
+
+class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
+    """A table in a Parquet file that is written and read a batch at a time."""
+
+    def __init__(
+        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Declare the file by its path or URL."""
+        self._store = open_store(filepath, credentials)
+        self.metadata = metadata
+
+    def load(self) -> "StoredTable":
+        """The table, of which nothing has been read yet but what its columns are.
+
+        Raises:
+            ChurnError: If the file does not exist or is damaged.
+        """
+        return StoredTable(self._store)
+
+    def save(self, data: Table) -> None:
+        """Replace the table, batch by batch; as a whole, for those who read it."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._store.writing() as file, ExitStack() as closing:
+            writer = None
+            for batch in data.batches():
+                table = pa.Table.from_pandas(batch, preserve_index=False)
+                if writer is None:
+                    writer = closing.enter_context(parquet.ParquetWriter(file, table.schema))
+                writer.write_table(table.cast(writer.schema))
+
+    def _exists(self) -> bool:
+        return self._store.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._store.uri}
+
+
+class StoredTable(Table):
+    """A table in a Parquet file."""
+
+    def __init__(self, store: Store) -> None:
+        """Look at the file.
+
+        Raises:
+            ChurnError: If it does not exist or is damaged.
+        """
+        from pyarrow import parquet
+
+        self._store = store
+        with store.reading() as file, self._explained():
+            described = parquet.ParquetFile(file)
+            self._columns, self._rows = list(described.schema_arrow.names), int(described.metadata.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+        return self._columns
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return self._rows
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """All rows, a batch at a time.
+
+        Raises:
+            ChurnError: If the file is damaged.
+        """
+        from pyarrow import parquet
+
+        with self._store.reading() as file, self._explained():
+            empty = True
+            for batch in parquet.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns and list(columns)):
+                empty = False
+                yield batch.to_pandas() if columns is None else batch.select(list(columns)).to_pandas()
+        if empty:
+            with self._store.reading() as file:
+                yield parquet.read_table(file, columns=columns and list(columns)).to_pandas()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            raise ChurnError(f"{self._store.uri} cannot be read as a table: {error}") from error
 
 
 class DocumentDataset(AbstractDataset[Any, Any]):

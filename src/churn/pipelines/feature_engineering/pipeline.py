@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 validate_accounts,
-                inputs=["training_accounts@table", "params:accounts"],
+                inputs=["training_accounts@batches", "params:accounts"],
                 outputs="valid_accounts",
                 name="validate_accounts",
             ),
@@ -22,13 +22,13 @@ def create_pipeline() -> Pipeline:
                     "accounts": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                 },
-                outputs=["train_accounts", "test_accounts"],
+                outputs=["train_accounts@batches", "test_accounts@batches"],
                 name="split_accounts",
             ),
             node(
                 fit_encoder,
                 inputs={
-                    "train_accounts": "train_accounts",
+                    "train_accounts": "train_accounts@batches",
                     "accounts": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                 },
@@ -37,14 +37,14 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 encode_accounts,
-                inputs={"split": "train_accounts", "encoder": "encoder", "accounts": "params:accounts"},
-                outputs="train_features",
+                inputs={"split": "train_accounts@batches", "encoder": "encoder", "accounts": "params:accounts"},
+                outputs="train_features@batches",
                 name="encode_train_accounts",
             ),
             node(
                 encode_accounts,
-                inputs={"split": "test_accounts", "encoder": "encoder", "accounts": "params:accounts"},
-                outputs="test_features",
+                inputs={"split": "test_accounts@batches", "encoder": "encoder", "accounts": "params:accounts"},
+                outputs="test_features@batches",
                 name="encode_test_accounts",
             ),
         ]

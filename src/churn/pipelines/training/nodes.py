@@ -24,6 +24,7 @@ from churn.parameters import Accounts, FeatureEngineering, Profit, Promotion, Tr
 from churn.plots import Figure
 from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
 from churn.promotion import Challenge, decide, segment_figures
+from churn.tables import Table
 from churn.tuning import Trial
 
 logger = logging.getLogger(__name__)
@@ -37,15 +38,18 @@ class Parts(NamedTuple):
     validation_margins: pd.DataFrame
 
 
-def hold_out_validation(train_accounts: pd.DataFrame, accounts: Accounts, training: Training) -> pd.DataFrame:
-    """Assign each training row to the fold that holds it out: ``fold`` from 0, stratified by label and seeded."""
-    labels = train_accounts[accounts.label.column].to_numpy(np.int8)
-    return train_accounts[[accounts.id]].assign(fold=boosting.assign_folds(labels, training))
+def hold_out_validation(train_features: Table, accounts: Accounts, training: Training) -> pd.DataFrame:
+    """Assign each training row to the fold that holds it out.
+
+    Returns:
+        ``outcome`` of each row, 0 or 1, and ``fold`` from 0, stratified by outcome and seeded.
+    """
+    labels = train_features.column(accounts.label.column).to_numpy(np.int8)
+    return pd.DataFrame({"outcome": labels, "fold": boosting.assign_folds(labels, training)})
 
 
 def search_parameters(
     train_accounts: pd.DataFrame,
-    validation_folds: pd.DataFrame,
     encoder: dict[str, Any],
     accounts: Accounts,
     feature_engineering: FeatureEngineering,
@@ -63,7 +67,7 @@ def search_parameters(
     searched = tuning.search(
         train_accounts,
         Encoder.from_dict(encoder),
-        validation_folds["fold"].to_numpy(),
+        boosting.assign_folds(train_accounts[accounts.label.column].to_numpy(np.int8), training),
         accounts,
         feature_engineering,
         training,
@@ -92,7 +96,10 @@ def choose_parameters(
     """Take the best trial where it is clearly better than what is configured."""
     chosen = tuning.choose(trials, training, feature_engineering)
     if chosen.features != feature_engineering:
-        encoder = encoding.fit_encoder(train_accounts, accounts, chosen.features).to_dict()
+        narrower = encoding.fit_encoder(train_accounts, accounts, chosen.features).to_dict()
+        # Of a long table these may be some of the rows; the medians are those of all.
+        medians = {name: encoder["medians"][name] for name in narrower["medians"]}
+        encoder = {**narrower, "medians": medians}
     summary = tuning.summarise(trials, chosen)
     if summary:
         logger.info("%s.", tuning.in_words(summary))
@@ -100,22 +107,27 @@ def choose_parameters(
 
 
 def fit_parts(
-    train_features: pd.DataFrame,
+    train_features: Table,
     validation_folds: pd.DataFrame,
     encoder: dict[str, Any],
     accounts: Accounts,
     training: Training,
 ) -> Parts:
-    """Grow a booster and fit a line for each fold, and average each kind.
+    """Grow a booster and fit a line for each fold, and average each kind; a long table is not held in memory.
 
     Returns:
         The averages, and the validation folds with ``trees`` and ``linear``, the log-odds of each row by the booster
         and by the line that were not fitted on it.
     """
-    matrix, labels = _matrix(train_features, Encoder.from_dict(encoder).feature_names, accounts)
+    names, label = Encoder.from_dict(encoder).feature_names, accounts.label.column
     folds = validation_folds["fold"].to_numpy()
-    trees = boosting.fit_booster(matrix, labels, folds, training)
-    line = linear.fit_linear(matrix, labels, folds)
+    if len(train_features) < boosting.SHARED_ROWS:
+        matrix, labels = _matrix(train_features.frame([*names, label]), names, accounts)
+        trees = boosting.fit_booster(matrix, labels, folds, training)
+        line = linear.fit_linear(matrix, labels, folds)
+    else:
+        trees = boosting.fit_booster_of(train_features, names, label, folds, training)
+        line = linear.fit_linear_of(train_features, names, label, folds)
     return Parts(trees.booster, line.linear, validation_folds.assign(trees=trees.margin, linear=line.margin))
 
 
@@ -124,19 +136,17 @@ def assemble_model(
     linear_part: Linear,
     validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
-    train_features: pd.DataFrame,
     train_accounts: pd.DataFrame,
     accounts: Accounts,
     training: Training,
 ) -> ChurnModel:
     """Blend, calibrate and put together what is deployed; all of it comes from training rows."""
-    fitted = Encoder.from_dict(encoder)
     return trainer.assemble_model(
         boosting.FittedTrees(booster, validation_margins["trees"].to_numpy()),
         FittedLinear(linear_part, validation_margins["linear"].to_numpy()),
         validation_margins["fold"].to_numpy(),
-        fitted,
-        train_features[fitted.feature_names].to_numpy(np.float32),
+        validation_margins["outcome"].to_numpy(),
+        Encoder.from_dict(encoder),
         train_accounts,
         accounts,
         training,
@@ -210,12 +220,23 @@ def plot_evaluation(
     )
 
 
+class Sound(NamedTuple):
+    """What the model may be trained on."""
+
+    accounts: pd.DataFrame
+    features: Table
+
+
 def check_leakage(
-    train_accounts: pd.DataFrame, test_accounts: pd.DataFrame, accounts: Accounts, training: Training
-) -> pd.DataFrame:
+    train_accounts: pd.DataFrame,
+    test_accounts: pd.DataFrame,
+    train_features: Table,
+    accounts: Accounts,
+    training: Training,
+) -> Sound:
     """Stop before training where a column gives the answer away; the training rows as they are otherwise."""
     leakage.check_leakage(train_accounts, accounts, training.leakage, test_accounts=test_accounts)
-    return train_accounts
+    return Sound(train_accounts, train_features)
 
 
 def measure_profit(
@@ -372,7 +393,7 @@ def describe_model(
     baseline_metrics: dict[str, dict[str, float]],
     intervals: dict[str, Interval],
     promotion_decision: dict[str, Any],
-    train_accounts: pd.DataFrame,
+    validation_folds: pd.DataFrame,
     training_fingerprint: dict[str, Any],
     tuning_summary: dict[str, Any],
     training: Training,
@@ -380,7 +401,6 @@ def describe_model(
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """The model card: what the model is, how good it is, and how to make it again."""
-    labels = train_accounts[churn_model.roles.label.column]
     measured = classification_metrics(challenge.labels, challenge.challenger, churn_model.threshold)
     return describe(
         {**measured, **intervals},
@@ -388,9 +408,9 @@ def describe_model(
         confidence=training.evaluation.confidence,
         data={
             **training_fingerprint,
-            "training_rows": len(train_accounts),
+            "training_rows": len(validation_folds),
             "test_rows": len(challenge.labels),
-            "churn_rate": float(labels.mean()),
+            "churn_rate": float(validation_folds["outcome"].mean()),
         },
         baselines=baseline_metrics,
         calibration=calibration_curve(challenge.labels, challenge.challenger),

@@ -34,18 +34,19 @@ def create_pipeline() -> Pipeline:
             node(
                 check_leakage,
                 inputs={
-                    "train_accounts": "train_accounts",
-                    "test_accounts": "test_accounts",
+                    "train_accounts": "train_accounts@table",
+                    "test_accounts": "test_accounts@table",
+                    "train_features": "train_features@batches",
                     "accounts": "params:accounts",
                     "training": "params:training",
                 },
-                outputs="sound_accounts",
+                outputs=["sound_accounts", "sound_features"],
                 name="check_leakage",
             ),
             node(
                 hold_out_validation,
                 inputs={
-                    "train_accounts": "sound_accounts",
+                    "train_features": "sound_features",
                     "accounts": "params:accounts",
                     "training": "params:training",
                 },
@@ -56,7 +57,6 @@ def create_pipeline() -> Pipeline:
                 search_parameters,
                 inputs={
                     "train_accounts": "sound_accounts",
-                    "validation_folds": "validation_folds",
                     "encoder": "encoder",
                     "accounts": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
@@ -81,7 +81,7 @@ def create_pipeline() -> Pipeline:
             node(
                 fit_parts,
                 inputs={
-                    "train_features": "train_features",
+                    "train_features": "sound_features",
                     "validation_folds": "validation_folds",
                     "encoder": "chosen_encoder",
                     "accounts": "params:accounts",
@@ -97,7 +97,6 @@ def create_pipeline() -> Pipeline:
                     "linear_part": "linear_part",
                     "validation_margins": "validation_margins",
                     "encoder": "chosen_encoder",
-                    "train_features": "train_features",
                     "train_accounts": "sound_accounts",
                     "accounts": "params:accounts",
                     "training": "chosen_training",
@@ -109,8 +108,8 @@ def create_pipeline() -> Pipeline:
                 evaluate_model,
                 inputs={
                     "churn_model": "churn_model",
-                    "train_accounts": "train_accounts",
-                    "test_accounts": "test_accounts",
+                    "train_accounts": "train_accounts@table",
+                    "test_accounts": "test_accounts@table",
                     "oracle": "oracle",
                     "accounts": "params:accounts",
                 },
@@ -121,7 +120,7 @@ def create_pipeline() -> Pipeline:
                 measure_profit,
                 inputs={
                     "churn_model": "churn_model",
-                    "test_accounts": "test_accounts",
+                    "test_accounts": "test_accounts@table",
                     "accounts": "params:accounts",
                     "profit": "params:profit",
                 },
@@ -131,8 +130,8 @@ def create_pipeline() -> Pipeline:
             node(
                 measure_baselines,
                 inputs={
-                    "train_features": "train_features",
-                    "test_features": "test_features",
+                    "train_features": "train_features@table",
+                    "test_features": "test_features@table",
                     "encoder": "encoder",
                     "accounts": "params:accounts",
                     "training": "params:training",
@@ -144,7 +143,7 @@ def create_pipeline() -> Pipeline:
                 measure_confidence,
                 inputs={
                     "churn_model": "churn_model",
-                    "test_accounts": "test_accounts",
+                    "test_accounts": "test_accounts@table",
                     "accounts": "params:accounts",
                     "training": "params:training",
                 },
@@ -155,7 +154,7 @@ def create_pipeline() -> Pipeline:
                 cross_validate_model,
                 inputs={
                     "train_accounts": "sound_accounts",
-                    "test_accounts": "test_accounts",
+                    "test_accounts": "test_accounts@table",
                     "accounts": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                     "training": "params:training",
@@ -180,7 +179,7 @@ def create_pipeline() -> Pipeline:
                 plot_evaluation,
                 inputs={
                     "churn_model": "churn_model",
-                    "test_accounts": "test_accounts",
+                    "test_accounts": "test_accounts@table",
                     "accounts": "params:accounts",
                     "profit": "params:profit",
                 },
@@ -188,7 +187,10 @@ def create_pipeline() -> Pipeline:
                 name="plot_evaluation",
             ),
             node(
-                measure_latency, inputs=["churn_model", "test_accounts"], outputs="latency_ms", name="measure_latency"
+                measure_latency,
+                inputs=["churn_model", "test_accounts@table"],
+                outputs="latency_ms",
+                name="measure_latency",
             ),
             node(
                 challenge_champion,
@@ -196,7 +198,7 @@ def create_pipeline() -> Pipeline:
                     "churn_model": "churn_model",
                     "reigning_champion": "reigning_champion",
                     "reigning_version": "reigning_version",
-                    "test_accounts": "test_accounts",
+                    "test_accounts": "test_accounts@table",
                     "latency_ms": "latency_ms",
                     "accounts": "params:accounts",
                     "training": "params:training",
@@ -228,7 +230,7 @@ def create_pipeline() -> Pipeline:
                     "baseline_metrics": "baseline_metrics",
                     "intervals": "intervals",
                     "promotion_decision": "promotion_decision",
-                    "train_accounts": "train_accounts",
+                    "validation_folds": "validation_folds",
                     "training_fingerprint": "training_accounts@fingerprint",
                     "tuning_summary": "tuning_summary",
                     "training": "params:training",
