@@ -53,23 +53,25 @@ def test_a_long_table_is_trained_on_from_batches(
     accounts, training = parameters.accounts, parameters.training
     encoder = fit_encoder(InParts(canonical), accounts, parameters.feature_engineering)
     assert encoder == fit_encoder(FrameTable(canonical), accounts, parameters.feature_engineering)
+    fewer = training.model_copy(update={"evaluation": training.evaluation.model_copy(update={"rows": 1500})})
     models = []
-    for shared in (0, 0, 1 << 40):
+    for shared, settings, known in ((0, fewer, 1334), (0, fewer, 1334), (1 << 40, training, 4000)):
         monkeypatch.setattr(boosting, "SHARED_ROWS", shared)
         features = encode_accounts(InParts(canonical), encoder, accounts)
-        folds = hold_out_validation(features, accounts, training)
-        parts = fit_parts(features, folds, encoder, accounts, training)
-        models.append(assemble_model(*parts, encoder, canonical, accounts, training))
+        folds = hold_out_validation(features, accounts, settings)
+        parts = fit_parts(features, folds, encoder, accounts, settings)
+        assert len(parts.validation_margins) == known
+        models.append(assemble_model(*parts, encoder, canonical, accounts, settings))
     streamed, again, in_memory = models
     assert streamed.sha256 == again.sha256
     fresh = simulate_accounts(10_000, 8, Simulation(base_rate=0.25))
     figures = [
         classification_metrics(fresh.churned, model.probability(fresh.accounts), 0.5) for model in (streamed, in_memory)
     ]
-    assert figures[0]["roc_auc"] == pytest.approx(figures[1]["roc_auc"], abs=0.003)
-    assert figures[0]["log_loss"] == pytest.approx(figures[1]["log_loss"], abs=0.003)
+    assert figures[0]["roc_auc"] == pytest.approx(figures[1]["roc_auc"], abs=0.005)
+    assert figures[0]["log_loss"] == pytest.approx(figures[1]["log_loss"], abs=0.005)
     # No row is measured by trees that saw it.
-    assert streamed.performance["roc_auc"] == pytest.approx(figures[0]["roc_auc"], abs=0.02)
+    assert streamed.performance["roc_auc"] == pytest.approx(figures[0]["roc_auc"], abs=0.03)
 
 
 def test_an_encoder_that_is_given_is_used(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:

@@ -8,11 +8,12 @@ and it is stored, applied and explained like any other.
 
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from churn.device import check_device
@@ -133,94 +134,54 @@ def grow_folds(
 
 
 def fit_booster_of(
-    features: Table, names: Sequence[str], label: str, folds: NDArray[np.int8], training: Training
+    features: Table,
+    names: Sequence[str],
+    label: str,
+    folds: NDArray[np.int8],
+    watched: pd.DataFrame,
+    training: Training,
 ) -> FittedTrees:
     """As `fit_booster`, of a table that need not fit into memory: it holds a byte for each value, once for all folds.
 
-    The rows that a fold watches have no weight in it. They count when the bins are chosen, which ask for no label.
+    The rows of the fold that is watched have no weight in it. They count when the bins are chosen, which ask for no label.
 
     Args:
         features: Encoded training rows with their label.
         names: Which features.
         label: Name of the label.
         folds: Fold of each row, shape (n,), from 0.
+        watched: Some of the rows, with their ``fold``: m rows that are watched for early stopping, and get a margin.
         training: Parameters of XGBoost and of early stopping.
+
+    Returns:
+        The booster, and the margins of the watched rows, shape (m,).
     """
     import xgboost as xgb
 
     check_device(training.device, "training.device")
 
-    def batches() -> Iterator[tuple[NDArray[np.float32], NDArray[np.int8]]]:
-        for rows in features.batches([*names, label]):
-            yield rows[list(names)].to_numpy(np.float32), rows[label].to_numpy(np.int8)
-
     class Stream(xgb.DataIter):
         def next(self, input_data: Callable[..., None]) -> bool:
-            for matrix, labels in self._left:
-                input_data(data=matrix, label=labels)
+            for rows in self._left:
+                input_data(data=rows[list(names)].to_numpy(np.float32), label=rows[label].to_numpy(np.int8))
                 return True
             return False
 
         def reset(self) -> None:
-            self._left = batches()
+            self._left = features.batches([*names, label])
 
     bins, threads = training.booster.max_bin, training.threads or cores()
     fit = xgb.QuantileDMatrix(Stream(release_data=True), max_bin=bins, nthread=threads)
-    labels = fit.get_label().astype(np.int8)
+    rate = float(fit.get_label().mean(dtype=np.float64))
+    matrix, labels = watched[list(names)].to_numpy(np.float32), watched[label].to_numpy(np.int8)
+    fold_of = watched["fold"].to_numpy()
     grown = []
     for fold in range(int(folds.max()) + 1):
-        watched = np.flatnonzero(folds == fold)
         fit.set_weight((folds != fold).astype(np.float32))
-        grown.append(_grow_shared(fit, labels, watched, training, training.random_state + fold, threads))
-    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
-    cut = [each.booster[:rounds] for each in grown]
-    del fit
-    margin, before = np.empty(len(folds), dtype=np.float32), 0
-    for matrix, _ in batches():
-        of_batch = folds[before : before + len(matrix)]
-        for fold, booster in enumerate(cut):
-            rows = np.flatnonzero(of_batch == fold)
-            margin[before + rows] = booster.inplace_predict(matrix[rows], predict_type="margin")
-        before += len(matrix)
-    return FittedTrees(average(cut), margin)
-
-
-def _grow_shared(
-    fit: "xgb.QuantileDMatrix",
-    labels: NDArray[np.int8],
-    watched: NDArray[np.int64],
-    training: Training,
-    seed: int,
-    threads: int,
-) -> Grown:
-    """Grow trees on the rows that have a weight, watching others of the same matrix."""
-    import xgboost as xgb
-
-    churned = labels[watched] == 1
-
-    def loss(probability: NDArray[np.float32], _: "xgb.DMatrix") -> tuple[str, float]:
-        given = probability[watched]
-        right = np.where(churned, given, np.float32(1) - given)
-        return "loss", float(-np.log(np.maximum(right, np.float32(1e-16))).mean(dtype=np.float64))
-
-    losses: dict[str, Any] = {}
-    booster = xgb.train(
-        {
-            **booster_parameters(training),
-            "seed": seed,
-            "nthread": threads,
-            "base_score": float(labels.mean()),
-            "disable_default_eval_metric": True,
-        },
-        fit,
-        num_boost_round=training.booster.n_estimators,
-        evals=[(fit, "watched")],
-        custom_metric=loss,
-        early_stopping_rounds=training.early_stopping_rounds,
-        evals_result=losses,
-        verbose_eval=False,
-    )
-    return Grown(booster, losses["watched"]["loss"])
+        here = fold_of == fold
+        watch = xgb.QuantileDMatrix(matrix[here], labels[here], ref=fit, max_bin=bins, nthread=threads)
+        grown.append(_train(fit, watch, rate, training, training.random_state + fold, threads))
+    return merge(grown, matrix, fold_of)
 
 
 def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:
@@ -272,17 +233,32 @@ def grow(
         watch = xgb.QuantileDMatrix(*unseen, ref=fit, max_bin=bins, nthread=threads)
     else:
         fit, watch = xgb.DMatrix(*rows, nthread=threads), xgb.DMatrix(*unseen, nthread=threads)
+    return _train(fit, watch, float(labels.mean()), training, seed, threads, [Stopping()])
+
+
+def _train(
+    fit: "xgb.DMatrix",
+    watch: "xgb.DMatrix",
+    churn_rate: float,
+    training: Training,
+    seed: int,
+    threads: int,
+    callbacks: Sequence[Any] = (),
+) -> Grown:
+    """Grow trees on a matrix until the log loss of another has not fallen for a while."""
+    import xgboost as xgb
+
     losses: dict[str, Any] = {}
     booster = xgb.train(
         # The boosters can be averaged because they all start from the same log-odds.
-        {**booster_parameters(training), "seed": seed, "nthread": threads, "base_score": float(labels.mean())},
+        {**booster_parameters(training), "seed": seed, "nthread": threads, "base_score": churn_rate},
         fit,
         num_boost_round=training.booster.n_estimators,
         evals=[(watch, "watched")],
         early_stopping_rounds=training.early_stopping_rounds,
         evals_result=losses,
         verbose_eval=False,
-        callbacks=[Stopping()],
+        callbacks=list(callbacks),
     )
     return Grown(booster, losses["watched"]["logloss"])
 

@@ -6,14 +6,12 @@ doi:10.1016/S0893-6080(05)80023-1, with weights that are not negative: Breiman 1
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from churn.tables import Table
 
 # Inverse strength of the L2 penalty on standardised features, as scikit-learn counts it.
 INVERSE_PENALTY = 0.1
@@ -117,67 +115,29 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
         labels: Their outcomes, shape (n,), 0 or 1.
         folds: Their folds, shape (n,), from 0.
     """
-    drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
-    lines = _fit_lines(features[drawn], labels[drawn], folds[drawn])
-    return FittedLinear(_mean(lines), _unseen_margin(lines, [features], folds))
-
-
-def fit_linear_of(features: Table, names: Sequence[str], label: str, folds: NDArray[np.int8]) -> FittedLinear:
-    """As `fit_linear`, of a table that need not fit into memory.
-
-    Args:
-        features: Encoded training rows with their label.
-        names: Which features.
-        label: Name of the label.
-        folds: Fold of each row, shape (n,), from 0.
-    """
-    names = list(names)
-    most = FIT_CELLS // len(names)
-    drawn = features.frame([*names, label], most_rows=most)
-    fold_of = folds[:: math.ceil(len(folds) / most)]
-    lines = _fit_lines(drawn[names].to_numpy(np.float32), drawn[label].to_numpy(np.int8), fold_of)
-    batches = (rows.to_numpy(np.float32) for rows in features.batches(names))
-    return FittedLinear(_mean(lines), _unseen_margin(lines, batches, folds))
-
-
-def _fit_lines(features: NDArray[np.float32], truth: NDArray[np.int8], folds: NDArray[np.int8]) -> list[Linear]:
-    """The line of each fold."""
     from sklearn.linear_model import LogisticRegression
 
+    drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
     # Row by row in memory, whatever the order of the table: sums then round the same way.
-    rows = np.ascontiguousarray(features, dtype=np.float64)
+    rows, truth, fold_of = np.ascontiguousarray(features[drawn], dtype=np.float64), labels[drawn], folds[drawn]
     means, spread = rows.mean(axis=0), rows.std(axis=0)
     spread[spread == 0] = 1.0
     low, high = means - REACH * spread, means + REACH * spread
     standardised = (np.clip(rows, low, high) - means) / spread
     lines: list[Linear] = []
     for fold in range(int(folds.max()) + 1):
-        others = folds != fold
+        others = fold_of != fold
         fitted = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100)
         fitted.fit(standardised[others], truth[others])
         weights = fitted.coef_[0] / spread
         intercept = float(fitted.intercept_[0] - weights @ means)
         lines.append(Linear(intercept, *(tuple(map(float, values)) for values in (weights, low, high, means))))
-    return lines
-
-
-def _mean(lines: Sequence[Linear]) -> Linear:
-    weights = tuple(float(weight) for weight in np.mean([line.weights for line in lines], axis=0))
-    return replace(lines[0], intercept=float(np.mean([line.intercept for line in lines])), weights=weights)
-
-
-def _unseen_margin(
-    lines: Sequence[Linear], batches: Iterable[NDArray[np.float32]], folds: NDArray[np.int8]
-) -> NDArray[np.float64]:
-    """Log-odds of each row by the line of its fold, shape (n,)."""
-    margin, before = np.empty(len(folds)), 0
-    for rows in batches:
-        of_batch = folds[before : before + len(rows)]
-        for fold, line in enumerate(lines):
-            here = np.flatnonzero(of_batch == fold)
-            margin[before + here] = line.margin(rows[here])
-        before += len(rows)
-    return margin
+    margin = np.empty(len(labels))
+    for fold, line in enumerate(lines):
+        margin[folds == fold] = line.margin(features[folds == fold])
+    mean_weights = tuple(float(weight) for weight in np.mean([line.weights for line in lines], axis=0))
+    mean = replace(lines[0], intercept=float(np.mean([line.intercept for line in lines])), weights=mean_weights)
+    return FittedLinear(mean, margin)
 
 
 def learn_weight(

@@ -234,8 +234,9 @@ class Evaluation(Block):
     rows: int = Field(
         default=250_000,
         ge=1_000,
-        description="Most training rows, and most test rows, that anything but the fit looks at: leakage, measures, plots, "
-        "baselines, the profile for monitoring; evenly spaced ones of a longer table.",
+        description="Most training rows, and most test rows, that anything but the trees looks at: leakage, measures, plots, "
+        "baselines, the profile for monitoring, and for tables of a million rows or more the linear part and calibration; "
+        "evenly spaced ones of a longer table.",
     )
     baselines: bool = Field(
         default=True,

@@ -7,6 +7,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 
+def spacing(rows: int, most: int) -> int:
+    """Every which row is taken where at most so many are wanted, from the first on."""
+    return max(1, math.ceil(rows / most))
+
+
 class Table(ABC):
     """Rows in their order, again each time they are asked for."""
 
@@ -34,7 +39,7 @@ class Table(ABC):
             columns: Which columns, in this order; all by default.
             most_rows: Evenly spaced rows, at most so many; all by default. A table may be sorted.
         """
-        step = math.ceil(len(self) / most_rows) if most_rows and len(self) > most_rows else 1
+        step = spacing(len(self), most_rows) if most_rows else 1
         parts, before = [], 0
         for batch in self.batches(columns):
             parts.append(batch.iloc[-before % step :: step] if step > 1 else batch)

@@ -93,9 +93,9 @@ def assemble_model(
     """Blend trees and line, calibrate them and put together what is deployed.
 
     Args:
-        trees: The booster and the margins of the training rows by boosters not grown on them.
-        line: The line and the margins of the training rows by lines not fitted on them.
-        folds: Fold of each training row, shape (n,).
+        trees: The booster and the margins of training rows by boosters not grown on them.
+        line: The line and the margins of the same rows by lines not fitted on them.
+        folds: Fold of each of these rows, shape (n,).
         labels: Their outcomes, shape (n,).
         encoder: Encoder fitted on the training rows.
         accounts: Canonical training rows, all or enough of them to know what is typical.

@@ -24,7 +24,7 @@ from churn.parameters import Accounts, FeatureEngineering, Profit, Promotion, Tr
 from churn.plots import Figure
 from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
 from churn.promotion import Challenge, decide, segment_figures
-from churn.tables import Table
+from churn.tables import Table, spacing
 from churn.tuning import Trial
 
 logger = logging.getLogger(__name__)
@@ -116,19 +116,22 @@ def fit_parts(
     """Grow a booster and fit a line for each fold, and average each kind; a long table is not held in memory.
 
     Returns:
-        The averages, and the validation folds with ``trees`` and ``linear``, the log-odds of each row by the booster
-        and by the line that were not fitted on it.
+        The averages, and the validation folds, of a long table those of evenly spaced rows, with ``trees`` and ``linear``:
+        the log-odds of each row by the booster and by the line that were not fitted on it.
     """
     names, label = Encoder.from_dict(encoder).feature_names, accounts.label.column
     folds = validation_folds["fold"].to_numpy()
     if len(train_features) < boosting.SHARED_ROWS:
-        matrix, labels = _matrix(train_features.frame([*names, label]), names, accounts)
-        trees = boosting.fit_booster(matrix, labels, folds, training)
-        line = linear.fit_linear(matrix, labels, folds)
+        some, known = train_features.frame([*names, label]), validation_folds
+        trees = boosting.fit_booster(*_matrix(some, names, accounts), folds, training)
     else:
-        trees = boosting.fit_booster_of(train_features, names, label, folds, training)
-        line = linear.fit_linear_of(train_features, names, label, folds)
-    return Parts(trees.booster, line.linear, validation_folds.assign(trees=trees.margin, linear=line.margin))
+        # Early stopping, the linear part, calibration and measures need no more rows than these.
+        some = train_features.frame([*names, label], most_rows=training.evaluation.rows)
+        known = validation_folds.iloc[:: spacing(len(folds), training.evaluation.rows)]
+        watched = some.assign(fold=known["fold"].to_numpy())
+        trees = boosting.fit_booster_of(train_features, names, label, folds, watched, training)
+    line = linear.fit_linear(*_matrix(some, names, accounts), known["fold"].to_numpy())
+    return Parts(trees.booster, line.linear, known.assign(trees=trees.margin, linear=line.margin))
 
 
 def assemble_model(
