@@ -1,7 +1,7 @@
 """Memory and time of scoring tables of growing length, from Parquet files, from a CSV file and from S3.
 
-Run with ``python -m tests.benchmarks.memory``; it needs 4 GB of temporary files. A model is trained on the default
-simulation. Each table is then scored by a `kedro run` of its own, of which the largest resident memory is taken.
+Run with ``python -m tests.benchmarks.memory``; it needs 4 GB of temporary files. A model is trained on 30,000
+accounts. Each table is then scored by a `kedro run` of its own, of which the largest resident memory is taken.
 
 - A folder of Parquet files of a million rows is the way for long tables: all lengths are scored from one. The time that is
   the same for all, the start, the model and the retention list with its reasons, is that of a table as long as that list;
@@ -28,6 +28,7 @@ from .results import Result, added, in_turns, parser, report
 from .runs import Cost, kedro_run
 from .simulated import write_accounts, write_partitions
 
+TRAINING_ROWS = 30_000
 ROWS = (1_000_000, 3_000_000, 30_000_000)
 MIB_LIMIT, GROWTH_LIMIT, RATE_LEAST = 2048, 1.3, 0.85
 TRAIN, SCORE = ("--pipelines", "data_generation,feature_engineering,training"), ("--pipelines", "inference")
@@ -54,7 +55,7 @@ def from_partitions(lengths: Sequence[int], rounds: int) -> list[Result]:
     few = min(check_parameters(base_parameters()).decision.list_length, lengths[0] // 2)
     costs: dict[int, list[Cost]] = {rows: [] for rows in (few, *lengths)}
     with tempfile.TemporaryDirectory() as scratch:
-        project = make_project(Path(scratch))
+        project = make_project(Path(scratch), training_rows=min(TRAINING_ROWS, lengths[0]))
         kedro_run(project, *TRAIN)
 
         def way(rows: int) -> Callable[[], None]:
@@ -112,7 +113,7 @@ def main() -> int:
         options.error("--rows needs at least three lengths, rising")
     results = from_partitions(lengths, arguments.rounds)
     with tempfile.TemporaryDirectory() as scratch:
-        project = make_project(Path(scratch))
+        project = make_project(Path(scratch), training_rows=min(TRAINING_ROWS, lengths[0]))
         results += from_csv("on disk", project, [], open_store(str(project.staging)), lengths[:2])
     if not arguments.without_s3:
         for stack in start_stack():
@@ -120,6 +121,8 @@ def main() -> int:
                 raise SystemExit("MLflow did not start")
             with tempfile.TemporaryDirectory() as scratch:
                 project = stack.project(Path(scratch), buckets="bench")
+                simulation = {"training_rows": min(TRAINING_ROWS, lengths[0]), "scoring_rows": 1_000}
+                project.configure("minio", "parameters", {"simulation": simulation})
                 staging = open_store(f"s3://{stack.settings.staging}/bench", stack.credentials(stack.settings.admin))
                 results += from_csv("in S3", project, ["--env", "minio"], staging, lengths[:2])
     return report(results, arguments.json)
