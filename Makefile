@@ -102,12 +102,8 @@ format: .venv/.dev  ## Format the code and mend what can be mended
 viz: .venv/.dev  ## Look at the pipelines in the browser
 	@$(IN_VENV) kedro viz run $(ARGS)
 
-bench: .venv/.dev  ## Measure speed and memory (a few minutes)
-	@$(BIN)/python -m tests.benchmarks.generation $(ARGS)
-	@$(BIN)/python -m tests.benchmarks.reasons
-	@$(BIN)/python -m tests.benchmarks.minio
-	@$(BIN)/python -m tests.benchmarks.memory
-	@$(BIN)/python -m tests.benchmarks.scoring
+bench: .venv/.dev  ## Measure speed and memory against their bounds, half an hour or more (ARGS=--help)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 quality: .venv/.dev  ## Measure the model beside others (a few minutes)
 	@$(SYNC) --group bench

@@ -1,29 +1,31 @@
-"""Rows per second and memory of the simulation, beside a generator that works row by row.
+"""Time and memory of the simulation, beside a generator that works row by row.
 
-Run with ``make bench``. The peer draws each cell of each row by itself with mimesis, as a proof of concept would.
+Run with ``python -m tests.benchmarks.generation``. The peer draws each cell of each row by itself with mimesis,
+as a proof of concept would. It draws fewer rows, for its time is the same for each, and the two take turns in memory. The
+whole pipeline, which also writes its files, then runs in a process of its own, of which the largest resident memory is taken.
 """
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from statistics import median
 
+import pandas as pd
 from mimesis import Generic
 
 from churn.parameters import Simulation
 from churn.simulation import CATEGORIES, RANGES, RATIOS, simulate_accounts
 
-PEER_ROWS = 20_000
-ROUNDS = 5
+from ..conftest import make_project
+from .results import Result, in_turns, parser, ratio, report
+from .runs import kedro_run
+
+ROWS, PEER_ROWS = 10_000_000, 20_000
+SPEED_LEAST, MIB_LIMIT = 50, 4096
 
 
-def row_by_row(rows: int) -> list[dict[str, object]]:
-    """The peer: a dictionary for each account, cell by cell."""
+def row_by_row(rows: int) -> pd.DataFrame:
+    """The peer: a dictionary for each account, cell by cell, and a frame of them."""
     draw = Generic(seed=1)
     number, choice = draw.numeric.integer_number, draw.choice
     table = []
@@ -41,53 +43,38 @@ def row_by_row(rows: int) -> list[dict[str, object]]:
         }
         row |= {name: draw.numeric.float_number(*RANGES[name], precision=4) for name in RATIOS}
         table.append(row)
-    return table
+    return pd.DataFrame(table)
 
 
-def rate(make: object, rows: int) -> float:
-    """Rows per second of one call."""
-    start = time.perf_counter()
-    make(rows)  # type: ignore[operator]
-    return rows / (time.perf_counter() - start)
-
-
-def pipeline(rows: int) -> dict[str, float]:
-    """Seconds and peak memory of the whole pipeline in a process of its own, files included."""
-    conf = Path(__file__).parents[2] / "conf"
-    with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder) / "conf"
-        subprocess.run(["cp", "-r", str(conf), str(copied)], check=True)
-        stores = {name: f"{folder}/{name}" for name in ("staging", "artifacts", "results")}
-        (copied / "local/globals.yml").write_text(json.dumps({"stores": stores}))
-        start = time.perf_counter()
-        command = [
-            *(sys.executable, "-m", "kedro", "run", "--conf-source", str(copied), "--pipelines", "data_generation"),
-            *("--params", f"simulation.training_rows={rows},simulation.scoring_rows=1000"),
-        ]
-        subprocess.run(command, check=True, cwd=conf.parent, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return {"seconds": seconds, "peak_gib": peak}
-
-
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the large run")
-    arguments = parser.parse_args()
-    peer, ours = [], []
-    for _ in range(ROUNDS):
-        peer.append(rate(row_by_row, PEER_ROWS))
-        ours.append(rate(lambda rows: simulate_accounts(rows, 1, Simulation()), 1_000_000))
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
-    whole = pipeline(arguments.rows)
-    print("| work | rows/s | ratio | peak memory |")
-    print("| --- | ---: | ---: | ---: |")
-    print(f"| row by row, in memory | {statistics.median(peer):,.0f} | 1 | |")
-    print(f"| simulate_accounts, in memory | {statistics.median(ours):,.0f} | {ratio:.0f} | |")
-    name = f"kedro run --pipelines data_generation, {arguments.rows:,} rows, files written"
-    print(f"| {name} | {arguments.rows / whole['seconds']:,.0f} | | {whole['peak_gib']:.2f} GiB |")
+def main() -> int:
+    """Measure and print a table; 1 if something is not met."""
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=ROWS, help=f"accounts to make ({ROWS})")
+    arguments = options.parse_args()
+    rows = arguments.rows
+    times = in_turns(
+        {
+            "row by row": lambda: row_by_row(PEER_ROWS),
+            "ours": lambda: simulate_accounts(rows, 1, Simulation()),
+        },
+        arguments.rounds,
+    )
+    faster = ratio(times["row by row"], times["ours"]) * rows / PEER_ROWS
+    with tempfile.TemporaryDirectory() as scratch:
+        project = make_project(Path(scratch), training_rows=rows, scoring_rows=1_000)
+        whole = kedro_run(project, "--pipelines", "data_generation")
+    work, pipeline = (
+        f"making {rows:,} accounts in memory",
+        f"`kedro run --pipelines data_generation`, {rows:,} accounts",
+    )
+    results = [
+        Result(f"{work}: speed", faster, "x the row-by-row generator's", SPEED_LEAST, is_least=True),
+        Result(f"{work}: speed", rows / median(times["ours"]), "accounts/s"),
+        Result(f"{pipeline}: peak memory", whole.mebibytes, "MiB", MIB_LIMIT),
+        Result(f"{pipeline}: speed", rows / whole.seconds, "accounts/s"),
+    ]
+    return report(results, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

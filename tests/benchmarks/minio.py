@@ -1,38 +1,29 @@
 """Time of the whole loop on buckets and an MLflow server, beside the same on files and SQLite.
 
-Run with ``python -m tests.benchmarks.minio``. The servers are started on this machine; the two kinds of runs take turns,
-each with all its rows, in processes of their own.
+Run with ``python -m tests.benchmarks.minio``. The servers are started on this machine; the two kinds of
+runs take turns, each with all its rows, in processes of their own.
 """
 
-import argparse
-import statistics
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
+from statistics import median
 
-from ..conftest import Project, make_project
+from ..conftest import make_project
 from ..stack import start_stack
+from .results import Result, in_turns, parser, ratio, report
+from .runs import kedro_run
 
-ROUNDS = 5
+ROWS = 30_000
 LIMIT = 1.5
 
 
-def seconds(project: Project, *options: str) -> float:
-    """Seconds of one `kedro run`."""
-    start = time.perf_counter()
-    done = project.kedro("run", *options)
-    if done.returncode:
-        raise SystemExit(done.stdout + done.stderr)
-    return time.perf_counter() - start
-
-
 def main() -> int:
-    """Measure and print a table; 1 if the ratio is above the limit."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=30_000, help="accounts to train on and to score")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of which the median counts")
-    arguments = parser.parse_args()
+    """Measure and print a table; 1 if something is not met."""
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=ROWS, help=f"accounts to train on and to score ({ROWS})")
+    arguments = options.parse_args()
     rows = {"simulation": {"training_rows": arguments.rows, "scoring_rows": arguments.rows}}
     for stack in start_stack():
         if not stack.mlflow:
@@ -45,15 +36,14 @@ def main() -> int:
             files, servers = make_project(folders[0]), stack.project(folders[1], buckets="bench")
             files.configure("local", "parameters", rows)
             servers.configure("minio", "parameters", rows)
-            times: dict[str, list[float]] = {"files, SQLite": [], f"buckets, MLflow server, {database}": []}
-            for _ in range(arguments.rounds + 1):
-                for name, (project, options) in zip(times, ((files, ()), (servers, ("--env", "minio"))), strict=True):
-                    times[name].append(seconds(project, *options))
-    first, second = (statistics.median(each[1:]) for each in times.values())  # the first round warms up
-    print(f"| whole loop, {arguments.rows:,} accounts | seconds | ratio |\n| --- | ---: | ---: |")
-    for name, median in zip(times, (first, second), strict=True):
-        print(f"| {name} | {median:.1f} | {median / first:.2f} |")
-    return int(second / first > LIMIT)
+            ways = {"files": partial(kedro_run, files), "servers": partial(kedro_run, servers, "--env", "minio")}
+            times = in_turns(ways, arguments.rounds)
+    work = f"the five pipelines, {arguments.rows:,} accounts, on S3, MLflow's server and {database}"
+    results = [
+        Result(work, ratio(times["servers"], times["files"]), "x on files and SQLite", LIMIT),
+        Result(f"{work}: time", median(times["servers"]), "s"),
+    ]
+    return report(results, arguments.json)
 
 
 if __name__ == "__main__":

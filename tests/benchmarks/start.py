@@ -8,8 +8,8 @@ KedroServiceSession, with a champion that stays.
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -17,21 +17,11 @@ import pandas as pd
 
 from ..conftest import ROOT, Project, clean_environment, make_project
 from .results import Result, in_turns, parser, ratio, report
+from .runs import kedro_run
 
 ROWS, WARM_ROWS = 30_000, 1_000
 COLD_LIMIT = 1.25
 WARM_LIMIT, UNTRACKED_LIMIT = 0.5, 0.2
-
-
-def by_kedro(project: Project, *pipelines: str) -> Callable[[], None]:
-    """A run of the command line."""
-
-    def run() -> None:
-        done = project.kedro("run", "--pipelines", ",".join(pipelines))
-        if done.returncode:
-            raise SystemExit(done.stdout + done.stderr)
-
-    return run
 
 
 def by_hand(project: Project, job: str) -> Callable[[], None]:
@@ -58,13 +48,8 @@ def warm(project: Project, rounds: int) -> list[float]:
     from kedro.framework.startup import bootstrap_project
 
     bootstrap_project(ROOT)
-    times = []
     with KedroServiceSession.create(project_path=ROOT, conf_source=str(project.conf), serving_mode=True) as session:
-        for _ in range(rounds + 1):
-            start = time.perf_counter()
-            session.run(pipeline_names=["inference"])
-            times.append(time.perf_counter() - start)
-    return times[1:]
+        return in_turns({"run": lambda: session.run(pipeline_names=["inference"])}, rounds)["run"]
 
 
 def main() -> int:
@@ -73,14 +58,15 @@ def main() -> int:
     results = []
     with tempfile.TemporaryDirectory() as scratch:
         project = make_project(Path(scratch), training_rows=ROWS, scoring_rows=ROWS)
-        by_kedro(project, "data_generation", "feature_engineering", "training")()
+        kedro_run(project, "--pipelines", "data_generation,feature_engineering,training")
         for job in ("inference", "training"):
-            times = in_turns({"ours": by_kedro(project, job), "script": by_hand(project, job)}, arguments.rounds)
+            ours = partial(kedro_run, project, "--pipelines", job)
+            times = in_turns({"ours": ours, "script": by_hand(project, job)}, arguments.rounds)
             if job == "inference":
                 check_same_scores(project)
             work = f"`kedro run --pipelines {job}`, cold, {ROWS:,} accounts"
             results.append(Result(work, ratio(times["ours"], times["script"]), "x a bare script", COLD_LIMIT))
-            results.append(Result(f"{work}, in seconds", median(times["ours"]), "s"))
+            results.append(Result(f"{work}: time", median(times["ours"]), "s"))
         table = project.staging / "inference_data.csv"
         pd.read_csv(table, nrows=WARM_ROWS).to_csv(table, index=False)
         work = f"inference of {WARM_ROWS:,} accounts, the second run of a session"
