@@ -60,6 +60,12 @@ BENCHMARKS = (
     Benchmark("tests.benchmarks.validation", "checking beside reading", 1, ("--rows", "20000", "--rounds", "1")),
     Benchmark("tests.benchmarks.generation", "making accounts", 3, ("--rows", "30000", "--rounds", "1")),
     Benchmark("tests.benchmarks.reasons", "scores with reasons", 1, ("--rows", "5000", "--rounds", "1")),
+    Benchmark(
+        "tests.benchmarks.training",
+        "training on 20 million accounts beside a plain fit; 25 GB of temporary files",
+        25,
+        ("--rows", "20000", "--trees", "5"),
+    ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 5, ("--rows", "3000", "--rounds", "1")),
 )
 

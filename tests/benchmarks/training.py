@@ -22,10 +22,11 @@ from churn.parameters import Simulation, check_parameters
 from churn.simulation import simulate_accounts
 
 from ..conftest import ROOT, Project, base_parameters, clean_environment, make_project
-from .memory import Cost, cost
 from .results import Result, parser, report
+from .runs import Cost, kedro_run
+from .simulated import FILE_ROWS
 
-ROWS, FILE_ROWS = 20_000_000, 1_000_000
+ROWS = 20_000_000
 # Of each fold; early stopping would go on for several times as many.
 TREES = 60
 MIB_LIMIT, PLAIN_LIMIT = 6 * 1024, 1.2
@@ -95,8 +96,8 @@ def measure(rows: int, trees: int) -> tuple[Cost, Cost, float]:
         known = yaml.safe_load((project.conf / "local/globals.yml").read_text())
         project.configure("local", "globals", {**known, "tables": {"training": str(project.staging / "training")}})
         project.configure("local", "parameters", {"training": {"booster": {"n_estimators": trees}}})
-        prepared = cost(project, ["--pipelines", "feature_engineering"])
-        trained = cost(project, ["--pipelines", "training"])
+        prepared = kedro_run(project, "--pipelines", "feature_engineering")
+        trained = kedro_run(project, "--pipelines", "training")
         folds = check_parameters(base_parameters()).training.folds
         return prepared, trained, plain_seconds(project, trees * folds)
 
