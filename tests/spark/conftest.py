@@ -32,11 +32,16 @@ def settings(folder: Path) -> SparkSettings:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+def java() -> None:
+    """Skip where Spark cannot run."""
     if importlib.util.find_spec("pyspark") is None:
         pytest.skip("pyspark is not installed")
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         pytest.skip("there is no Java, which Spark needs")
+
+
+@pytest.fixture(scope="session")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     session = start(settings(tmp_path_factory.mktemp("spark")))
     yield session
     session.stop()

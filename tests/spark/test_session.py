@@ -1,17 +1,20 @@
 """How Spark starts, or says why not; nothing here starts it."""
 
 import importlib.util
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from churn.errors import ChurnError, ParametersError
 from churn.spark import session
-from churn.spark.session import SparkSettings, check_java, check_pyspark
+from churn.spark.session import SparkSettings, check_java, check_master, check_pyspark
 
 from ..conftest import ROOT, Project, clean_environment
+from ..stack import free_ports
 from .conftest import for_spark
 
 
@@ -74,3 +77,52 @@ def test_a_run_without_java_ends_in_one_message(
     with pytest.raises(ChurnError, match="Spark needs Java 17 or later"):
         project.run("inference", env="spark")
     assert not (project.folder / "cache/spark.log").exists()
+
+
+def test_a_run_without_its_cluster_ends_in_one_message(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    address = f"spark://127.0.0.1:{port}"
+    project = for_spark(copied)
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    project.configure("spark", "spark", settings | {"master": address})
+    monkeypatch.setattr(session, "running", lambda: False)  # other tests' own
+    with pytest.raises(ChurnError) as caught:
+        project.run("inference", env="spark")
+    assert str(caught.value) == (
+        f"no Spark master answers at '{address}' (127.0.0.1:{port} connection refused); start it, or correct master in "
+        "conf/spark/spark.yml"
+    )
+
+
+def test_one_of_several_masters_is_enough() -> None:
+    closed, other = free_ports(2)
+    with socket.create_server(("127.0.0.1", other)):
+        check_master(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+    with pytest.raises(
+        ChurnError, match=f"127.0.0.1:{closed} connection refused; 127.0.0.1:{other} connection refused"
+    ):
+        check_master(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+    check_master("local[2]")
+
+
+@pytest.mark.e2e
+@pytest.mark.spark
+@pytest.mark.usefixtures("java")
+def test_a_master_that_is_none(copied: Project) -> None:
+    project = for_spark(copied)
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    project.configure("spark", "spark", settings | {"master": "spark://my-cluster"})
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
+    assert done.returncode == 1
+    message = "Spark did not start with master 'spark://my-cluster': Invalid master URL: spark://my-cluster"
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_why_a_stopped_spark_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "spark.log"
+    text = "An error occurred\n: java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\n"
+    log.write_text(
+        "26/11/24 17:45:43 ERROR StandaloneSchedulerBackend: Application has been killed. Reason: All gone!\n"
+    )
+    assert session._said(text, log) == "All gone!"

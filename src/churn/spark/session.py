@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 FILE = "spark.yml"
+
+# Seconds that the machine of a master may take to answer.
+MASTER_TIMEOUT = 5.0
 
 
 class SparkSettings(BaseModel):
@@ -69,6 +73,29 @@ def check_java() -> None:
         )
 
 
+def check_master(master: str) -> None:
+    """Refuse to start Spark where no master of its standalone cluster answers: Spark itself tries for a minute.
+
+    Args:
+        master: An address ``spark://host:port``, or several in one, ``spark://one:7077,other:7077``; others pass.
+
+    Raises:
+        ChurnError: If none of them answers.
+    """
+    reasons = []
+    for host, port in re.findall(r"([^,/]+):(\d+)(?=,|$)", master) if master.startswith("spark://") else []:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), MASTER_TIMEOUT).close()
+        except OSError as error:
+            reasons.append(f"{host}:{port} {error.strerror or error}".lower())
+        else:
+            return
+    if reasons:
+        raise ChurnError(
+            f"no Spark master answers at '{master}' ({'; '.join(reasons)}); start it, or correct master in conf/spark/{FILE}"
+        )
+
+
 def start(settings: SparkSettings) -> "SparkSession":
     """Start Spark, and let the steps of the pipelines know its frames.
 
@@ -77,6 +104,7 @@ def start(settings: SparkSettings) -> "SparkSession":
     """
     check_pyspark()
     check_java()
+    check_master(settings.master)
     # Python functions run in what runs this, unless a cluster has its Python elsewhere.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
@@ -92,7 +120,7 @@ def start(settings: SparkSettings) -> "SparkSession":
             session = builder.getOrCreate()
     except Exception as error:
         raise ChurnError(
-            f"Spark did not start with master '{settings.master}': {str(error).splitlines()[0]} "
+            f"Spark did not start with master '{settings.master}': {_said(str(error), settings.log)} "
             f"({settings.log} has the rest)"
         ) from error
     return session
@@ -125,8 +153,21 @@ def explained(subject: str) -> Iterator[None]:
         text = str(error)
         if "Traceback (most recent call last)" in text:
             raise
-        causes = re.findall(r"^Caused by: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
-        raise ChurnError(f"{subject}: Spark says: {causes[-1] if causes else text.splitlines()[0]}") from error
+        raise ChurnError(f"{subject}: Spark says: {_said(text)}") from error
+
+
+def _said(text: str, log: Path | None = None) -> str:
+    """What an error of Spark says, without its stack.
+
+    Args:
+        text: Of the error.
+        log: Where Spark's reason stands if it only says that it has stopped.
+    """
+    if log is not None and "stopped SparkContext" in text:
+        reasons = re.findall(r"Reason: (.+)$", log.read_text(errors="replace"), re.MULTILINE)
+        return reasons[-1] if reasons else text.splitlines()[0]
+    causes = re.findall(r"^(?:Caused by)?: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
+    return causes[-1] if causes else text.splitlines()[0]
 
 
 @contextmanager
