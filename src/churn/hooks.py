@@ -68,7 +68,8 @@ def _is_absent(dataset: AbstractDataset[Any, Any] | None) -> bool:
     """Whether a stored input that a run cannot do without is not there."""
     if dataset is None or isinstance(dataset, MemoryDataset | CachedDataset | OptionalDataset):
         return False
-    return not dataset.exists()
+    with session.explained(_where(dataset)):
+        return not dataset.exists()
 
 
 def guard_secrets(context: KedroContext) -> None:

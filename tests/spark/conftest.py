@@ -25,6 +25,7 @@ def settings(folder: Path) -> SparkSettings:
         "spark.driver.memory": "1g",
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.jars.ivy": str(folder / "ivy"),
         "spark.sql.files.maxPartitionBytes": 50_000,
         "spark.sql.execution.arrow.maxRecordsPerBatch": 300,
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FILE = "spark.yml"
 
+# Where Spark keeps packages; the one setting of which it takes absolute paths only.
+IVY = "spark.jars.ivy"
 # Seconds that the machine of a master may take to answer.
 MASTER_TIMEOUT = 5.0
 
@@ -32,6 +34,7 @@ class SparkSettings(BaseModel):
     master: str = "local[*]"
     log: Path
     config: dict[str, str | bool | int | float] = {}
+    hadoop: dict[str, str | bool | int | float] = {}
 
     @classmethod
     def read(cls, content: object) -> "SparkSettings":
@@ -113,8 +116,11 @@ def start(settings: SparkSettings) -> "SparkSession":
     import churn.spark.scoring  # noqa: F401, registers its functions
 
     builder = SparkSession.builder.master(settings.master)
-    for name, value in settings.config.items():
-        builder = builder.config(name, str(value).lower() if isinstance(value, bool) else value)
+    config = dict(settings.config)
+    if IVY in config:
+        config[IVY] = str(Path(str(config[IVY])).absolute())
+    for name, value in config.items():
+        builder = builder.config(name, _as_java(value))
     try:
         with _output_to(settings.log):
             session = builder.getOrCreate()
@@ -123,7 +129,15 @@ def start(settings: SparkSettings) -> "SparkSession":
             f"Spark did not start with master '{settings.master}': {_said(str(error), settings.log)} "
             f"({settings.log} has the rest)"
         ) from error
+    # Not with those of Spark: they would be on a command line, which everybody on the machine can see, and these have keys.
+    for name, value in settings.hadoop.items():
+        if value != "":
+            session.conf.set(name, _as_java(value))
     return session
+
+
+def _as_java(value: str | bool | int | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def running() -> bool:
@@ -142,18 +156,23 @@ def explained(subject: str) -> Iterator[None]:
     Raises:
         ChurnError: If something is wrong with what Spark was to read, or with Spark.
     """
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException, PythonException
-
     try:
         yield
-    except PythonException:
-        raise
-    except (PySparkException, Py4JJavaError) as error:
-        text = str(error)
-        if "Traceback (most recent call last)" in text:
+    except Exception as error:
+        # Kedro wraps what a data set raises.
+        said = _explanation(error) or _explanation(error.__cause__)
+        if said is None:
             raise
-        raise ChurnError(f"{subject}: Spark says: {_said(text)}") from error
+        raise ChurnError(f"{subject}: {said}") from error
+
+
+def _explanation(error: BaseException | None) -> str | None:
+    """What Spark says of its input or of itself in an error; none if it is another's or a function's of ours."""
+    if not type(error).__module__.startswith(("pyspark.", "py4j.")) or "Traceback (most recent call last)" in str(
+        error
+    ):
+        return None
+    return f"Spark says: {_said(str(error))}"
 
 
 def _said(text: str, log: Path | None = None) -> str:
