@@ -1,8 +1,9 @@
-"""A standalone cluster of Spark on this machine, of processes that the tests start and stop."""
+"""A standalone cluster and a Spark Connect server on this machine, of processes that the tests start and stop."""
 
 import json
 import os
 import signal
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from churn.services.servers import LOOPBACK, Server
+from churn.services.servers import LOOPBACK, Server, is_free
 
 from ..stack import free_ports
 
 # Of each executor, a worker's only one; Spark itself refuses less than 450.
 EXECUTOR_MIB = 512
+
+
+def _server(folder: Path, program: str, *options: str, **terms: Any) -> Server:
+    """A process of Spark's own programs."""
+    import pyspark
+
+    home = Path(pyspark.__file__).parent
+    return Server(
+        name=folder.name,
+        folder=folder,
+        command=[str(home / "bin" / program), *options],
+        environment={
+            "SPARK_HOME": str(home),
+            "SPARK_LOCAL_IP": LOOPBACK,
+            "SPARK_LOCAL_DIRS": str(folder / "local"),
+            "SPARK_DAEMON_MEMORY": "1g",
+            "PYSPARK_PYTHON": sys.executable,
+        },
+        **terms,
+    )
 
 
 class Cluster:
@@ -29,17 +50,19 @@ class Cluster:
         """Declare where the logs and files of the processes lie, and how many workers there are."""
         master_port, self._page, *pages = free_ports(2 + workers)
         self.url = f"spark://{LOOPBACK}:{master_port}"
-        self._master = self._server(
+        self._master = _server(
             folder / "master",
-            "master.Master",
+            "spark-class",
+            "org.apache.spark.deploy.master.Master",
             *("--host", LOOPBACK, "--port", str(master_port), "--webui-port", str(self._page)),
             ready=lambda: self._state() is not None,
             ports=(master_port, self._page),
         )
         self._workers = [
-            self._server(
+            _server(
                 folder / f"worker-{number}",
-                "worker.Worker",
+                "spark-class",
+                "org.apache.spark.deploy.worker.Worker",
                 *("--host", LOOPBACK, "--webui-port", str(page), "--cores", "1"),
                 *("--memory", f"{EXECUTOR_MIB}m", "--work-dir", str(folder / f"worker-{number}"), self.url),
                 ready=partial(self._has_worker, page),
@@ -47,24 +70,6 @@ class Cluster:
             )
             for number, page in enumerate(pages)
         ]
-
-    @staticmethod
-    def _server(folder: Path, kind: str, *options: str, **terms: Any) -> Server:
-        import pyspark
-
-        home = Path(pyspark.__file__).parent
-        return Server(
-            name=folder.name,
-            folder=folder,
-            command=[str(home / "bin/spark-class"), f"org.apache.spark.deploy.{kind}", *options],
-            environment={
-                "SPARK_HOME": str(home),
-                "SPARK_LOCAL_IP": LOOPBACK,
-                "SPARK_LOCAL_DIRS": str(folder / "local"),
-                "SPARK_DAEMON_MEMORY": "256m",
-            },
-            **terms,
-        )
 
     def _state(self) -> dict[str, Any] | None:
         """What the master says of itself, if it answers."""
@@ -109,3 +114,24 @@ def running_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
         stack.callback(cluster.stop)
         cluster.start()
         yield cluster
+
+
+def connect_server(folder: Path) -> tuple[Server, str]:
+    """A Spark Connect server that computes on this machine, not started yet, and its address."""
+    (port,) = free_ports(1)
+    settings = {
+        "spark.connect.grpc.binding.address": LOOPBACK,
+        "spark.connect.grpc.binding.port": port,
+        "spark.ui.enabled": "false",
+        "spark.sql.warehouse.dir": folder / "warehouse",
+    }
+    server = _server(
+        folder / "connect",
+        "spark-submit",
+        *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "--master", "local[2]"),
+        *(word for name, value in settings.items() for word in ("--conf", f"{name}={value}")),
+        "spark-internal",
+        ready=lambda: not is_free(port),
+        ports=(port,),
+    )
+    return server, f"sc://{LOOPBACK}:{port}"

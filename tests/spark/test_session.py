@@ -11,7 +11,7 @@ import yaml
 
 from churn.errors import ChurnError, ParametersError
 from churn.spark import session
-from churn.spark.session import SparkSettings, check_java, check_master, check_pyspark
+from churn.spark.session import SparkSettings, check_answer, check_connect, check_java, check_pyspark
 
 from ..conftest import ROOT, Project, clean_environment
 from ..stack import free_ports
@@ -23,6 +23,13 @@ def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else found(name))
     with pytest.raises(ChurnError, match=r"^Spark frames need pyspark: uv sync --extra spark, or pip install"):
         check_pyspark()
+
+
+def test_without_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "grpc" else found(name))
+    with pytest.raises(ChurnError, match="Spark Connect needs gRPC: uv sync --extra spark-connect"):
+        check_connect()
 
 
 def test_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,6 +46,17 @@ def test_settings_are_checked() -> None:
     with pytest.raises(ParametersError, match=r"spark\.yml: 2 faults found") as caught:
         SparkSettings.read({"masters": "local"})
     assert caught.value.faults == ["log: Field required", "masters: Extra inputs are not permitted"]
+    with pytest.raises(ParametersError, match="give either master or remote"):
+        SparkSettings.read({"master": "local[2]", "remote": "sc://one:15002", "log": "spark.log"})
+
+
+def test_a_token_is_not_shown() -> None:
+    settings = SparkSettings(remote="sc://127.0.0.1:9/;token=secret", log=Path("spark.log"))
+    assert settings.place == "remote 'sc://127.0.0.1:9'"
+    with pytest.raises(ChurnError, match=r"^no Spark Connect server answers at 'sc://127\.0\.0\.1:9' ") as caught:
+        check_answer(str(settings.remote))
+    assert "correct remote in conf/spark/spark.yml" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_output_of_processes_goes_to_the_file_and_then_to_the_console_again(
@@ -97,12 +115,12 @@ def test_a_run_without_its_cluster_ends_in_one_message(copied: Project, monkeypa
 def test_one_of_several_masters_is_enough() -> None:
     closed, other = free_ports(2)
     with socket.create_server(("127.0.0.1", other)):
-        check_master(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+        check_answer(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
     with pytest.raises(
         ChurnError, match=f"127.0.0.1:{closed} connection refused; 127.0.0.1:{other} connection refused"
     ):
-        check_master(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
-    check_master("local[2]")
+        check_answer(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+    check_answer("local[2]")
 
 
 @pytest.mark.e2e

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from churn.errors import ChurnError, ParametersError
 
@@ -20,21 +20,47 @@ if TYPE_CHECKING:
 
 FILE = "spark.yml"
 
+# Which server pyspark uses, and whether it uses one.
+REMOTE, CONNECT_MODE = "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"
 # Where Spark keeps packages; the one setting of which it takes absolute paths only.
 IVY = "spark.jars.ivy"
-# Seconds that the machine of a master may take to answer.
+# What answers at which kind of address.
+ANSWERING = {"spark": "Spark master", "sc": "Spark Connect server"}
+# Seconds that the machine of one may take to answer.
 MASTER_TIMEOUT = 5.0
 
 
 class SparkSettings(BaseModel):
-    """The file ``spark.yml`` of an environment."""
+    """The file ``spark.yml`` of an environment.
+
+    Attributes:
+        master: Where Spark runs; ``local[*]`` where neither this nor ``remote`` is given.
+        remote: Address of a Spark Connect server, ``sc://host:port``, in place of a master.
+        log: File for what Spark prints.
+        config: Spark's own settings; a server takes those only that a session may have.
+        hadoop: Settings of Hadoop's file systems; empty ones are left out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    master: str = "local[*]"
+    master: str | None = None
+    remote: str | None = None
     log: Path
     config: dict[str, str | bool | int | float] = {}
     hadoop: dict[str, str | bool | int | float] = {}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.master is not None and self.remote is not None:
+            raise ValueError("give either master or remote")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where Spark runs, as it may be shown: parameters of a remote address, such as a token, are left out."""
+        if self.remote is not None:
+            return f"remote '{self.remote.partition('/;')[0]}'"
+        return f"master '{self.master or 'local[*]'}'"
 
     @classmethod
     def read(cls, content: object) -> "SparkSettings":
@@ -46,7 +72,7 @@ class SparkSettings(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            faults = [": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors()]
             raise ParametersError(FILE, faults) from None
 
 
@@ -76,26 +102,43 @@ def check_java() -> None:
         )
 
 
-def check_master(master: str) -> None:
-    """Refuse to start Spark where no master of its standalone cluster answers: Spark itself tries for a minute.
+def check_connect() -> None:
+    """Refuse to go on without what pyspark needs to speak with a Spark Connect server.
+
+    Raises:
+        ChurnError: If it is not installed.
+    """
+    if importlib.util.find_spec("grpc") is None:
+        raise ChurnError(
+            "Spark Connect needs gRPC: uv sync --extra spark-connect, or pip install 'churn[spark-connect]'"
+        )
+
+
+def check_answer(address: str) -> None:
+    """Refuse to start Spark where nothing answers at the address of a cluster: Spark itself tries for minutes.
 
     Args:
-        master: An address ``spark://host:port``, or several in one, ``spark://one:7077,other:7077``; others pass.
+        address: ``spark://host:port``, several in one, ``spark://one:7077,other:7077``, or ``sc://host:port``; others pass.
 
     Raises:
         ChurnError: If none of them answers.
     """
-    reasons = []
-    for host, port in re.findall(r"([^,/]+):(\d+)(?=,|$)", master) if master.startswith("spark://") else []:
+    kind, _, rest = address.partition("://")
+    if kind not in ANSWERING:
+        return
+    said = []
+    for host, port in re.findall(r"([^,/]+):(\d+)(?=,|$)", rest.partition("/")[0]):
         try:
             socket.create_connection((host.strip("[]"), int(port)), MASTER_TIMEOUT).close()
         except OSError as error:
-            reasons.append(f"{host}:{port} {error.strerror or error}".lower())
+            said.append(f"{host}:{port} {error.strerror or error}".lower())
         else:
             return
-    if reasons:
+    if said:
+        key = "remote" if kind == "sc" else "master"
         raise ChurnError(
-            f"no Spark master answers at '{master}' ({'; '.join(reasons)}); start it, or correct master in conf/spark/{FILE}"
+            f"no {ANSWERING[kind]} answers at '{address.partition('/;')[0]}' ({'; '.join(said)}); start it, or correct {key} "
+            f"in conf/spark/{FILE}"
         )
 
 
@@ -106,8 +149,11 @@ def start(settings: SparkSettings) -> "SparkSession":
         ChurnError: If it does not start.
     """
     check_pyspark()
-    check_java()
-    check_master(settings.master)
+    if settings.remote is not None:
+        check_connect()
+    else:
+        check_java()
+    check_answer(settings.remote or settings.master or "")
     # Python functions run in what runs this, unless a cluster has its Python elsewhere.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
@@ -115,8 +161,13 @@ def start(settings: SparkSettings) -> "SparkSession":
 
     import churn.spark.scoring  # noqa: F401, registers its functions
 
-    builder = SparkSession.builder.master(settings.master)
     config = dict(settings.config)
+    if settings.remote is not None:
+        os.environ[REMOTE] = settings.remote  # read by data sets
+        builder = SparkSession.builder.remote(settings.remote)
+        config = {name: value for name, value in config.items() if name.startswith("spark.sql.")}
+    else:
+        builder = SparkSession.builder.master(settings.master or "local[*]")
     if IVY in config:
         config[IVY] = str(Path(str(config[IVY])).absolute())
     for name, value in config.items():
@@ -125,8 +176,9 @@ def start(settings: SparkSettings) -> "SparkSession":
         with _output_to(settings.log):
             session = builder.getOrCreate()
     except Exception as error:
+        _forget_remote()
         raise ChurnError(
-            f"Spark did not start with master '{settings.master}': {_said(str(error), settings.log)} "
+            f"Spark did not start with {settings.place}: {_said(str(error), settings.log)} "
             f"({settings.log} has the rest)"
         ) from error
     # Not with those of Spark: they would be on a command line, which everybody on the machine can see, and these have keys.
@@ -134,6 +186,17 @@ def start(settings: SparkSettings) -> "SparkSession":
         if value != "":
             session.conf.set(name, _as_java(value))
     return session
+
+
+def stop(started: "SparkSession") -> None:
+    """Stop what `start` has started, and forget the server, if there was one."""
+    started.stop()
+    _forget_remote()
+
+
+def _forget_remote() -> None:
+    if os.environ.pop(REMOTE, None) is not None:
+        os.environ.pop(CONNECT_MODE, None)
 
 
 def _as_java(value: str | bool | int | float) -> str:
