@@ -135,7 +135,7 @@ class SparkHook:
 
     def _stop(self) -> None:
         if self._session is not None:
-            self._session.stop()
+            session.stop(self._session)
             self._session = None
 
 

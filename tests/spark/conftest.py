@@ -25,6 +25,7 @@ def settings(folder: Path) -> SparkSettings:
         "spark.driver.memory": "1g",
         "spark.sql.shuffle.partitions": 2,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.jars.ivy": str(folder / "ivy"),
         "spark.sql.files.maxPartitionBytes": 50_000,
         "spark.sql.execution.arrow.maxRecordsPerBatch": 300,
     }
@@ -32,11 +33,16 @@ def settings(folder: Path) -> SparkSettings:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
+def java() -> None:
+    """Skip where Spark cannot run."""
     if importlib.util.find_spec("pyspark") is None:
         pytest.skip("pyspark is not installed")
     if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
         pytest.skip("there is no Java, which Spark needs")
+
+
+@pytest.fixture(scope="session")
+def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
     session = start(settings(tmp_path_factory.mktemp("spark")))
     yield session
     session.stop()

@@ -1,17 +1,20 @@
 """How Spark starts, or says why not; nothing here starts it."""
 
 import importlib.util
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from churn.errors import ChurnError, ParametersError
 from churn.spark import session
-from churn.spark.session import SparkSettings, check_java, check_pyspark
+from churn.spark.session import SparkSettings, check_answer, check_connect, check_java, check_pyspark
 
 from ..conftest import ROOT, Project, clean_environment
+from ..stack import free_ports
 from .conftest import for_spark
 
 
@@ -20,6 +23,13 @@ def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else found(name))
     with pytest.raises(ChurnError, match=r"^Spark frames need pyspark: uv sync --extra spark, or pip install"):
         check_pyspark()
+
+
+def test_without_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "grpc" else found(name))
+    with pytest.raises(ChurnError, match="Spark Connect needs gRPC: uv sync --extra spark-connect"):
+        check_connect()
 
 
 def test_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,6 +46,17 @@ def test_settings_are_checked() -> None:
     with pytest.raises(ParametersError, match=r"spark\.yml: 2 faults found") as caught:
         SparkSettings.read({"masters": "local"})
     assert caught.value.faults == ["log: Field required", "masters: Extra inputs are not permitted"]
+    with pytest.raises(ParametersError, match="give either master or remote"):
+        SparkSettings.read({"master": "local[2]", "remote": "sc://one:15002", "log": "spark.log"})
+
+
+def test_a_token_is_not_shown() -> None:
+    settings = SparkSettings(remote="sc://127.0.0.1:9/;token=secret", log=Path("spark.log"))
+    assert settings.place == "remote 'sc://127.0.0.1:9'"
+    with pytest.raises(ChurnError, match=r"^no Spark Connect server answers at 'sc://127\.0\.0\.1:9' ") as caught:
+        check_answer(str(settings.remote))
+    assert "correct remote in conf/spark/spark.yml" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_output_of_processes_goes_to_the_file_and_then_to_the_console_again(
@@ -74,3 +95,52 @@ def test_a_run_without_java_ends_in_one_message(
     with pytest.raises(ChurnError, match="Spark needs Java 17 or later"):
         project.run("inference", env="spark")
     assert not (project.folder / "cache/spark.log").exists()
+
+
+def test_a_run_without_its_cluster_ends_in_one_message(copied: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    address = f"spark://127.0.0.1:{port}"
+    project = for_spark(copied)
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    project.configure("spark", "spark", settings | {"master": address})
+    monkeypatch.setattr(session, "running", lambda: False)  # other tests' own
+    with pytest.raises(ChurnError) as caught:
+        project.run("inference", env="spark")
+    assert str(caught.value) == (
+        f"no Spark master answers at '{address}' (127.0.0.1:{port} connection refused); start it, or correct master in "
+        "conf/spark/spark.yml"
+    )
+
+
+def test_one_of_several_masters_is_enough() -> None:
+    closed, other = free_ports(2)
+    with socket.create_server(("127.0.0.1", other)):
+        check_answer(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+    with pytest.raises(
+        ChurnError, match=f"127.0.0.1:{closed} connection refused; 127.0.0.1:{other} connection refused"
+    ):
+        check_answer(f"spark://127.0.0.1:{closed},127.0.0.1:{other}")
+    check_answer("local[2]")
+
+
+@pytest.mark.e2e
+@pytest.mark.spark
+@pytest.mark.usefixtures("java")
+def test_a_master_that_is_none(copied: Project) -> None:
+    project = for_spark(copied)
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    project.configure("spark", "spark", settings | {"master": "spark://my-cluster"})
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
+    assert done.returncode == 1
+    message = "Spark did not start with master 'spark://my-cluster': Invalid master URL: spark://my-cluster"
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_why_a_stopped_spark_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "spark.log"
+    text = "An error occurred\n: java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\n"
+    log.write_text(
+        "26/11/24 17:45:43 ERROR StandaloneSchedulerBackend: Application has been killed. Reason: All gone!\n"
+    )
+    assert session._said(text, log) == "All gone!"

@@ -55,6 +55,8 @@ class SparkTable(AccountBatches):
 
 
 def _address(uri: str) -> str:
-    """A path or URL as Spark takes it, which would read some characters as a pattern."""
+    """A path or URL as Spark takes it, which would read some characters as a pattern, and calls S3 by another name."""
+    if uri.startswith("s3://"):
+        uri = f"s3a{uri.removeprefix('s3')}"
     escaped = re.sub(r"([][\\*?{}])", r"\\\1", uri if "://" in uri else str(Path(uri).absolute()))
     return escaped if "://" in uri else f"file://{escaped}"

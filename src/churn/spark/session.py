@@ -4,13 +4,14 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from churn.errors import ChurnError, ParametersError
 
@@ -19,15 +20,47 @@ if TYPE_CHECKING:
 
 FILE = "spark.yml"
 
+# Which server pyspark uses, and whether it uses one.
+REMOTE, CONNECT_MODE = "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"
+# Where Spark keeps packages; the one setting of which it takes absolute paths only.
+IVY = "spark.jars.ivy"
+# What answers at which kind of address.
+ANSWERING = {"spark": "Spark master", "sc": "Spark Connect server"}
+# Seconds that the machine of one may take to answer.
+MASTER_TIMEOUT = 5.0
+
 
 class SparkSettings(BaseModel):
-    """The file ``spark.yml`` of an environment."""
+    """The file ``spark.yml`` of an environment.
+
+    Attributes:
+        master: Where Spark runs; ``local[*]`` where neither this nor ``remote`` is given.
+        remote: Address of a Spark Connect server, ``sc://host:port``, in place of a master.
+        log: File for what Spark prints.
+        config: Spark's own settings; a server takes those only that a session may have.
+        hadoop: Settings of Hadoop's file systems; empty ones are left out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    master: str = "local[*]"
+    master: str | None = None
+    remote: str | None = None
     log: Path
     config: dict[str, str | bool | int | float] = {}
+    hadoop: dict[str, str | bool | int | float] = {}
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.master is not None and self.remote is not None:
+            raise ValueError("give either master or remote")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where Spark runs, as it may be shown: parameters of a remote address, such as a token, are left out."""
+        if self.remote is not None:
+            return f"remote '{self.remote.partition('/;')[0]}'"
+        return f"master '{self.master or 'local[*]'}'"
 
     @classmethod
     def read(cls, content: object) -> "SparkSettings":
@@ -39,7 +72,7 @@ class SparkSettings(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            faults = [": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors()]
             raise ParametersError(FILE, faults) from None
 
 
@@ -69,6 +102,46 @@ def check_java() -> None:
         )
 
 
+def check_connect() -> None:
+    """Refuse to go on without what pyspark needs to speak with a Spark Connect server.
+
+    Raises:
+        ChurnError: If it is not installed.
+    """
+    if importlib.util.find_spec("grpc") is None:
+        raise ChurnError(
+            "Spark Connect needs gRPC: uv sync --extra spark-connect, or pip install 'churn[spark-connect]'"
+        )
+
+
+def check_answer(address: str) -> None:
+    """Refuse to start Spark where nothing answers at the address of a cluster: Spark itself tries for minutes.
+
+    Args:
+        address: ``spark://host:port``, several in one, ``spark://one:7077,other:7077``, or ``sc://host:port``; others pass.
+
+    Raises:
+        ChurnError: If none of them answers.
+    """
+    kind, _, rest = address.partition("://")
+    if kind not in ANSWERING:
+        return
+    said = []
+    for host, port in re.findall(r"([^,/]+):(\d+)(?=,|$)", rest.partition("/")[0]):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), MASTER_TIMEOUT).close()
+        except OSError as error:
+            said.append(f"{host}:{port} {error.strerror or error}".lower())
+        else:
+            return
+    if said:
+        key = "remote" if kind == "sc" else "master"
+        raise ChurnError(
+            f"no {ANSWERING[kind]} answers at '{address.partition('/;')[0]}' ({'; '.join(said)}); start it, or correct {key} "
+            f"in conf/spark/{FILE}"
+        )
+
+
 def start(settings: SparkSettings) -> "SparkSession":
     """Start Spark.
 
@@ -76,24 +149,56 @@ def start(settings: SparkSettings) -> "SparkSession":
         ChurnError: If it does not start.
     """
     check_pyspark()
-    check_java()
+    if settings.remote is not None:
+        check_connect()
+    else:
+        check_java()
+    check_answer(settings.remote or settings.master or "")
     # Python functions run in what runs this, unless a cluster has its Python elsewhere.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master(settings.master)
-    for name, value in settings.config.items():
-        builder = builder.config(name, str(value).lower() if isinstance(value, bool) else value)
+    config = dict(settings.config)
+    if settings.remote is not None:
+        os.environ[REMOTE] = settings.remote  # read by data sets
+        builder = SparkSession.builder.remote(settings.remote)
+        config = {name: value for name, value in config.items() if name.startswith("spark.sql.")}
+    else:
+        builder = SparkSession.builder.master(settings.master or "local[*]")
+    if IVY in config:
+        config[IVY] = str(Path(str(config[IVY])).absolute())
+    for name, value in config.items():
+        builder = builder.config(name, _as_java(value))
     try:
         with _output_to(settings.log):
             session = builder.getOrCreate()
     except Exception as error:
+        _forget_remote()
         raise ChurnError(
-            f"Spark did not start with master '{settings.master}': {str(error).splitlines()[0]} "
+            f"Spark did not start with {settings.place}: {_said(str(error), settings.log)} "
             f"({settings.log} has the rest)"
         ) from error
+    # Not with those of Spark: they would be on a command line, which everybody on the machine can see, and these have keys.
+    for name, value in settings.hadoop.items():
+        if value != "":
+            session.conf.set(name, _as_java(value))
     return session
+
+
+def stop(started: "SparkSession") -> None:
+    """Stop what `start` has started, and forget the server, if there was one."""
+    started.stop()
+    _forget_remote()
+
+
+def _forget_remote() -> None:
+    if os.environ.pop(REMOTE, None) is not None:
+        os.environ.pop(CONNECT_MODE, None)
+
+
+def _as_java(value: str | bool | int | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def running() -> bool:
@@ -112,19 +217,37 @@ def explained(subject: str) -> Iterator[None]:
     Raises:
         ChurnError: If something is wrong with what Spark was to read, or with Spark.
     """
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException, PythonException
-
     try:
         yield
-    except PythonException:
-        raise
-    except (PySparkException, Py4JJavaError) as error:
-        text = str(error)
-        if "Traceback (most recent call last)" in text:
+    except Exception as error:
+        # Kedro wraps what a data set raises.
+        said = _explanation(error) or _explanation(error.__cause__)
+        if said is None:
             raise
-        causes = re.findall(r"^Caused by: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
-        raise ChurnError(f"{subject}: Spark says: {causes[-1] if causes else text.splitlines()[0]}") from error
+        raise ChurnError(f"{subject}: {said}") from error
+
+
+def _explanation(error: BaseException | None) -> str | None:
+    """What Spark says of its input or of itself in an error; none if it is another's or a function's of ours."""
+    if not type(error).__module__.startswith(("pyspark.", "py4j.")) or "Traceback (most recent call last)" in str(
+        error
+    ):
+        return None
+    return f"Spark says: {_said(str(error))}"
+
+
+def _said(text: str, log: Path | None = None) -> str:
+    """What an error of Spark says, without its stack.
+
+    Args:
+        text: Of the error.
+        log: Where Spark's reason stands if it only says that it has stopped.
+    """
+    if log is not None and "stopped SparkContext" in text:
+        reasons = re.findall(r"Reason: (.+)$", log.read_text(errors="replace"), re.MULTILINE)
+        return reasons[-1] if reasons else text.splitlines()[0]
+    causes = re.findall(r"^(?:Caused by)?: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
+    return causes[-1] if causes else text.splitlines()[0]
 
 
 @contextmanager

@@ -1,0 +1,73 @@
+"""Scoring on a Spark Connect server, a process of its own."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+import yaml
+
+from ..conftest import Project
+from .cluster import connect_server
+from .conftest import for_spark
+
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server, address = connect_server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield address
+    server.stop()
+
+
+@pytest.fixture
+def project(copied: Project, address: str, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A finished project that scores on the server; there is no Java for itself."""
+    project = for_spark(copied)
+    settings = yaml.safe_load((project.conf / "spark/spark.yml").read_text())
+    settings["remote"] = address
+    del settings["master"]
+    project.configure("spark", "spark", settings)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    return project
+
+
+def test_a_run_publishes_what_a_local_one_does(project: Project) -> None:
+    local = project.run_folder()
+    as_of = json.loads((local / "manifest.json").read_text())["as_of"]
+    params = f"inference.as_of={as_of}"
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference", "--params", params)
+    assert done.returncode == 0, done.stdout + done.stderr
+    noise = re.search(r".*(warn|spark\.|java|log4j).*", done.stdout + done.stderr, re.IGNORECASE)
+    assert noise is None, noise[0]
+    published = project.run_folder()
+    assert published != local
+    for name in ("inference_result.csv", "retention_list.csv", "input_profile.json"):
+        assert (published / name).read_bytes() == (local / name).read_bytes(), name
+
+
+def test_faults_are_told_as_locally(project: Project) -> None:
+    file = project.staging / "inference_data.csv"
+    table = pd.read_csv(file, dtype=str)
+    pd.concat([table, table.head(1)]).to_csv(file, index=False)
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
+    assert done.returncode == 1
+    assert "1 value is a repetition of an earlier id" in done.stderr
+    with file.open("a") as lines:
+        lines.write("one,2\n")
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
+    assert done.returncode == 1
+    told = "Error: accounts to score: Spark says: [MALFORMED_CSV_RECORD] Malformed CSV record: one,2"
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_table_that_is_not_there(project: Project) -> None:
+    (project.staging / "inference_data.csv").unlink()
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
+    assert done.returncode == 1
+    assert "scoring_accounts@batches is not there yet" in done.stderr
+    assert "Traceback" not in done.stderr
