@@ -66,6 +66,12 @@ BENCHMARKS = (
         25,
         ("--rows", "20000", "--trees", "5"),
     ),
+    Benchmark(
+        "tests.benchmarks.spark",
+        "scoring on a Spark cluster of two workers; needs Java",
+        15,
+        ("--rows", "20000", "40000", "--rounds", "1"),
+    ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 5, ("--rows", "3000", "--rounds", "1")),
 )
 

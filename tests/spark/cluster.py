@@ -46,8 +46,8 @@ class Cluster:
     A worker is one process group, to which its executors belong.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        """Declare where the logs and files of the processes lie, and how many workers there are."""
+    def __init__(self, folder: Path, workers: int, memory: int = EXECUTOR_MIB) -> None:
+        """Declare where the logs and files of the processes lie, how many workers there are, and MiB of their executors."""
         master_port, self._page, *pages = free_ports(2 + workers)
         self.url = f"spark://{LOOPBACK}:{master_port}"
         self._master = _server(
@@ -64,7 +64,7 @@ class Cluster:
                 "spark-class",
                 "org.apache.spark.deploy.worker.Worker",
                 *("--host", LOOPBACK, "--webui-port", str(page), "--cores", "1"),
-                *("--memory", f"{EXECUTOR_MIB}m", "--work-dir", str(folder / f"worker-{number}"), self.url),
+                *("--memory", f"{memory}m", "--work-dir", str(folder / f"worker-{number}"), self.url),
                 ready=partial(self._has_worker, page),
                 ports=(page,),
             )
@@ -107,9 +107,9 @@ def lose(worker: Server) -> None:
 
 
 @contextmanager
-def running_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+def running_cluster(folder: Path, workers: int, memory: int = EXECUTOR_MIB) -> Iterator[Cluster]:
     """A cluster as long as the block runs."""
-    cluster = Cluster(folder, workers)
+    cluster = Cluster(folder, workers, memory)
     with ExitStack() as stack:
         stack.callback(cluster.stop)
         cluster.start()
