@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from churn.device import check_device
 from churn.errors import AccountsError
-from churn.parallel import cores
+from churn.parallel import cores, in_order
 from churn.parameters import Training
 from churn.tables import Table
 
@@ -33,6 +33,8 @@ else:
 ROWS_A_THREAD = 100_000
 # From so many rows on the folds share one matrix of bins, which is filled from batches; each has a copy of its rows else.
 SHARED_ROWS = 1_000_000
+# Threads that prepare batches for that matrix.
+PREPARING = 2
 
 
 class FittedTrees(NamedTuple):
@@ -160,15 +162,19 @@ def fit_booster_of(
 
     check_device(training.device, "training.device")
 
+    def arrays(rows: pd.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+        return rows[list(names)].to_numpy(np.float32), rows[label].to_numpy(np.int8)
+
     class Stream(xgb.DataIter):
         def next(self, input_data: Callable[..., None]) -> bool:
-            for rows in self._left:
-                input_data(data=rows[list(names)].to_numpy(np.float32), label=rows[label].to_numpy(np.int8))
+            for matrix, labels in self._left:
+                input_data(data=matrix, label=labels)
                 return True
             return False
 
         def reset(self) -> None:
-            self._left = features.batches([*names, label])
+            # Some batches are made ready while XGBoost works on the one before them.
+            self._left = in_order(arrays, features.batches([*names, label]), PREPARING)
 
     bins, threads = training.booster.max_bin, training.threads or cores()
     fit = xgb.QuantileDMatrix(Stream(release_data=True), max_bin=bins, nthread=threads)
