@@ -92,7 +92,8 @@ class FaultyProxy:
                 fault = self._take(is_request)
                 if fault == "hang":
                     time.sleep(3600)
-                elif fault == "reset":
+                elif fault in ("reset", "refuse"):
+                    # A connection may have been taken while the port was closed.
                     _reset(client)
                     return
                 elif fault == "busy":

@@ -239,6 +239,6 @@ def test_a_large_table_takes_seconds(roles):
     frame = simulated.accounts.assign(**{roles.label.column: simulated.churned})
     canonical = check_accounts(frame, roles, subject="accounts", labelled=True).accounts
     canonical["login_count_p1m"] = rng().random(len(canonical))
-    began = time.perf_counter()
+    began = time.process_time()
     assert find_leaks(canonical, roles, Leakage()) == []
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3

@@ -192,9 +192,9 @@ def test_expected_profit_needs_its_parameters():
 
 def test_the_bootstrap_is_fast():
     one = challenge(0.3, 0.4, rows=9000)
-    began = time.perf_counter()
+    began = time.process_time()
     decide(one, Promotion(bootstrap_samples=500))
-    assert time.perf_counter() - began < 4
+    assert time.process_time() - began < 4
 
 
 def test_the_same_challenge_gives_the_same_decision():

@@ -240,8 +240,8 @@ def test_large_tables_are_quick() -> None:
     import time
 
     frame = pd.DataFrame({f"t{at}": rng(at).choice(["=1", "us", "low"], 100_000) for at in range(6)}, dtype="str")
-    start = time.perf_counter()
+    start = time.process_time()
     safe = spreadsheet_safe(frame)
     # About 0.2 s; the limit leaves room for a busy machine.
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 1.5
     assert set(safe["t0"]) == {"'=1", "us", "low"}

@@ -77,7 +77,7 @@ def test_mlflow_down_at_start(mortal: MinioProject, own_mlflow: OwnMlflow) -> No
     own_mlflow.kill()
     start = time.monotonic()
     training = mortal.kedro("training")
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 90  # MLflow by itself would wait for four minutes
     assert training.returncode == 1
     assert f"Error: MLflow at {own_mlflow.uri} does not answer" in training.stderr
     assert "set MLFLOW_TRACKING_URI to the right one" in training.stderr

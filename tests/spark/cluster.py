@@ -76,7 +76,7 @@ class Cluster:
         try:
             with urllib.request.urlopen(f"http://{LOOPBACK}:{self._page}/json/", timeout=5) as answer:
                 return json.load(answer)
-        except OSError:
+        except (OSError, ValueError):  # while it starts, it answers with a page
             return None
 
     def _has_worker(self, page: int) -> bool:
