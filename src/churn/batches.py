@@ -13,10 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.accounts import NO_ROWS, Fault, LabelledRows, as_text, check_columns, check_rows, repeated, sentences
-from churn.errors import AccountsError
+from churn.errors import AccountsError, ChurnError
 from churn.model import ChurnModel
 from churn.parallel import in_order
 from churn.parameters import Accounts
+from churn.tables import Table
 
 Made = TypeVar("Made")
 
@@ -146,7 +147,7 @@ class CheckedBatches:
             model: What is to score it; without one it is to be trained on, and its rows keep their label.
             subject: What the table is called in messages.
         """
-        self._batches, self._roles, self._model, self._subject = batches, roles, model, subject
+        self._batches, self._roles, self._model, self.subject = batches, roles, model, subject
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Canonical rows; raises as `mapped`."""
@@ -163,7 +164,7 @@ class CheckedBatches:
             AccountsError: Lists every fault, see `churn.accounts.check_accounts`; also ids that repeat, and categorical
                 columns of which the model knows no value.
         """
-        check_header(self._batches.columns, self._roles, self._subject, labelled=self._model is None)
+        check_header(self._batches.columns, self._roles, self.subject, labelled=self._model is None)
 
         def look(batch: pd.DataFrame) -> tuple[Findings, NDArray[np.uint64], Made | None]:
             found = Findings()
@@ -178,7 +179,7 @@ class CheckedBatches:
                 if not found.faults:
                     yield cast("Made", made)
             again = ids.suspects()
-        found.check(self._repeated(again), self._roles, self._model, self._subject)
+        found.check(self._repeated(again), self._roles, self._model, self.subject)
 
     def again(self) -> Iterator[pd.DataFrame]:
         """Canonical rows of a table that was found sound before, which is not checked as a whole again."""
@@ -201,6 +202,39 @@ class CheckedBatches:
         broken = np.zeros(row, dtype=bool)
         broken[np.concatenate(places)[again]] = True
         return repeated(broken, self._roles.id)
+
+
+class SomeRows(Table):
+    """Chosen rows of a table that was found sound."""
+
+    def __init__(self, source: CheckedBatches, columns: list[str], chosen: NDArray[np.bool_]) -> None:
+        """Declare which rows, shape (n,)."""
+        self._source, self._columns, self._chosen = source, columns, chosen
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+        return self._columns
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return int(self._chosen.sum())
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The rows, read from the source again.
+
+        Raises:
+            ChurnError: If the source has changed since it was checked.
+        """
+        before = 0
+        for rows in self._source.again():
+            chosen = self._chosen[before : before + len(rows)]
+            before += len(rows)
+            if before > len(self._chosen):
+                break
+            yield rows.loc[chosen, list(columns or self._columns)].reset_index(drop=True)
+        if before != len(self._chosen):
+            raise ChurnError(f"{self._source.subject}: the table has changed while it was read; run again")
 
 
 def check_header(names: Sequence[str], roles: Accounts, subject: str, *, labelled: bool = False) -> None:

@@ -294,6 +294,26 @@ def average(boosters: Sequence[Booster]) -> Booster:
     return _from_json(merged)
 
 
+class StoredTrees(NamedTuple):
+    """A booster as XGBoost stores it.
+
+    Attributes:
+        trees: Its trees in their order, each a dictionary of lists with an entry a node.
+        base_score: Where it starts from; a probability for a logistic objective.
+    """
+
+    trees: list[dict[str, Any]]
+    base_score: float
+
+
+def stored_trees(booster: Booster) -> StoredTrees:
+    """What a booster is made of."""
+    learner = json.loads(booster.save_raw("json"))["learner"]
+    # Written as a number, or as a list of one.
+    base_score = float(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
+    return StoredTrees(learner["gradient_booster"]["model"]["trees"], base_score)
+
+
 def scaled(booster: Booster, factor: float) -> Booster:
     """The same trees with leaves that are `factor` times as large; the log-odds they start from stay."""
     content = json.loads(bytes(booster.save_raw("json")))

@@ -9,9 +9,7 @@ The values are those of path-dependent TreeSHAP (Lundberg et al. 2020, doi:10.10
 ``pred_contribs`` gives, in double precision.
 """
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from churn.boosting import Booster
+from churn.boosting import Booster, stored_trees
+from churn.parallel import cores
 
 GROUP_SPLITS = 8
 CHUNK_ROWS = 4096
@@ -57,13 +56,10 @@ class Attribution:
         Returns:
             The tables; None where a path has more than 8 splits.
         """
-        learner = json.loads(booster.save_raw("json"))["learner"]
-        model = learner["gradient_booster"]["model"]
+        stored, start = stored_trees(booster)
         groups: list[tuple[_Tree, _Plan]] = []
-        # Written as a number, or as a list of one; a probability for a logistic objective.
-        start = float(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
         baseline = float(np.log(start / (1 - start)))
-        for raw in model["trees"]:
+        for raw in stored:
             tree = _Tree(raw)
             baseline += tree.mean()
             for root, above in tree.cut():
@@ -88,7 +84,7 @@ class Attribution:
         def fill(start: int) -> None:
             self._add(features[start : start + CHUNK_ROWS], result[start : start + CHUNK_ROWS])
 
-        with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(threads or cores()) as pool:
             list(pool.map(fill, starts))
         return result
 

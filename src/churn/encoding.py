@@ -7,7 +7,7 @@ unseen or too rare in training, has 0 in all of them.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -219,3 +219,29 @@ def _median(values: NDArray[np.float64]) -> float:
     present = values[~np.isnan(values)]
     # A ratio can be undefined in every training row; any constant will do, the missing feature says the rest.
     return float(np.median(present)) if len(present) else 0.0
+
+
+class EncodedRows(Table):
+    """Rows of a table, encoded while they pass."""
+
+    def __init__(self, source: Table, encoder: Encoder, kept: list[str]) -> None:
+        """Declare the rows, how they are encoded, and which of their columns stand before the features."""
+        self._source, self._encoder, self._kept = source, encoder, kept
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+        return [*self._kept, *self._encoder.feature_names]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._source)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The encoded rows."""
+        for rows in self._source.batches():
+            features = pd.DataFrame(
+                self._encoder.transform(rows), index=rows.index, columns=self._encoder.feature_names
+            )
+            encoded = pd.concat([rows[self._kept], features], axis="columns")
+            yield encoded if columns is None else encoded[list(columns)]

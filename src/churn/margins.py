@@ -6,7 +6,6 @@ of rows at once, which give the number of the way through it, and a look-up of t
 in the precision in which XGBoost adds them, so that the sums are equal to the last bit.
 """
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from churn.boosting import Booster
+from churn.boosting import Booster, stored_trees
 
 TREE_SPLITS = 8
 FEATURE_CUTS = 255
@@ -52,8 +51,7 @@ class Lookup:
             The tables; None where a tree has more than 8 splits, a feature more than 255 thresholds, or where they would
             not give what XGBoost gives.
         """
-        learner = json.loads(booster.save_raw("json"))["learner"]
-        stored = learner["gradient_booster"]["model"]["trees"]
+        stored, base_score = stored_trees(booster)
         thresholds: dict[int, set[float]] = {}
         for tree in stored:
             inner = [node for node, child in enumerate(tree["left_children"]) if child >= 0]
@@ -73,8 +71,7 @@ class Lookup:
             form = _form(tuple(tree["left_children"]), tuple(tree["right_children"]))
             splits = tuple((features[node], places[features[node]][values[node]]) for node in form.inner)
             trees.append(_Tree(splits, np.array(values, dtype=np.float32)[form.leaf]))
-        # Written as a number, or as a list of one; a probability for a logistic objective, and single precision in XGBoost.
-        probability = np.float32(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
+        probability = np.float32(base_score)  # of single precision in XGBoost
         start = -np.log(np.float32(1) / probability - np.float32(1))
         cuts = {feature: np.array(sorted(values), dtype=np.float32) for feature, values in thresholds.items()}
         made = cls(np.float32(start), cuts, tuple(trees))

@@ -135,6 +135,10 @@ class Scoring(ABC):
         """Whether there is nothing to score."""
         return not self._selection.names
 
+    def _count(self, tally: Tally) -> None:
+        """Take the figures of more rows."""
+        self._tally = tally if self._tally is None else self._tally + tally
+
     @property
     def _list_size(self) -> int:
         """How many of the best accounts are looked at together."""
@@ -227,7 +231,7 @@ class ScoringRun(Scoring):
         model.use(device=device, threads=1 if workers > 1 else 0)
         try:
             for accounts, (predictions, value, expected, tally) in self._accounts.mapped(score, workers):
-                self._tally = tally if self._tally is None else self._tally + tally
+                self._count(tally)
                 self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
                 yield predictions
         finally:

@@ -16,6 +16,7 @@ from churn.linear import FittedLinear, Linear, fit_linear, learn_weight
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
 from churn.parameters import Accounts, FeatureEngineering, Training
+from churn.tables import spacing
 from churn.tuning import choose, search
 
 # Contributions cost far more than scores; this many rows settle their mean.
@@ -117,7 +118,7 @@ def assemble_model(
         calibration=fit_calibration(parts.margin, labels, training.calibration),
     )
     # Evenly spaced rows: a table may be sorted.
-    few = accounts.iloc[:: math.ceil(len(accounts) / IMPORTANCE_ROWS)]
+    few = accounts.iloc[:: spacing(len(accounts), IMPORTANCE_ROWS)]
     return replace(model, importance=model.mean_contributions(encoder.transform(few)))
 
 

@@ -1,11 +1,20 @@
-"""A `kedro run` in a process of its own, and what it takes."""
+"""A `kedro run` in a process of its own and what it takes, and what one does once it has started."""
 
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
+from pathlib import Path
 from typing import NamedTuple
+
+from churn.batches import checked_table
+from churn.datasets import AccountBatchesDataset, ResultsDataset, SparkAccountsDataset
+from churn.model import ChurnModel
+from churn.parameters import Parameters
+from churn.partitions import select
+from churn.scoring import scoring_run
 
 from ..conftest import ROOT, Project, clean_environment
 
@@ -15,6 +24,22 @@ class Cost(NamedTuple):
 
     seconds: float
     mebibytes: float
+
+
+def publish(
+    dataset: AccountBatchesDataset | SparkAccountsDataset, model: ChurnModel, parameters: Parameters, results: Path
+) -> None:
+    """What the nodes of inference and their data sets do once a run has started: check a table, score it, publish."""
+    run = scoring_run(
+        checked_table(dataset.load(), parameters.accounts, model, "accounts"),
+        model,
+        selection=select({"name": "accounts", "sha256": ""}, {}, incremental=False),
+        as_of=date(2026, 1, 1),
+        profit=parameters.profit,
+        decision=parameters.decision,
+        reasons=parameters.reasons,
+    )
+    ResultsDataset(filepath=str(results)).save(run)
 
 
 def kedro_run(project: Project, *options: str) -> Cost:

@@ -15,7 +15,6 @@ the frames of *reference* would need more memory than many machines have.
 import sys
 import tempfile
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from statistics import median
 
@@ -26,16 +25,14 @@ import pyarrow.compute as pc
 import xgboost as xgb
 from pyarrow import csv, parquet
 
-from churn.batches import CheckedBatches
-from churn.datasets import AccountBatchesDataset, ResultsDataset
+from churn.datasets import AccountBatchesDataset
 from churn.model import ChurnModel
 from churn.parameters import Parameters, Reasons, check_parameters
-from churn.partitions import select
-from churn.scoring import ScoringRun
 from churn.stores import open_store
 
 from ..conftest import base_parameters
 from .results import Result, in_turns, parser, ratio, report
+from .runs import publish
 from .simulated import trained, write_accounts
 
 ROWS = (30_000, 1_000_000, 10_000_000)
@@ -44,20 +41,10 @@ SCRIPT_LIMIT, REASONS_LIMIT, REFERENCE_LEAST = 1.25, 3.0, 1.5
 
 
 def ours(model: ChurnModel, parameters: Parameters, table: Path, results: Path, *, reasons: bool) -> None:
-    """The nodes of inference and their data sets."""
-    roles = parameters.accounts.model_dump(mode="json")
-    batches = AccountBatchesDataset(filepath=str(table), roles=roles).load()
+    """What a run of inference does, with reasons for all on the list or for none."""
     given = Reasons(texts=parameters.reasons.texts, minimum_probability=0.0 if reasons else 1.0)
-    run = ScoringRun(
-        CheckedBatches(batches, parameters.accounts, model, "accounts"),
-        model,
-        selection=select({"name": table.name, "sha256": ""}, {}, incremental=False),
-        as_of=date(2026, 1, 1),
-        profit=parameters.profit,
-        decision=parameters.decision,
-        reasons=given,
-    )
-    ResultsDataset(filepath=str(results)).save(run)
+    dataset = AccountBatchesDataset(filepath=str(table), roles=parameters.accounts.model_dump(mode="json"))
+    publish(dataset, model, parameters.model_copy(update={"reasons": given}), results)
 
 
 def limit(model: ChurnModel, table: Path, results: Path) -> None:

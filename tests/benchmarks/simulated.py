@@ -30,14 +30,17 @@ def trained(parameters: Parameters) -> ChurnModel:
     return train(accounts, parameters.accounts, parameters.feature_engineering, parameters.training)
 
 
-def blocks(rows: int) -> Iterator[pa.Table]:
+def blocks(rows: int, *, labelled: bool = False) -> Iterator[pa.Table]:
     """Accounts a block at a time; a longer table begins with the blocks of a shorter one."""
     with progress(f"Simulating {rows:,} accounts", rows) as show:
         for start in range(0, rows, BLOCK):
             count = min(BLOCK, rows - start)
-            accounts = simulate_accounts(count, 1_000 + start // BLOCK, Simulation()).accounts
+            simulated = simulate_accounts(count, 1_000 + start // BLOCK, Simulation())
             ids = [f"account-{row:09}" for row in range(start, start + count)]
-            yield pa.Table.from_pandas(accounts.assign(account_id=ids), preserve_index=False)
+            accounts = simulated.accounts.assign(account_id=ids)
+            if labelled:
+                accounts["is_churned"] = simulated.churned
+            yield pa.Table.from_pandas(accounts, preserve_index=False)
             show(start + count)
 
 
@@ -48,11 +51,11 @@ def write_accounts(store: Store, rows: int) -> None:
             write_csv(table, file, header=number == 0)
 
 
-def write_partitions(folder: Path, rows: int) -> None:
+def write_partitions(folder: Path, rows: int, *, labelled: bool = False) -> None:
     """Write a table as Parquet files of a million rows, each with a row group a block."""
     folder.mkdir(parents=True)
     writer = None
-    for number, table in enumerate(blocks(rows)):
+    for number, table in enumerate(blocks(rows, labelled=labelled)):
         if number % (FILE_ROWS // BLOCK) == 0:
             if writer is not None:
                 writer.close()

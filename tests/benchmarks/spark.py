@@ -10,18 +10,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from statistics import median
 
 import yaml
 
-from churn.batches import checked_table
-from churn.datasets import ResultsDataset, SparkAccountsDataset
+from churn.datasets import SparkAccountsDataset
 from churn.model import ChurnModel
 from churn.parameters import Parameters, check_parameters
-from churn.partitions import select
-from churn.scoring import scoring_run
 from churn.spark import session
 from churn.spark.session import SparkSettings
 from churn.stores import open_store
@@ -29,6 +25,7 @@ from churn.stores import open_store
 from ..conftest import ROOT, base_parameters
 from ..spark.cluster import running_cluster
 from .results import Result, in_turns, parser, ratio, report
+from .runs import publish
 from .simulated import trained, write_accounts
 
 ROWS = (1_000_000, 3_000_000)
@@ -55,21 +52,12 @@ def spark_on(workers: int, folder: Path) -> Iterator[None]:
 
 
 def scored(model: ChurnModel, parameters: Parameters, table: Path) -> Callable[[], None]:
-    """The nodes of inference and their data sets."""
+    """What a run of inference does; its results are removed."""
     results = table.parent / "results"
-    frames = SparkAccountsDataset(filepath=str(table), roles=parameters.accounts.model_dump(mode="json"))
+    dataset = SparkAccountsDataset(filepath=str(table), roles=parameters.accounts.model_dump(mode="json"))
 
     def run() -> None:
-        run = scoring_run(
-            checked_table(frames.load(), parameters.accounts, model, "accounts"),
-            model,
-            selection=select({"name": table.name, "sha256": ""}, {}, incremental=False),
-            as_of=date(2026, 1, 1),
-            profit=parameters.profit,
-            decision=parameters.decision,
-            reasons=parameters.reasons,
-        )
-        ResultsDataset(filepath=str(results)).save(run)
+        publish(dataset, model, parameters, results)
         shutil.rmtree(results)
 
     return run

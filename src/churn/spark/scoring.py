@@ -201,7 +201,7 @@ class SparkScoring(Scoring):
             raise ChurnError(f"{accounts.subject}: {rows} rows were read, but {given} scored; did the table change?")
         for note in notes:
             if note.tally is not None:
-                self._tally = note.tally if self._tally is None else self._tally + note.tally
+                self._count(note.tally)
 
     def _scored(self) -> DataFrame:
         roles = self._accounts.roles
