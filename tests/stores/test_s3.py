@@ -216,6 +216,26 @@ def test_a_fault_that_passes_is_waited_for(through: Store, proxy: FaultyProxy, f
     assert through.read_json("n.json") == {"n": 1}
 
 
+def test_a_document_that_is_replaced_while_it_is_read_is_the_old_or_the_new_one(
+    through: Store, store: Store, proxy: FaultyProxy
+) -> None:
+    store.write_json({"n": 0}, "n.json")
+
+    def replaced(line: bytes) -> None:
+        proxy.on_request = None
+        if b"n.json" in line:
+            store.write_json({"n": 1}, "n.json")
+
+    for _ in range(2):
+        before = requests_of(proxy)
+        proxy.on_request = replaced
+        assert through.read_json("n.json") in ({"n": 0}, {"n": 1})
+        # Asked for in one request, it cannot change between two.
+        assert requests_of(proxy) == before + 1
+    with pytest.raises(ChurnError, match="none.json does not exist"):
+        through.read_json("none.json")
+
+
 FAULTS: list[tuple[Fault, str]] = [
     ("refuse", "Could not connect to the endpoint|Connect call failed"),
     ("hang", "no answer within"),

@@ -158,6 +158,13 @@ class S3Store(Store):
                 self.write_json(new, name)
             return new
 
+    def read_json(self, name: str = "") -> Any:
+        """As `Store.read_json`, in one answer of the store: a document that is being replaced is the old or the new one."""
+        present = self._present(name)
+        if present is None:
+            raise ChurnError(f"{self.address(name)} does not exist")
+        return self._parsed(present[0], name)
+
     def _present(self, name: str) -> tuple[bytes, str] | None:
         """Content and tag of an object, from one answer; ``None`` where there is none."""
 
