@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from churn.accounts import NO_ROWS, Fault, LabelledRows, as_text, check_columns, check_rows, repeated, sentences
 from churn.errors import AccountsError, ChurnError
 from churn.model import ChurnModel
-from churn.parallel import in_order
+from churn.parallel import cores, in_order
 from churn.parameters import Accounts
 from churn.tables import Table
 
@@ -117,14 +117,35 @@ class Findings:
             raise AccountsError(subject, faults)
 
 
+class CheckedTable(Protocol):
+    """A table to train on that is checked while it is read."""
+
+    def labels(self) -> NDArray[np.int8]:
+        """Label of each row, 0 or 1, shape (n,).
+
+        Raises:
+            AccountsError: Lists every fault of the table.
+        """
+        ...
+
+    def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> Table:
+        """Rows of a table that was found sound.
+
+        Args:
+            columns: Their columns, in this order.
+            mask: Which rows, shape (n,).
+        """
+        ...
+
+
 @singledispatch
-def checked_table(table: Batches, roles: Accounts, model: ChurnModel, subject: str) -> Any:
+def checked_table(table: Batches, roles: Accounts, model: ChurnModel | None, subject: str) -> Any:
     """An account table that is checked while it is read.
 
     Args:
         table: What the catalog gives; tables of another engine have their own way, see `churn.spark`.
         roles: What each column is.
-        model: What is to score it.
+        model: What is to score it; without one it is to be trained on, and its rows keep their label.
         subject: What the table is called in messages.
     """
     return CheckedBatches(table, roles, model, subject)
@@ -180,6 +201,15 @@ class CheckedBatches:
                     yield cast("Made", made)
             again = ids.suspects()
         found.check(self._repeated(again), self._roles, self._model, self.subject)
+
+    def labels(self) -> NDArray[np.int8]:
+        """Label of each row of a table to train on, 0 or 1, shape (n,); raises as `mapped`."""
+        name = self._roles.label.column
+        return np.concatenate(list(self.mapped(lambda rows: rows[name].to_numpy(np.int8), cores())))
+
+    def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> "SomeRows":
+        """Rows of a table that was found sound, see `CheckedTable`."""
+        return SomeRows(self, columns, mask)
 
     def again(self) -> Iterator[pd.DataFrame]:
         """Canonical rows of a table that was found sound before, which is not checked as a whole again."""

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,6 +136,7 @@ def grow_folds(
             stop.set()
 
 
+@singledispatch
 def fit_booster_of(
     features: Table,
     names: Sequence[str],
@@ -148,7 +150,8 @@ def fit_booster_of(
     The rows of the fold that is watched have no weight in it. They count when the bins are chosen, which ask for no label.
 
     Args:
-        features: Encoded training rows with their label.
+        features: Encoded training rows with their label; tables of another engine have their own way, see
+            `churn.spark.training`.
         names: Which features.
         label: Name of the label.
         folds: Fold of each row, shape (n,), from 0.

@@ -9,6 +9,7 @@ unseen or too rare in training, has 0 in all of them.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any, Self
 
 import numpy as np
@@ -170,15 +171,27 @@ def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> 
         return np.where(denominator == 0, np.nan, numerator / denominator)
 
 
-def fit_encoder(accounts: pd.DataFrame | Table, roles: Accounts, settings: FeatureEngineering) -> Encoder:
-    """Learn medians and vocabularies, a column at a time.
+@singledispatch
+def fit_encoder(accounts: Any, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """Learn medians and vocabularies.
 
     Args:
-        accounts: Canonical training rows, and only those.
+        accounts: Canonical training rows, and only those: a frame or a table, see `churn.tables.Table`. Tables of another
+            engine have their own way, see `churn.spark.features`.
         roles: What each column is.
         settings: Ratios, and how many rows a category needs.
     """
-    table = FrameTable(accounts) if isinstance(accounts, pd.DataFrame) else accounts
+    raise TypeError(f"an encoder is not fitted on {type(accounts).__name__}")
+
+
+@fit_encoder.register
+def _(accounts: pd.DataFrame, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    return fit_encoder(FrameTable(accounts), roles, settings)
+
+
+@fit_encoder.register
+def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """A column at a time is in memory."""
     missing: set[str] = set()
     medians: dict[str, float] = {}
 
@@ -188,9 +201,9 @@ def fit_encoder(accounts: pd.DataFrame | Table, roles: Accounts, settings: Featu
         medians[name] = _median(values)
 
     for name in roles.numeric_names:
-        learn(name, table.column(name).to_numpy(np.float64))
+        learn(name, accounts.column(name).to_numpy(np.float64))
     for ratio in settings.ratios:
-        both = table.frame(list(dict.fromkeys([ratio.numerator, ratio.denominator])))
+        both = accounts.frame(list(dict.fromkeys([ratio.numerator, ratio.denominator])))
         learn(
             ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
         )
@@ -198,7 +211,7 @@ def fit_encoder(accounts: pd.DataFrame | Table, roles: Accounts, settings: Featu
     for name in roles.categorical:
         counts: Counter[str] = Counter()
         rows = 0
-        for batch in table.batches([name]):
+        for batch in accounts.batches([name]):
             counts.update({str(value): count for value, count in batch[name].value_counts().items()})
             rows += len(batch)
         vocabularies[name] = tuple(
@@ -219,6 +232,18 @@ def _median(values: NDArray[np.float64]) -> float:
     present = values[~np.isnan(values)]
     # A ratio can be undefined in every training row; any constant will do, the missing feature says the rest.
     return float(np.median(present)) if len(present) else 0.0
+
+
+@singledispatch
+def encode_rows(table: Table, encoder: Encoder, kept: list[str]) -> Table:
+    """A table that is encoded while its rows pass: kept columns, then one float32 column a feature.
+
+    Args:
+        table: Canonical rows; tables of another engine have their own way, see `churn.spark.features`.
+        encoder: Says how.
+        kept: Columns that stay, in this order.
+    """
+    return EncodedRows(table, encoder, kept)
 
 
 class EncodedRows(Table):

@@ -14,7 +14,6 @@ from kedro.pipeline import Pipeline
 
 from churn.console import use_project_logging
 from churn.datasets.optional import OptionalDataset
-from churn.datasets.spark import SparkAccountsDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
 from churn.secrecy import REDACTION, check_credentials
@@ -120,7 +119,7 @@ class SparkHook:
         """Start a session with these settings; one that is there already is used as it is, and stays."""
         if self._settings is None or session.running():
             return
-        if any(isinstance(catalog.get(name), SparkAccountsDataset) for name in pipeline.datasets()):
+        if any(_is_of_spark(catalog.get(name)) for name in pipeline.datasets()):
             self._session = session.start(self._settings)
 
     @hook_impl(trylast=True)
@@ -137,6 +136,11 @@ class SparkHook:
         if self._session is not None:
             session.stop(self._session)
             self._session = None
+
+
+def _is_of_spark(dataset: object) -> bool:
+    """Whether a data set gives Spark frames: by its module's name, as its class may need pyspark."""
+    return any(part.startswith("spark") for part in type(dataset).__module__.split("."))
 
 
 class SummaryHook:

@@ -13,7 +13,13 @@ def spacing(rows: int, most: int) -> int:
 
 
 class Table(ABC):
-    """Rows in their order, again each time they are asked for."""
+    """Rows in their order, again each time they are asked for.
+
+    Attributes:
+        is_distributed: Whether they lie on other machines, where work on them is done then.
+    """
+
+    is_distributed = False
 
     @property
     @abstractmethod

@@ -178,7 +178,7 @@ def test_a_malformed_file_and_a_wrong_value(
 
 
 def test_numbers_that_came_as_text(roles: Accounts) -> None:
-    from churn.spark.scoring import as_meant
+    from churn.spark.checking import as_meant
 
     name = roles.numeric_names[0]
     rows = pa.RecordBatch.from_pydict({"account_id": ["1", "2", "3"], name: ["0.1", " 7 ", "NA"]})
@@ -202,7 +202,9 @@ def test_findings_of_parts_add_up(table: pd.DataFrame, model: ChurnModel, roles:
 
 def test_a_partition_is_scored_as_a_batch(table: pd.DataFrame, model: ChurnModel, roles: Accounts) -> None:
     """What runs in Spark's own processes, run in this one."""
-    from churn.spark.scoring import NOTE, NOTES, PROBABILITY, ROW, ShippedModel, scored_partition
+    from churn.spark.checking import NOTE, NOTES
+    from churn.spark.rows import ROW
+    from churn.spark.scoring import PROBABILITY, ShippedModel, scored_partition
 
     schema = pa.schema([(ROW, pa.int64()), (roles.id, pa.string()), (PROBABILITY, pa.float32()), (NOTE, pa.string())])
     run = scored_partition(ShippedModel.of(model), roles, Profit(), Decision(), schema)

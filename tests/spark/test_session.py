@@ -78,7 +78,7 @@ bootstrap_project({str(ROOT)!r})
 with KedroSession.create(project_path={str(ROOT)!r}, conf_source={str(finished.conf)!r}) as session:
     session.load_context().catalog["scoring_accounts@batches"]
 # MLflow looks whether there is a pyspark, and imports it.
-assert "churn.spark.scoring" not in sys.modules
+assert "churn.spark.checking" not in sys.modules
 pyspark = sys.modules.get("pyspark")
 assert pyspark is None or pyspark.SparkContext._gateway is None
 """

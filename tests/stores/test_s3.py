@@ -232,7 +232,7 @@ def test_a_document_that_is_replaced_while_it_is_read_is_the_old_or_the_new_one(
         assert through.read_json("n.json") in ({"n": 0}, {"n": 1})
         # Asked for in one request, it cannot change between two.
         assert requests_of(proxy) == before + 1
-    with pytest.raises(ChurnError, match="none.json does not exist"):
+    with pytest.raises(ChurnError, match=r"none\.json does not exist"):
         through.read_json("none.json")
 
 

@@ -3,18 +3,16 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from kedro.io import DatasetError
-
-from churn.datasets.accounts import AccountBatches, _AccountFilesDataset
+from churn.datasets.accounts import AccountBatches, AccountBatchesDataset
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-class SparkAccountsDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
-    """The table of an `AccountsDataset` as Spark frames; loads only.
+class SparkAccountsDataset(AccountBatchesDataset):
+    """The table of an `AccountBatchesDataset` as Spark frames; loads only.
 
     Why not ``spark.SparkDatasetV2``: Spark reads the longest of several files first, and takes the columns of all of them from
     one. A table has the order of its files' names, whoever reads it.
@@ -26,13 +24,10 @@ class SparkAccountsDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
         Raises:
             ChurnError: If there is no file.
         """
-        import churn.spark.scoring  # noqa: F401, says what is done with such a table
+        import churn.spark.checking
+        import churn.spark.scoring  # noqa: F401, they say what is done with such a table
 
-        return SparkTable(self._files, self._roles, self._delimiter)
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the content is written through the table's own entry."""
-        raise DatasetError("frames are not saved; save the table")
+        return SparkTable(self._files, self._roles, self._delimiter, self._labelled)
 
 
 class SparkTable(AccountBatches):

@@ -221,19 +221,16 @@ def explained(subject: str) -> Iterator[None]:
         yield
     except Exception as error:
         # Kedro wraps what a data set raises.
-        said = _explanation(error) or _explanation(error.__cause__)
+        ours = any("Traceback (most recent call last)" in str(each) for each in (error, error.__cause__))
+        said = None if ours else reason_of(error) or reason_of(error.__cause__)
         if said is None:
             raise
-        raise ChurnError(f"{subject}: {said}") from error
+        raise ChurnError(f"{subject}: Spark says: {said}") from error
 
 
-def _explanation(error: BaseException | None) -> str | None:
-    """What Spark says of its input or of itself in an error; none if it is another's or a function's of ours."""
-    if not type(error).__module__.startswith(("pyspark.", "py4j.")) or "Traceback (most recent call last)" in str(
-        error
-    ):
-        return None
-    return f"Spark says: {_said(str(error))}"
+def reason_of(error: BaseException | None) -> str | None:
+    """What Spark says in an error, without its stack; none if it is another's."""
+    return _said(str(error)) if type(error).__module__.startswith(("pyspark.", "py4j.")) else None
 
 
 def _said(text: str, log: Path | None = None) -> str:

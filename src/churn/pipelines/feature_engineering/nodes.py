@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from churn import encoding
-from churn.batches import Batches, CheckedBatches, SomeRows
+from churn.batches import Batches, CheckedTable, checked_table
 from churn.errors import AccountsError
-from churn.parallel import cores
 from churn.parameters import Accounts, FeatureEngineering
 from churn.tables import Table
 
@@ -24,19 +23,18 @@ class Split(NamedTuple):
     test: Table
 
 
-def validate_accounts(training_accounts: Batches, accounts: Accounts) -> CheckedBatches:
+def validate_accounts(training_accounts: Batches, accounts: Accounts) -> CheckedTable:
     """Check the training table and bring it into canonical form."""
-    return CheckedBatches(training_accounts, accounts, None, SUBJECT)
+    checked: CheckedTable = checked_table(training_accounts, accounts, None, SUBJECT)
+    return checked
 
 
-def split_accounts(
-    valid_accounts: CheckedBatches, accounts: Accounts, feature_engineering: FeatureEngineering
-) -> Split:
+def split_accounts(valid_accounts: CheckedTable, accounts: Accounts, feature_engineering: FeatureEngineering) -> Split:
     """Split into training and test rows, stratified by label and seeded."""
     from sklearn.model_selection import train_test_split
 
     name = accounts.label.column
-    labels = np.concatenate(list(valid_accounts.mapped(lambda rows: rows[name].to_numpy(np.int8), cores())))
+    labels = valid_accounts.labels()
     fewest = int(np.bincount(labels, minlength=2).min())
     if fewest < MIN_CLASS_ROWS:
         raise AccountsError(SUBJECT, [f"{name}: a class has only {fewest} rows, {MIN_CLASS_ROWS} are needed"])
@@ -49,7 +47,7 @@ def split_accounts(
     is_train = np.zeros(len(labels), dtype=bool)
     is_train[train] = True
     columns = [accounts.id, *accounts.numeric_names, *accounts.categorical, name]
-    return Split(SomeRows(valid_accounts, columns, is_train), SomeRows(valid_accounts, columns, ~is_train))
+    return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, ~is_train))
 
 
 def fit_encoder(train_accounts: Table, accounts: Accounts, feature_engineering: FeatureEngineering) -> dict[str, Any]:
@@ -59,4 +57,4 @@ def fit_encoder(train_accounts: Table, accounts: Accounts, feature_engineering: 
 
 def encode_accounts(split: Table, encoder: dict[str, Any], accounts: Accounts) -> Table:
     """Encode the rows of a split: id, label, then one float32 column a feature."""
-    return encoding.EncodedRows(split, encoding.Encoder.from_dict(encoder), [accounts.id, accounts.label.column])
+    return encoding.encode_rows(split, encoding.Encoder.from_dict(encoder), [accounts.id, accounts.label.column])

@@ -124,7 +124,7 @@ def fit_parts(
     """
     names, label = Encoder.from_dict(encoder).feature_names, accounts.label.column
     folds = validation_folds["fold"].to_numpy()
-    if len(train_features) < boosting.SHARED_ROWS:
+    if len(train_features) < boosting.SHARED_ROWS and not train_features.is_distributed:
         some, known = train_features.frame([*names, label]), validation_folds
         trees = boosting.fit_booster(*_matrix(some, names, accounts), folds, training)
     else:

@@ -1,0 +1,56 @@
+"""Tables on the way from pipeline to pipeline as Spark frames; this module needs pyspark."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from kedro_datasets.spark import SparkDatasetV2
+
+from churn.datasets.partitions import Partitions
+from churn.spark.session import explained
+
+if TYPE_CHECKING:
+    from churn.spark.rows import SparkRows
+
+
+class SparkRowsDataset(SparkDatasetV2):  # type: ignore[misc]
+    """A folder of Parquet files that Spark writes and reads."""
+
+    def __init__(self, *, filepath: str, most_rows: int | None = None, credentials: Any = None, **options: Any) -> None:
+        """Declare the folder.
+
+        Args:
+            filepath: Path or URL without a dot in its last part.
+            most_rows: Load a frame of pandas with at most so many rows, evenly spaced.
+            credentials: Arguments of the fsspec file system; Spark has its own, see ``spark.yml``.
+            options: As those of ``spark.SparkDatasetV2``.
+        """
+        super().__init__(filepath=filepath, credentials=credentials, save_args={"mode": "overwrite"}, **options)
+        self._files = Partitions(filepath, credentials)
+        self._most_rows = most_rows
+
+    def _load(self) -> "SparkRows | pd.DataFrame":
+        """The table, of which nothing has been read yet; or the frame.
+
+        Raises:
+            ChurnError: If Spark cannot read it.
+        """
+        import churn.spark.features
+        import churn.spark.training  # noqa: F401, they say what is done with such a table
+        from churn.spark.rows import SparkRows
+
+        with explained(self._files.uri):
+            rows = SparkRows(super()._load())
+            return rows if self._most_rows is None else rows.frame(most_rows=self._most_rows)
+
+    def _save(self, data: "SparkRows") -> None:
+        """Replace the table.
+
+        Raises:
+            ChurnError: If it cannot be written.
+        """
+        with explained(self._files.uri):
+            super()._save(data.data)
+
+    def _exists(self) -> bool:
+        # Without asking Spark, which does not run yet when a run looks at its inputs.
+        return self._files.exists()

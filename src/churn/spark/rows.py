@@ -1,0 +1,119 @@
+"""Rows of Spark frames, which know their place in the table."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
+from pyspark.sql.types import ByteType, DataType, DoubleType, FloatType, LongType, StringType, StructType
+
+from churn.tables import Table, spacing
+
+# Name of the column that holds the place of a row, from 0, which no column of an account table has.
+ROW = "(row)"
+
+
+class SparkRows(Table):
+    """A Spark frame, of which the driver holds no more than it is asked for.
+
+    Attributes:
+        data: The frame; its column ``(row)`` numbers the rows from 0, in the order of the table.
+    """
+
+    is_distributed = True
+
+    def __init__(self, data: DataFrame, rows: int | None = None, source: object = None) -> None:
+        """Declare the rows.
+
+        Args:
+            data: See above.
+            rows: How many there are, where that is known.
+            source: What has to be there as long as these rows are.
+        """
+        self.data, self._rows, self._source = data, rows, source
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Names of its columns, without the place."""
+        return [name for name in self.data.columns if name != ROW]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        if self._rows is None:
+            self._rows = self.data.count()
+        return self._rows
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """All rows in their order, a part of the frame at a time."""
+        chosen = self._chosen(columns).orderBy(column(ROW))
+        for row in chosen.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
+            yield unpacked_rows(row).to_pandas().drop(columns=ROW)
+
+    def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
+        """Rows as one frame of the driver, see `churn.tables.Table.frame`."""
+        chosen = self._chosen(columns)
+        step = spacing(len(self), most_rows) if most_rows else 1
+        if step > 1:
+            chosen = chosen.where(column(ROW) % step == 0)
+        collected: pd.DataFrame = chosen.toArrow().to_pandas()
+        return collected.sort_values(ROW, ignore_index=True).drop(columns=ROW)
+
+    def _chosen(self, columns: Sequence[str] | None) -> DataFrame:
+        return self.data.select(*map(column, [ROW, *(self.columns if columns is None else columns)]))
+
+
+def column(name: str) -> Column:
+    """A column whose name may hold any character."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+# What `packed` gives, in Spark's words.
+PACKED = "rows binary"
+
+
+def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Each batch as one row of bytes: Spark hands single rows to the driver, and takes long for many of them."""
+    for batch in batches:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:
+            stream.write_batch(batch)
+        yield pa.RecordBatch.from_arrays([pa.array([sink.getvalue().to_pybytes()], pa.binary())], names=["rows"])
+
+
+def unpacked_rows(row: Row) -> pa.Table:
+    """The rows of a batch that was packed."""
+    return pa.ipc.open_stream(row["rows"]).read_all()
+
+
+_ARROW: dict[type[DataType], pa.DataType] = {
+    ByteType: pa.int8(),
+    DoubleType: pa.float64(),
+    FloatType: pa.float32(),
+    LongType: pa.int64(),
+    StringType: pa.string(),
+}
+
+
+def arrow_schema(schema: StructType) -> pa.Schema:
+    """The same schema in Arrow's words."""
+    return pa.schema([(item.name, _ARROW[type(item.dataType)]) for item in schema])
+
+
+def as_batch(columns: Any, schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    """Columns as Spark takes them; those that are lacking are null, and so is nan.
+
+    Args:
+        columns: A frame or a mapping with values by name.
+        schema: What Spark expects.
+        rows: How many there are.
+    """
+    arrays = [
+        pa.array(columns[item.name], type=item.type, from_pandas=True)
+        if item.name in columns
+        else pa.nulls(rows, item.type)
+        for item in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -1,0 +1,209 @@
+"""The training table as a Spark frame is checked, split and encoded as it is without Spark."""
+
+import gc
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from churn.datasets import AccountBatchesDataset, SparkAccountsDataset
+from churn.encoding import Encoder, encode_rows, fit_encoder
+from churn.errors import AccountsError, ChurnError
+from churn.parameters import Accounts, FeatureEngineering, Ratio
+from churn.pipelines.feature_engineering.nodes import Split, split_accounts, validate_accounts
+from churn.tables import Table
+
+from ..conftest import Project
+from .conftest import for_spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+
+
+@pytest.fixture(scope="module")
+def gaps(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
+    """3,000 labelled accounts, some without values, and rare categories."""
+    table = labelled.head(3000).reset_index(drop=True).astype(dict.fromkeys(roles.categorical, object))
+    some = np.random.default_rng(7)
+    for name in (*roles.numeric_names[:3], *roles.categorical):
+        table.loc[some.random(len(table)) < 0.05, name] = None
+    table.loc[[5, 6], roles.categorical[0]] = "rare"
+    return table
+
+
+def splits(path: Path, roles: Accounts, settings: FeatureEngineering, *, spark: bool) -> Split:
+    kind = SparkAccountsDataset if spark else AccountBatchesDataset
+    table = kind(filepath=str(path), roles=roles.model_dump(mode="json"), labelled=True).load()
+    return split_accounts(validate_accounts(table, roles), roles, settings)
+
+
+def write(table: pd.DataFrame, folder: Path, kind: str) -> Path:
+    """A folder of two files, of which the second is longer."""
+    folder.mkdir()
+    for name, part in (("a", table.iloc[:900]), ("b", table.iloc[900:])):
+        if kind == "csv":
+            part.to_csv(folder / f"{name}.csv", index=False)
+        else:
+            part.to_parquet(folder / f"{name}.parquet", index=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_split_encoder_and_features_are_the_local_ones(
+    gaps: pd.DataFrame, roles: Accounts, tmp_path: Path, kind: str
+) -> None:
+    settings = FeatureEngineering(min_category_count=5)
+    folder = write(gaps, tmp_path / "accounts", kind)
+    here, there = (splits(folder, roles, settings, spark=spark) for spark in (False, True))
+    encoders = [fit_encoder(split.train, roles, settings) for split in (here, there)]
+    assert encoders[0] == encoders[1]
+    assert "rare" not in encoders[1].vocabularies[roles.categorical[0]]
+    assert set(roles.categorical) <= encoders[1].missing
+    kept = [roles.id, roles.label.column]
+    for local, other in zip(here, there, strict=True):
+        same(local, other)
+        same(encode_rows(local, encoders[0], kept), encode_rows(other, encoders[0], kept))
+
+
+def same(local: Table, there: Table) -> None:
+    assert there.columns == local.columns
+    assert len(there) == len(local)
+    expected = local.frame()
+    pd.testing.assert_frame_equal(there.frame(), expected, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.concat(there.batches(), ignore_index=True), expected, check_dtype=False)
+    some = [local.columns[1], local.columns[0]]
+    pd.testing.assert_frame_equal(there.frame(some, 100), local.frame(some, 100), check_dtype=False)
+
+
+MEDIANS: dict[str, NDArray[np.float64]] = {
+    "spread": np.random.default_rng(1).lognormal(size=60_000),
+    "even": np.arange(60_000.0)[::-1],
+    "ties": np.random.default_rng(2).integers(0, 3, 60_000).astype(float),
+    "two": np.repeat([0.0, 1.0], 30_000),
+    "constant": np.full(60_000, 0.1),
+    "few": np.where(np.arange(60_000) < 4, np.arange(60_000.0) / 3, np.nan),
+    "one": np.where(np.arange(60_000) == 17, 5.0, np.nan),
+    "none": np.full(60_000, np.nan),
+}
+
+
+@pytest.mark.parametrize("nets", [None, (0.0, 0.0001, 0.5)])
+def test_medians_are_exact(
+    spark: "SparkSession", monkeypatch: pytest.MonkeyPatch, nets: tuple[float, ...] | None
+) -> None:
+    from churn.spark import features
+    from churn.spark.rows import column
+
+    if nets is not None:
+        monkeypatch.setattr(features, "ACCURACY", 50)
+        monkeypatch.setattr(features, "NETS", nets)
+    # Spark takes nan for a number.
+    frame = spark.createDataFrame(
+        pd.DataFrame(MEDIANS).astype(object).where(lambda table: table.notna(), None), types()
+    )
+    present, medians = features.exact_medians(frame, {name: column(name) for name in MEDIANS})
+    known = {name: values[~np.isnan(values)] for name, values in MEDIANS.items()}
+    assert present == {name: len(values) for name, values in known.items()}
+    assert medians == {name: float(np.median(values)) if len(values) else 0.0 for name, values in known.items()}
+
+
+def types() -> str:
+    return ", ".join(f"{name} double" for name in MEDIANS)
+
+
+def test_a_ratio_that_is_undefined_everywhere(labelled: pd.DataFrame, roles: Accounts, tmp_path: Path) -> None:
+    one, other = [item.name for item in roles.numeric if not item.minimum][:2]
+    table = labelled.head(400).assign(**{other: 0.0})
+    settings = FeatureEngineering(ratios=(Ratio(name="a.b (c)", numerator=one, denominator=other),))
+    folder = write(table, tmp_path / "accounts", "csv")
+    local, there = (
+        fit_encoder(splits(folder, roles, settings, spark=spark).train, roles, settings) for spark in (False, True)
+    )
+    assert there == local
+    assert there.medians["a.b (c)"] == 0.0
+
+
+def test_all_faults_of_a_table_are_told_as_without_spark(gaps: pd.DataFrame, roles: Accounts, tmp_path: Path) -> None:
+    table = gaps.astype({roles.numeric_names[0]: object, roles.label.column: object})
+    table.loc[1200, roles.numeric_names[0]] = "many"
+    table.loc[[3, 2000], roles.label.column] = None
+    table.loc[2500, roles.id] = table.loc[10, roles.id]
+    folder = write(table, tmp_path / "accounts", "csv")
+    told = []
+    for spark in (False, True):
+        with pytest.raises(AccountsError) as error:
+            splits(folder, roles, FeatureEngineering(), spark=spark)
+        told.append(str(error.value))
+    assert told[0] == told[1]
+    assert "3 faults" in told[1]
+
+
+def test_a_table_that_changes_while_it_is_read_ends_the_run() -> None:
+    import pyarrow as pa
+
+    from churn.spark.checking import PARTITION_BITS, chosen_rows
+    from churn.spark.rows import ROW
+
+    schema = pa.schema([(ROW, pa.int64())])
+    mask = np.array([True, False, True, True, False, True])
+    run = chosen_rows(mask, {0: 0, 1: 4}, {0: 4, 1: 2}, schema, "training accounts")
+    second = 1 << PARTITION_BITS
+    rows = [pa.RecordBatch.from_pydict({ROW: rows}, schema) for rows in ([0, 1, 2], [3], [second, second + 1])]
+    assert [number for batch in run(rows) for number in batch[ROW].to_pylist()] == [0, 1, 2, 3]
+    with pytest.raises(ChurnError, match="training accounts: the table has changed while it was read"):
+        list(run([pa.RecordBatch.from_pydict({ROW: [second + 2]}, schema)]))
+
+
+def test_checked_rows_are_kept_as_long_as_they_are_needed(
+    spark: "SparkSession", gaps: pd.DataFrame, roles: Accounts, tmp_path: Path
+) -> None:
+    def kept() -> int:
+        return int(spark.sparkContext._jsc.getPersistentRDDs().size())  # type: ignore[union-attr]
+
+    gc.collect()
+    before = kept()
+    split = splits(write(gaps, tmp_path / "accounts", "csv"), roles, FeatureEngineering(), spark=True)
+    assert kept() > before
+    del split
+    gc.collect()
+    assert kept() == before
+
+
+def test_a_run_makes_what_a_local_one_does(copied: Project, roles: Accounts) -> None:
+    project = for_spark(copied)
+    globals_ = yaml.safe_load((project.conf / "spark/globals.yml").read_text())
+    folder = project.staging / "many"
+    folder.mkdir()
+    table = pd.read_csv(project.staging / "training_data.csv", dtype=str)
+    for part in range(3):
+        table.iloc[part * 1000 : (part + 1) * 1000].to_csv(folder / f"{part}.csv", index=False)
+    for environment in ("local", "spark"):
+        project.configure(environment, "globals", globals_ | {"tables": {"training": str(folder)}})
+    project.run("feature_engineering")
+    project.run("feature_engineering", env="spark")
+    project.run("feature_engineering", env="spark")  # once more, over what is there
+    here, there = project.staging / "features", project.staging / "features/spark"
+    documents = [json.loads((place / "encoder.json").read_text()) for place in (here, there)]
+    assert documents[0] == documents[1]
+    assert Encoder.from_dict(documents[1]).vocabularies.keys() == set(roles.categorical)
+    for name in ("train_accounts", "test_accounts", "train_features", "test_features"):
+        rows = pd.read_parquet(there / name).sort_values("(row)", ignore_index=True)
+        assert rows.pop("(row)").tolist() == list(range(len(rows)))
+        pd.testing.assert_frame_equal(rows, pd.read_parquet(here / f"{name}.parquet"))
+
+
+def test_a_faulty_table_changes_nothing(copied: Project, roles: Accounts) -> None:
+    project = for_spark(copied)
+    file = project.staging / "training_data.csv"
+    table = pd.read_csv(file, dtype=str)
+    pd.concat([table, table.head(1)]).to_csv(file, index=False)
+    with pytest.raises(Exception, match="1 value is a repetition of an earlier id"):
+        project.run("feature_engineering", env="spark")
+    assert not (project.staging / "features/spark").exists()
