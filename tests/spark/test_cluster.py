@@ -119,7 +119,9 @@ def one_that_keeps_rows(driver: Driver) -> str | None:
 
 def one_that_trains(driver: Driver) -> str | None:
     """One of two that grow a booster together."""
-    training = any("xgboost" in stage["name"] for stage in driver.active_stages())
+    training = any(
+        stage["name"].startswith("fit at") and "collect" in stage["details"] for stage in driver.active_stages()
+    )
     executors = driver.executors()
     return str(executors[0]["id"]) if training and all(one["activeTasks"] for one in executors) else None
 
