@@ -49,6 +49,21 @@ def test_a_run_publishes_what_a_local_one_does(project: Project) -> None:
         assert (published / name).read_bytes() == (local / name).read_bytes(), name
 
 
+def test_features_are_made_on_the_server_and_training_is_refused(project: Project) -> None:
+    project.run("feature_engineering")
+    done = project.kedro("run", "--env", "spark", "--pipelines", "feature_engineering")
+    assert done.returncode == 0, done.stdout + done.stderr
+    here, there = project.staging / "features", project.staging / "features/spark"
+    assert (there / "encoder.json").read_bytes() == (here / "encoder.json").read_bytes()
+    rows = pd.read_parquet(there / "train_features").sort_values("(row)", ignore_index=True).drop(columns="(row)")
+    pd.testing.assert_frame_equal(rows, pd.read_parquet(here / "train_features.parquet"))
+
+    done = project.kedro("run", "--env", "spark", "--pipelines", "training")
+    assert done.returncode == 1
+    assert "XGBoost trains on Spark where Spark has a master, not through Spark Connect" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_faults_are_told_as_locally(project: Project) -> None:
     file = project.staging / "inference_data.csv"
     table = pd.read_csv(file, dtype=str)

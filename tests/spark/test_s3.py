@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -44,8 +45,9 @@ def on_buckets(copied: Project, stack: Stack) -> Project:
     # Once for a checkout, not for each test.
     settings["config"] |= {**packages(), "spark.jars.ivy": str(ROOT / ".cache/ivy")}
     project.configure("spark", "spark", settings)
-    with bucket(stack, stack.settings.staging, project).writing("inference_data.csv") as file:
-        file.write((project.staging / "inference_data.csv").read_bytes())
+    for name in ("training_data.csv", "inference_data.csv"):
+        with bucket(stack, stack.settings.staging, project).writing(name) as file:
+            file.write((project.staging / name).read_bytes())
     return project
 
 
@@ -55,7 +57,11 @@ def bucket(stack: Stack, name: str, project: Project) -> Store:
 
 
 def scored(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
-    done = project.kedro("run", "--env", "spark", "--pipelines", "inference", *options)
+    return ran(project, "inference", *options)
+
+
+def ran(project: Project, *options: str) -> subprocess.CompletedProcess[str]:
+    done = project.kedro("run", "--env", "spark", "--pipelines", *options)
     if "unresolved dependency" in (log := project.folder / "cache/spark.log").read_text():
         pytest.skip(f"Maven Central, from which Spark takes its S3 client, is out of reach: see {log}")
     return done
@@ -73,6 +79,24 @@ def test_a_table_in_a_bucket_is_scored_as_a_file_is(on_buckets: Project, stack: 
             assert file.read() == (local / name).read_bytes(), name
     # Keys are not on the command line of a process, nor in what Spark prints.
     assert stack.settings.training.secret_key not in (on_buckets.folder / "cache/spark.log").read_text()
+
+
+def test_features_go_to_a_bucket_and_come_back(on_buckets: Project, stack: Stack) -> None:
+    on_buckets.run("feature_engineering")
+    staging = bucket(stack, stack.settings.staging, on_buckets)
+    for _ in range(2):  # the second time over what is there
+        done = ran(on_buckets, "feature_engineering")
+        assert done.returncode == 0, done.stdout + done.stderr
+    expected = (on_buckets.staging / "features/encoder.json").read_bytes()
+    with staging.reading("features/spark/encoder.json") as file:
+        assert file.read() == expected
+    parts = [name for name in staging.names() if re.fullmatch(r"features/spark/train_features/part-.*\.parquet", name)]
+    frames = []
+    for name in parts:
+        with staging.reading(name) as file:
+            frames.append(pd.read_parquet(file))
+    rows = pd.concat(frames).sort_values("(row)", ignore_index=True).drop(columns="(row)")
+    pd.testing.assert_frame_equal(rows, pd.read_parquet(on_buckets.staging / "features/train_features.parquet"))
 
 
 def test_a_store_that_is_not_there_is_soon_told(on_buckets: Project) -> None:
