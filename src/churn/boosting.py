@@ -33,7 +33,7 @@ else:
 
 # With fewer rows than this a second thread for the same booster costs more than it brings.
 ROWS_A_THREAD = 100_000
-# From so many rows on the folds are trained on one after the other, of rows in files; each has a copy of its rows else.
+# From so many rows on the folds are trained on one after the other, with the rows in files; with fewer, in memory at once.
 SHARED_ROWS = 1_000_000
 # Threads that prepare batches for those files.
 PREPARING = 2
@@ -147,10 +147,10 @@ def fit_booster_of(
     watched: pd.DataFrame,
     training: Training,
 ) -> FittedTrees:
-    """As `fit_booster`, of a table that need not fit into memory: that holds two bytes for each value of one fold's rows.
+    """As `fit_booster`, of a table that need not fit into memory: of one fold at a time it holds two bytes a value.
 
-    Bins are chosen from the watched rows, which ask for no label. The rows lie in temporary files meanwhile, four bytes a
-    value.
+    All rows lie in temporary files meanwhile, four bytes a value. The bins are those of the watched rows, the fold that is
+    held out among them; they ask for no label.
 
     Args:
         features: Encoded training rows with their label.
@@ -184,19 +184,23 @@ def fit_booster_of(
 
 @contextmanager
 def _rows_of_folds(features: Table, columns: Sequence[str], folds: NDArray[np.int8]) -> Iterator[Sequence[IO[bytes]]]:
-    """Temporary files with the rows of each fold, as float32, row after row.
+    """Temporary files with the rows of each fold, one after the other, as float32.
 
-    XGBoost reads rows three times to fill a matrix, and each row is in the matrix of all folds but one: from such files
-    that takes a small part of what it takes to unpack and transpose columns.
+    XGBoost reads rows three times to fill a matrix, and each row is in the matrices of all folds but one. From such files
+    that takes a small part of the time in which a table's columns are unpacked and put side by side.
     """
+
+    def rows_of(batch: pd.DataFrame) -> NDArray[np.float32]:
+        return np.ascontiguousarray(batch.to_numpy(np.float32))
+
     with ExitStack() as closing:
         files = [closing.enter_context(tempfile.TemporaryFile()) for _ in range(int(folds.max()) + 1)]
         before = 0
-        for rows in in_order(lambda batch: batch.to_numpy(np.float32), features.batches(columns), PREPARING):
+        for rows in in_order(rows_of, features.batches(columns), PREPARING):
             fold_of = folds[before : before + len(rows)]
             before += len(rows)
             for fold, file in enumerate(files):
-                np.ascontiguousarray(rows[fold_of == fold]).tofile(file)
+                file.write(memoryview(rows[fold_of == fold]))
         yield files
 
 
