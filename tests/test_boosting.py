@@ -1,14 +1,18 @@
 import json
 import threading
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost as xgb
 from sklearn.metrics import roc_auc_score
 
-from churn.boosting import assign_folds, average, booster_parameters, fit_booster, grow, scaled
+from churn import boosting
+from churn.boosting import Grown, assign_folds, average, booster_parameters, fit_booster, fit_booster_of, grow, scaled
 from churn.errors import AccountsError
 from churn.parameters import Booster, Training
+from churn.tables import FrameTable
 
 from .conftest import rng
 
@@ -215,3 +219,23 @@ def test_a_failure_in_one_fold_stops_all(rows: tuple[np.ndarray, np.ndarray], mo
     )
     with pytest.raises(KeyboardInterrupt):
         fit_booster(*rows, assign_folds(rows[1], training), training)
+
+
+def test_the_trees_of_a_fold_of_a_long_table_see_the_rows_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = rng()
+    frame = pd.DataFrame(random.normal(size=(900, 2)).astype(np.float32), columns=["a", "b"])
+    labels = (random.random(900) < 0.3).astype(np.int8)
+    folds = (np.arange(900) % 3).astype(np.int8)
+    seen: list[tuple[int, float, int]] = []
+
+    def noted(fit: xgb.DMatrix, watch: xgb.DMatrix, *rest: Any) -> Grown:
+        seen.append((fit.num_row(), float(fit.get_label().sum()), watch.num_row()))
+        return trained(fit, watch, *rest)
+
+    trained = boosting._train
+    monkeypatch.setattr(boosting, "_train", noted)
+    table = FrameTable(frame.assign(left=labels))
+    watched = frame.assign(left=labels, fold=folds).iloc[::2]
+    fitted = fit_booster_of(table, ["a", "b"], "left", folds, watched, Training(booster=UNUSUAL))
+    assert seen == [(600, labels[folds != fold].sum(), 150) for fold in range(3)]
+    assert len(fitted.margin) == 450

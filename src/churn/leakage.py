@@ -128,9 +128,14 @@ def find_leaks(
 
 def shared_ids(train_ids: ArrayLike, test_ids: ArrayLike) -> list[str]:
     """Ids that are among the training and among the test rows, each once, in the order of the test rows."""
-    train = pd.Index(pd.Series(train_ids, dtype="str").dropna().unique())
-    test = pd.Index(pd.Series(test_ids, dtype="str").dropna().unique())
-    return [str(value) for value in test[test.isin(train)]]
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    train, test = (
+        pa.array(pd.Series(ids, dtype="str").dropna().unique(), type=pa.large_string(), from_pandas=True)
+        for ids in (train_ids, test_ids)
+    )
+    return [str(value) for value in test.filter(pc.is_in(test, value_set=train)).to_pylist()]
 
 
 def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, roles: Accounts) -> Iterable[str]:

@@ -25,6 +25,9 @@ CHANCE_SAMPLES = 50
 # Figures that meet a limit to within rounding meet it.
 ROUNDING = 1e-12
 
+# A figure of the same rows under each of many weightings: weights of shape (k, n), result of shape (k,).
+Measured = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class Challenge:
@@ -194,16 +197,25 @@ def roc_auc(labels: NDArray[Any], scores: NDArray[Any], weights: NDArray[np.floa
     Returns:
         Array of shape (k,); without weights a number. Nan where only one outcome has weight.
     """
-    order = np.argsort(scores, kind="stable")
-    ranked, truth = np.asarray(scores)[order], np.asarray(labels)[order] == 1
-    start = np.append(0, np.flatnonzero(np.diff(ranked)) + 1)
-    weighting = np.ones((1, len(ranked))) if weights is None else weights[:, order]
-    churned = np.add.reduceat(weighting * truth, start, axis=1)
-    stayed = np.add.reduceat(weighting * ~truth, start, axis=1)
-    below = np.cumsum(stayed, axis=1) - stayed / 2
-    with np.errstate(invalid="ignore"):
-        found = (churned * below).sum(axis=1) / (churned.sum(axis=1) * stayed.sum(axis=1))
+    found = _roc_auc_of(np.asarray(labels), scores)(np.ones((1, len(scores))) if weights is None else weights)
     return float(found[0]) if weights is None else found
+
+
+def _roc_auc_of(labels: NDArray[Any], scores: NDArray[Any]) -> Measured:
+    order = np.argsort(scores, kind="stable")
+    ranked, truth = np.asarray(scores)[order], labels[order] == 1
+    start = np.append(0, np.flatnonzero(np.diff(ranked)) + 1)
+
+    def measured(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        weighting = weights[:, order]
+        churned = np.add.reduceat(weighting * truth, start, axis=1)
+        stayed = np.add.reduceat(weighting * ~truth, start, axis=1)
+        below = np.cumsum(stayed, axis=1) - stayed / 2
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.float64] = (churned * below).sum(axis=1) / (churned.sum(axis=1) * stayed.sum(axis=1))
+        return found
+
+    return measured
 
 
 def segment_figures(challenge: Challenge, promotion: Promotion) -> list[SegmentFigures]:
@@ -226,18 +238,18 @@ def _performance(challenge: Challenge, promotion: Promotion, profit: Profit | No
     """
     measure, name, unit = _measure(challenge, promotion, profit)
     one = np.ones((1, len(challenge.labels)))
-    mine = float(measure(challenge.challenger, one)[0])
+    challenger = measure(challenge.challenger)
+    mine = float(challenger(one)[0])
     if challenge.champion is None:
         figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{unit}}"
         return Gate("performance", True, None, promotion.margin, f"{NO_CHAMPION}; {name} {figure}"), None
-    theirs = float(measure(challenge.champion, one)[0])
+    champion = measure(challenge.champion)
+    theirs = float(champion(one)[0])
     if math.isnan(mine):
         sentence = f"{name} cannot be compared: the test rows hold one outcome only"
         return Gate("performance", False, None, promotion.margin, sentence), None
     blocks = bootstrap_weights(len(challenge.labels), promotion.bootstrap_samples, promotion.random_state)
-    gains = np.concatenate(
-        [measure(challenge.challenger, weights) - measure(challenge.champion, weights) for weights in blocks]
-    )
+    gains = np.concatenate([challenger(weights) - champion(weights) for weights in blocks])
     gains = np.sort(gains[np.isfinite(gains)])[::-1]
     needed = max(1, math.ceil(promotion.confidence * len(gains) - ROUNDING * len(gains)))
     sure = float(gains[needed - 1]) if len(gains) else math.nan
@@ -251,20 +263,20 @@ def _performance(challenge: Challenge, promotion: Promotion, profit: Profit | No
 
 def _measure(
     challenge: Challenge, promotion: Promotion, profit: Profit | None
-) -> tuple[Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]], str, str]:
-    """The measure of probabilities under weights of shape (k, n), its name and the format of its figures."""
+) -> tuple[Callable[[NDArray[Any]], Measured], str, str]:
+    """What measures probabilities, the name of the measure and the format of its figures."""
     labels = np.asarray(challenge.labels)
     if promotion.metric == "roc_auc":
-        return lambda scores, weights: roc_auc(labels, scores, weights), "ROC AUC", "z.4f"
+        return lambda scores: _roc_auc_of(labels, scores), "ROC AUC", "z.4f"
     if profit is None:
         raise ChurnError("promotion.metric = 'expected_profit' needs the parameters of profit; give them, or 'roc_auc'")
     worth = np.full(len(labels), profit.account_value) if challenge.value is None else np.asarray(challenge.value)
     worth = np.where(pd.isna(worth), profit.account_value, worth).astype(np.float64)
 
-    def profit_per_account(scores: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def profit_per_account(scores: NDArray[Any]) -> Measured:
         acted = expected_profit(scores, worth, profit) > 0
         earned = realised_profit(labels, acted, worth, profit)
-        return np.asarray(weights @ earned / weights.sum(axis=1), dtype=np.float64)
+        return lambda weights: np.asarray(weights @ earned / weights.sum(axis=1), dtype=np.float64)
 
     return profit_per_account, "expected profit per account", "z.3f"
 

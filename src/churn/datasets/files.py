@@ -6,15 +6,19 @@ gone, on a disk as on S3. And what a store answers is told in a sentence here, w
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from kedro.io import AbstractDataset
 
 from churn.datasets.accounts import BATCH_ROWS
 from churn.errors import ChurnError
 from churn.stores import Store, open_store
-from churn.tables import Table
+from churn.tables import Table, spacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
@@ -138,16 +142,34 @@ class StoredTable(Table):
         Raises:
             ChurnError: If the file is damaged.
         """
+        for batch in self._read(columns):
+            yield batch.to_pandas()
+
+    def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
+        """Rows as one frame, as of any table; of a row that is not wanted no more is made than its values in the file."""
+        import pyarrow as pa
+
+        step = spacing(len(self), most_rows) if most_rows else 1
+        parts, before = [], 0
+        for batch in self._read(columns):
+            parts.append(batch.take(np.arange(-before % step, len(batch), step)) if step > 1 else batch)
+            before += len(batch)
+        whole: pd.DataFrame = pa.Table.from_batches(parts).to_pandas()
+        return whole
+
+    def _read(self, columns: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
+        """All rows in batches, of which there is at least one."""
+        import pyarrow as pa
         from pyarrow import parquet
 
         with self._store.reading() as file, self._explained():
-            empty = True
-            for batch in parquet.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns and list(columns)):
+            table, empty = parquet.ParquetFile(file), True
+            wanted = self._columns if columns is None else list(columns)
+            for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
                 empty = False
-                yield batch.to_pandas() if columns is None else batch.select(list(columns)).to_pandas()
-        if empty:
-            with self._store.reading() as file:
-                yield parquet.read_table(file, columns=columns and list(columns)).to_pandas()
+                yield batch.select(wanted)
+            if empty:
+                yield pa.RecordBatch.from_pylist([], schema=table.schema_arrow).select(wanted)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
