@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 
 from churn.console import use_project_logging
 from churn.datasets.optional import OptionalDataset
-from churn.datasets.spark import SparkAccountsDataset
+from churn.datasets.spark import SparkAccountsDataset, SparkResultsDataset
 from churn.errors import FaultsError
 from churn.parameters import check_parameters
 from churn.secrecy import REDACTION, check_credentials
@@ -120,7 +120,8 @@ class SparkHook:
         """Start a session with these settings; one that is there already is used as it is, and stays."""
         if self._settings is None or session.running():
             return
-        if any(isinstance(catalog.get(name), SparkAccountsDataset) for name in pipeline.datasets()):
+        on_spark = SparkAccountsDataset | SparkResultsDataset
+        if any(isinstance(catalog.get(name), on_spark) for name in pipeline.datasets()):
             self._session = session.start(self._settings)
 
     @hook_impl(trylast=True)

@@ -110,18 +110,27 @@ class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
 class StoredTable(Table):
     """A table in a Parquet file."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str = "") -> None:
         """Look at the file.
+
+        Args:
+            store: Where it is.
+            name: Which file of the store.
 
         Raises:
             ChurnError: If it does not exist or is damaged.
         """
         from pyarrow import parquet
 
-        self._store = store
-        with store.reading() as file, self._explained():
+        self._store, self._name = store, name
+        with store.reading(name) as file, self._explained():
             described = parquet.ParquetFile(file)
             self._columns, self._rows = list(described.schema_arrow.names), int(described.metadata.num_rows)
+
+    @property
+    def uri(self) -> str:
+        """Path or URL of the file."""
+        return self._store.address(self._name)
 
     @property
     def columns(self) -> list[str]:
@@ -140,13 +149,13 @@ class StoredTable(Table):
         """
         from pyarrow import parquet
 
-        with self._store.reading() as file, self._explained():
+        with self._store.reading(self._name) as file, self._explained():
             empty = True
             for batch in parquet.ParquetFile(file).iter_batches(BATCH_ROWS, columns=columns and list(columns)):
                 empty = False
                 yield batch.to_pandas() if columns is None else batch.select(list(columns)).to_pandas()
         if empty:
-            with self._store.reading() as file:
+            with self._store.reading(self._name) as file:
                 yield parquet.read_table(file, columns=columns and list(columns)).to_pandas()
 
     @contextmanager
@@ -156,7 +165,7 @@ class StoredTable(Table):
         try:
             yield
         except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self._store.uri} cannot be read as a table: {error}") from error
+            raise ChurnError(f"{self.uri} cannot be read as a table: {error}") from error
 
 
 class DocumentDataset(AbstractDataset[Any, Any]):

@@ -220,12 +220,7 @@ class SparkScoring(Scoring):
         types = {LongType: pa.int64(), StringType: pa.string(), DoubleType: pa.float64(), FloatType: pa.float32()}
         arrow = pa.schema([(item.name, types[type(item.dataType)]) for item in schema])
         run = scored_partition(ShippedModel.of(self._model), roles, self._profit, self._decision, arrow)
-        wanted = [_column(name) for name in (roles.id, *roles.numeric_names, *roles.categorical)]
-        frames = [frame.select(*wanted) for frame in self._accounts.table.frames()]
-        # The partitions of a union are those of its frames, one frame after the other. Frames of other types are scored by
-        # themselves: Spark would first turn the values into those of a common type.
-        alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
-        return reduce(DataFrame.union, (part.mapInArrow(run, schema) for part in alike))
+        return mapped(self._accounts.table, (roles.id, *roles.numeric_names, *roles.categorical), run, schema)
 
     def _notes(self, scored: DataFrame) -> list[Note]:
         """What was found in each partition, in their order."""
@@ -238,27 +233,10 @@ class SparkScoring(Scoring):
         for note in notes:
             starts[note.partition] = found.rows
             found.follow(note.findings)
-        found.check(self._repetitions(scored, starts), accounts.roles, accounts.model, accounts.subject)
+        found.check(repetitions(scored, accounts.roles.id, starts), accounts.roles, accounts.model, accounts.subject)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
-
-    def _repetitions(self, scored: DataFrame, starts: Mapping[int, int]) -> list[Fault]:
-        """The fault of ids that occur more than once; partitions begin after so many rows."""
-        ids = scored.select(_column(self._accounts.roles.id).alias("id"), _column(ROW).alias("row"))
-        known = (
-            ids.where(F.col("id").isNotNull())
-            .groupBy("id")
-            .agg(F.count("*").alias("count"), F.min("row").alias("first"))
-        )
-        again = known.where("count > 1")
-        count = again.agg(F.sum(F.col("count") - 1)).collect()[0][0]
-        if not count:
-            return []
-        later = ids.join(again, "id").where("row > first").orderBy("row").limit(3).select("row").collect()
-        rows = tuple(starts[row["row"] >> PARTITION_BITS] + row["row"] % (1 << PARTITION_BITS) + 1 for row in later)
-        (like,) = repeated(np.array([True]), self._accounts.roles.id)
-        return [Fault(**{**asdict(like), "count": int(count), "rows": rows})]
 
     def _best_of(self, scored: DataFrame) -> pd.DataFrame:
         """The accounts on which acting pays most; ties go to the higher probability, then to the earlier row."""
@@ -280,6 +258,44 @@ class SparkScoring(Scoring):
         for row in parts.mapInArrow(packed, "rows binary").toLocalIterator(prefetchPartitions=True):
             table = _unpacked_rows(row)
             yield self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())
+
+
+def mapped(table: SparkTable, names: Iterable[str], run: Callable[..., Any], schema: StructType) -> DataFrame:
+    """What a function of the rows of a partition gives for those of a table, its partitions in the order of the table.
+
+    Args:
+        table: The table.
+        names: Columns that it is given.
+        run: As for `mapInArrow`.
+        schema: Of what it gives.
+    """
+    frames = [frame.select(*map(_column, names)) for frame in table.frames()]
+    # The partitions of a union are those of its frames, one frame after the other. Frames of other types are worked on by
+    # themselves: Spark would first turn the values into those of a common type.
+    alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
+    return reduce(DataFrame.union, (part.mapInArrow(run, schema) for part in alike))
+
+
+def repetitions(looked_at: DataFrame, name: str, starts: Mapping[int, int]) -> list[Fault]:
+    """The fault of ids that occur more than once.
+
+    Args:
+        looked_at: Rows with their numbers, see `mapped`.
+        name: Column of the ids.
+        starts: How many rows of the table come before those of each partition.
+    """
+    ids = looked_at.select(_column(name).alias("id"), _column(ROW).alias("row"))
+    known = (
+        ids.where(F.col("id").isNotNull()).groupBy("id").agg(F.count("*").alias("count"), F.min("row").alias("first"))
+    )
+    again = known.where("count > 1")
+    count = again.agg(F.sum(F.col("count") - 1)).collect()[0][0]
+    if not count:
+        return []
+    later = ids.join(again, "id").where("row > first").orderBy("row").limit(3).select("row").collect()
+    rows = tuple(starts[row["row"] >> PARTITION_BITS] + row["row"] % (1 << PARTITION_BITS) + 1 for row in later)
+    (like,) = repeated(np.array([True]), name)
+    return [Fault(**{**asdict(like), "count": int(count), "rows": rows})]
 
 
 @scoring_run.register
