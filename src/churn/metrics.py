@@ -89,7 +89,7 @@ class Ranking(NamedTuple):
         # Points in the middle of a straight line add rounding errors and nothing else.
         inner = (np.diff(stayed, 2) != 0) | (np.diff(churned, 2) != 0)
         corner = np.concatenate(([True], inner, [True]))[: len(churned)]
-        x, y = (np.concatenate(([0], counts[corner])) / counts[-1] for counts in (stayed, churned))
+        x, y = (np.append(np.int32(0), counts[corner]) / counts[-1] for counts in (stayed, churned))
         areas = np.diff(x)
         del x
         areas *= y[1:] + y[:-1]
@@ -102,7 +102,7 @@ class Ranking(NamedTuple):
         if not len(churned) or not churned[-1]:
             return float("nan")
         # From the lowest score to the highest: the order in which the sum is rounded.
-        falls = np.diff(np.concatenate((churned[::-1], [0])) / churned[-1])
+        falls = np.diff(np.append(churned[::-1], np.int32(0)) / churned[-1])
         falls *= churned[::-1] / (churned + stayed)[::-1]
         return max(0.0, -float(falls.sum()))
 
