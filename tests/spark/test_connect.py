@@ -1,4 +1,4 @@
-"""Scoring on a Spark Connect server, a process of its own."""
+"""Scoring and monitoring on a Spark Connect server, a process of its own."""
 
 import json
 import re
@@ -47,6 +47,15 @@ def test_a_run_publishes_what_a_local_one_does(project: Project) -> None:
     assert published != local
     for name in ("inference_result.csv", "retention_list.csv", "input_profile.json"):
         assert (published / name).read_bytes() == (local / name).read_bytes(), name
+
+
+def test_health_is_reported_as_locally(project: Project) -> None:
+    report = project.run_folder() / "health_metrics.json"
+    before = report.read_bytes()
+    report.unlink()
+    done = project.kedro("run", "--env", "spark", "--pipelines", "monitoring")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert report.read_bytes() == before
 
 
 def test_faults_are_told_as_locally(project: Project) -> None:
