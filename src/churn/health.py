@@ -274,11 +274,13 @@ def _band(
 
 def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands: Sequence[str]) -> dict[str, Any]:
     """Accounts in bins of equal width, in all and by band; a bin holds its lower edge, the last one also 1."""
-    place = probability * HISTOGRAM_BINS
-    np.minimum(np.floor(place, out=place), HISTOGRAM_BINS - 1, out=place)
-    # Counted in one go, by band and bin: further arrays of integers would take as much as the probabilities again.
-    place += codes * float(HISTOGRAM_BINS)
-    counts = np.bincount(place.astype(np.int64), minlength=HISTOGRAM_BINS * len(bands)).reshape(-1, HISTOGRAM_BINS)
+    counts = np.zeros((len(bands), HISTOGRAM_BINS), dtype=np.int64)
+    # In pieces, as positions of all accounts would take twice the memory of their probabilities.
+    for start in range(0, len(probability), metrics.PIECE_ROWS):
+        piece = slice(start, start + metrics.PIECE_ROWS)
+        bin_of = np.minimum(np.floor(probability[piece] * HISTOGRAM_BINS), HISTOGRAM_BINS - 1).astype(np.int64)
+        place = codes[piece] * np.int64(HISTOGRAM_BINS) + bin_of
+        counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)
     return {
         "edges": [at / HISTOGRAM_BINS for at in range(HISTOGRAM_BINS + 1)],
         "counts": counts.sum(axis=0).tolist(),

@@ -21,7 +21,7 @@ SECOND_KEY = "another 16 bytes"
 def scored_accounts(
     predictions: Table, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]
 ) -> ScoredAccounts:
-    """Scored accounts and their outcomes, with ids as hashes; about 50 bytes an account while they are gathered.
+    """Scored accounts and their outcomes, with ids as hashes; about 30 bytes an account while they are gathered.
 
     Args:
         predictions: The scores: the id in the first column, then ``probability``, ``prediction`` (0 or 1), ``risk_band`` and
@@ -112,7 +112,7 @@ class _Outcomes:
         self._first = np.concatenate(first)
         del first
         order = np.argsort(self._first)
-        self._first = self._first[order]
+        self._first.sort()
         self._second = np.concatenate(second)[order]
         del second
         self._values = np.concatenate(values)[order]
