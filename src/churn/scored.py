@@ -97,25 +97,22 @@ class _Outcomes:
         """
         check_outcome_columns(batches.columns, roles)
         found = OutcomeRows()
-        first, second, values = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)], [np.empty(0, np.int8)]
+        first, second, values = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.int8)
         with RepeatedIds() as seen:
             for batch in batches:
                 ids, outcome = found.look(batch, roles)
-                first.append(hashes_of(ids))
-                second.append(_second_hashes(ids))
-                values.append(outcome)
-                seen.add(first[-1][ids.notna().to_numpy(bool)])
+                hashes = hashes_of(ids)
+                seen.add(hashes[ids.notna().to_numpy(bool)])
+                # Long arrays grow where they are; of many short ones the memory would not come back.
+                for array, more in ((first, hashes), (second, _second_hashes(ids)), (values, outcome)):
+                    array.resize(found.rows, refcheck=False)
+                    array[found.rows - len(ids) :] = more
             again = seen.suspects()
         found.check(repetitions(batches, roles.id, again), roles)
         self.rows = found.rows
-        # One after the other, so that no more than one is there twice.
-        self._first = np.concatenate(first)
-        del first
-        order = np.argsort(self._first)
-        self._first.sort()
-        self._second = np.concatenate(second)[order]
-        del second
-        self._values = np.concatenate(values)[order]
+        order = np.argsort(first)
+        first.sort()
+        self._first, self._second, self._values = first, second[order], values[order]
         # Different ids with the same hash are told apart by their text.
         self._alike = again
         self._by_text: dict[str, int] = {}
