@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.accounts import as_numbers, as_text, check_accounts, check_outcomes
+from churn.accounts import as_numbers, as_text, check_accounts
 from churn.errors import AccountsError
 from churn.parameters import Accounts
 
@@ -187,19 +187,3 @@ def test_numbers_from_any_type() -> None:
     numbers, wrong = as_numbers(pd.Series(pd.array([1, None], dtype="Int64")))
     assert np.isnan(numbers[1])
     assert not wrong.any()
-
-
-def test_outcomes_may_be_unknown_and_of_one_class() -> None:
-    outcomes = check_outcomes(pd.DataFrame({"key": [1, 2, 3], "left": ["yes", None, "No"], "more": 1}), ROLES)
-    assert outcomes["key"].tolist() == ["1", "2", "3"]
-    assert outcomes["outcome"].tolist()[::2] == [1.0, 0.0]
-    assert np.isnan(outcomes["outcome"][1])
-    assert check_outcomes(pd.DataFrame({"key": ["a"], "left": ["No"]}), ROLES)["outcome"].tolist() == [0.0]
-
-
-def test_faulty_outcomes() -> None:
-    with pytest.raises(AccountsError, match="missing columns: left"):
-        check_outcomes(pd.DataFrame({"key": ["a"]}), ROLES)
-    with pytest.raises(AccountsError) as caught:
-        check_outcomes(pd.DataFrame({"key": ["a", "a"], "left": ["maybe", "No"]}), ROLES)
-    assert len(caught.value.faults) == 2

@@ -12,7 +12,11 @@ from sklearn import metrics as sklearn_metrics
 from churn.drift import Profile, count_profile, fit_profile, fit_score_profile
 from churn.errors import ChurnError
 from churn.health import flat_metrics, health_metrics, humanize
-from churn.parameters import Monitoring
+from churn.parameters import Accounts, Monitoring
+from churn.scored import scored_accounts
+from churn.tables import FrameTable
+
+from .conftest import InMemory
 
 BANDS = ("low", "medium", "high")
 AT_TRAINING = {"roc_auc": 0.75, "calibration_error": 0.01}
@@ -53,6 +57,13 @@ REFERENCE = fit_profile(TRAINING, ["active_users_count", "payments_ratio"], ["op
 )
 
 
+def roles_of(outcomes: pd.DataFrame | None) -> Accounts:
+    """Labels are True and False, or 1 and 0."""
+    values = [] if outcomes is None else outcomes["is_churned"].dropna().tolist()
+    label = {"column": "is_churned", "positive": "True" if any(value is True for value in values) else "1"}
+    return Accounts.model_validate({"id": "account_id", "label": label, "categorical": ["operating_country"]})
+
+
 def check(
     probability: Any,
     frame: pd.DataFrame | None = None,
@@ -65,18 +76,22 @@ def check(
     predictions = options.pop("predictions", None)
     predictions = predict(scores) if predictions is None else predictions
     table = accounts(len(scores), seed=2)[0] if frame is None else frame
+    outcomes = options.pop("outcomes", None if churned is None else outcomes_of(predictions, churned))
+    bands = options.pop("bands", BANDS)
     given: dict[str, Any] = {
-        "bands": BANDS,
+        "bands": bands,
         "reference": reference,
         "analysis": count_profile(reference, table, scores),
-        "outcomes": None if churned is None else outcomes_of(predictions, churned),
         "reference_performance": AT_TRAINING,
         "importance": {"payments_ratio": 0.1, "active_users_count": 0.3},
         "threshold": 0.5,
         "limits": Monitoring(),
         "provenance": {"run_id": "r-1", "model_version": "3"},
     }
-    return health_metrics(predictions, **(given | options))
+    rows = scored_accounts(
+        FrameTable(predictions), None if outcomes is None else InMemory(outcomes), roles_of(outcomes), bands
+    )
+    return health_metrics(rows, **(given | options))
 
 
 def scored(rows: int = 3000, seed: int = 2) -> tuple[pd.DataFrame, np.ndarray]:
@@ -328,7 +343,7 @@ def test_outcomes_are_joined_on_the_id_in_any_order_and_strangers_are_left_out()
 
 
 def test_outcomes_of_other_accounts_only_say_nothing():
-    health = check([0.9, 0.1], outcomes=pd.DataFrame({"id": ["x"], "left": [1]}))
+    health = check([0.9, 0.1], outcomes=pd.DataFrame({"account_id": ["x"], "is_churned": [1]}))
     assert health["realised_performance"]["coverage"] == 0
     assert health["realised_performance"]["roc_auc"] is None
     assert "No outcome of a scored account is known yet" in health["notes"]
@@ -431,7 +446,7 @@ def test_the_report_is_strict_json_and_the_order_of_the_rows_does_not_matter():
 
 
 def test_inputs_are_not_changed():
-    predictions, outcomes = predict([0.1, 0.9]), pd.DataFrame({"id": ["account-1"], "left": [True]})
+    predictions, outcomes = predict([0.1, 0.9]), pd.DataFrame({"account_id": ["account-1"], "is_churned": [True]})
     before = predictions.copy(), outcomes.copy()
     check([0.1, 0.9], predictions=predictions, outcomes=outcomes)
     pd.testing.assert_frame_equal(predictions, before[0])
@@ -498,19 +513,3 @@ def test_impossible_probabilities_are_refused():
 def test_unknown_bands_are_refused():
     with pytest.raises(ChurnError, match=r"risk_band has 'high', but the model's bands are low, medium"):
         check([0.1, 0.9], bands=("low", "medium"))
-
-
-def test_outcomes_that_repeat_an_account_are_refused():
-    with pytest.raises(ChurnError, match=r"outcomes: 1 rows repeat the id of another"):
-        check([0.1], outcomes=pd.DataFrame({"id": ["a", "a"], "left": [0, 1]}))
-
-
-@pytest.mark.parametrize("values", [[0, 2], ["yes", "no"], [0.5, 1.0]])
-def test_outcomes_that_are_no_outcomes_are_refused(values):
-    with pytest.raises(ChurnError, match=r"outcomes: left must be 1 or True"):
-        check([0.1], outcomes=pd.DataFrame({"id": ["a", "b"], "left": values}))
-
-
-def test_outcomes_of_another_shape_are_refused():
-    with pytest.raises(ChurnError, match="expected two columns"):
-        check([0.1], outcomes=pd.DataFrame({"id": ["a"]}))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve as sklearn_curve
 
 from churn import metrics
@@ -51,6 +52,42 @@ def test_the_order_of_tied_rows_does_not_matter() -> None:
         assert measure(labels, scores, *extra) == pytest.approx(
             measure(labels[order], scores[order], *extra), abs=1e-12
         )
+
+
+@pytest.mark.parametrize("digits", [1, 3, 17])
+@pytest.mark.parametrize("rows_a_piece", [7, metrics.PIECE_ROWS])
+def test_measures_agree_with_scikit_learn_whatever_is_looked_at_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch, rows_a_piece: int, digits: int
+) -> None:
+    monkeypatch.setattr(metrics, "PIECE_ROWS", rows_a_piece)
+    random = rng(digits)
+    scores = random.beta(1, 4, 2_000).round(digits)
+    scores[:2] = 0.0, 1.0
+    labels = random.random(2_000) < scores
+    measured = metrics.classification_metrics(labels, scores, 0.3)
+    for name, measure in {
+        "roc_auc": sklearn_metrics.roc_auc_score,
+        "average_precision": sklearn_metrics.average_precision_score,
+        "brier": sklearn_metrics.brier_score_loss,
+        "log_loss": sklearn_metrics.log_loss,
+    }.items():
+        assert measured[name] == pytest.approx(measure(labels, scores), rel=1e-14), name
+
+
+def test_pieces_change_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = rng(4).beta(1, 4, 3_000).round(3)
+    labels = rng(5).random(3_000) < scores
+    whole = metrics.calibration_curve(labels, scores), metrics.estimated_roc_auc(scores)
+    monkeypatch.setattr(metrics, "PIECE_ROWS", 10)
+    for found, expected in zip(metrics.calibration_curve(labels, scores), whole[0], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert metrics.estimated_roc_auc(scores) == whole[1]
+
+
+def test_one_outcome_only_cannot_be_ranked() -> None:
+    for labels in ([], [0, 0], [1, 1]):
+        assert np.isnan(metrics.Ranking.of(labels, np.linspace(0, 1, len(labels))).roc_auc())
+    assert np.isnan(metrics.Ranking.of([0], [0.5]).average_precision())
 
 
 def test_calibration_curve_agrees_with_scikit_learn() -> None:

@@ -11,8 +11,12 @@ import pytest
 
 from churn.drift import count_profile, fit_profile, fit_score_profile
 from churn.health import health_metrics
-from churn.parameters import Monitoring
+from churn.parameters import Accounts, Monitoring
 from churn.report import count, decimal, of_hundred, percent, render_health_report
+from churn.scored import scored_accounts
+from churn.tables import FrameTable
+
+from .conftest import InMemory
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 EVIL = '<script>alert("1")</script>'
@@ -51,20 +55,21 @@ def health(
     )
     outcomes = None
     if known is not None:
-        outcomes = pd.DataFrame({"id": predictions["account_id"], "left": rng.random(rows) < score})
-        outcomes = outcomes.head(round(known * rows))
+        outcomes = pd.DataFrame({"account_id": predictions["account_id"], "left": rng.random(rows) < score})
+        outcomes = InMemory(outcomes.head(round(known * rows)))
+    roles = {"id": "account_id", "label": {"column": "left", "positive": "True"}, "categorical": ["c"]}
     given: dict[str, Any] = {
         "bands": bands,
         "reference": reference,
         "analysis": count_profile(reference, frame, score),
-        "outcomes": outcomes,
         "reference_performance": {"roc_auc": 0.71, "precision": 0.66},
         "importance": {"active_users_count": 0.4, column: 0.1},
         "threshold": 0.5,
         "limits": Monitoring(),
         "provenance": {"run_id": "run-77", "model_version": "3", "as_of": "2026-11-01", "input": "accounts.csv"},
     }
-    return health_metrics(predictions, **(given | options))
+    rows_scored = scored_accounts(FrameTable(predictions), outcomes, Accounts.model_validate(roles), bands)
+    return health_metrics(rows_scored, **(given | options))
 
 
 class Page(HTMLParser):

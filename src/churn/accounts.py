@@ -19,6 +19,9 @@ MAX_EXAMPLES = 3
 MAX_EXAMPLE_LENGTH = 40
 NO_ROWS = "the table has no rows"
 NOT_A_NUMBER = "not a number"
+OUTCOMES = "outcomes of the scored accounts"
+# An outcome that is not known yet.
+UNKNOWN = -1
 # Different labels that are counted; a label has two.
 MAX_LABELS = 100
 
@@ -260,28 +263,68 @@ def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
     return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
 
 
-def check_outcomes(frame: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
-    """Check the outcomes of scored accounts, which may cover only some of them.
+@dataclass
+class OutcomeRows:
+    """What was seen of the outcomes of scored accounts; that of the parts of a table adds up.
 
-    Returns:
-        The id and ``outcome``: 1 for churned, 0 for stayed, nan where not known yet.
+    Attributes:
+        rows: Rows looked at.
+        labels: The different labels, at most a few more than the two there should be.
+        empty: The fault of rows without an id, if any.
+    """
+
+    rows: int = 0
+    labels: frozenset[str] = frozenset()
+    empty: Fault | None = None
+
+    def look(self, batch: pd.DataFrame, roles: Accounts) -> tuple[pd.Series, NDArray[np.int8]]:
+        """Look at the next rows; gives their ids as text, and what became of them: 1 churned, 0 stayed, -1 not known."""
+        ids, text = as_text(batch[roles.id]), _label_text(batch[roles.label.column])
+        empty = ids.isna().to_numpy(bool)
+        if empty.any():
+            fault = Fault.of(roles.id, "empty", empty, None, self.rows + 1)
+            self.empty = self.empty + fault if self.empty else fault
+        self._add_labels(text.dropna().unique())
+        self.rows += len(batch)
+        known, churned = text.notna().to_numpy(bool), (text == _label_key(roles)).to_numpy(bool)
+        return ids, np.where(known, churned, UNKNOWN).astype(np.int8)
+
+    def follow(self, later: "OutcomeRows") -> None:
+        """Take over what was seen of the rows that follow these ones."""
+        if later.empty:
+            fault = later.empty.after(self.rows)
+            self.empty = self.empty + fault if self.empty else fault
+        self._add_labels(later.labels)
+        self.rows += later.rows
+
+    def _add_labels(self, labels: Iterable[str]) -> None:
+        self.labels = frozenset(sorted({*self.labels, *labels})[:MAX_LABELS])
+
+    def check(self, repetitions: list[Fault], roles: Accounts) -> None:
+        """Refuse a table of which these rows are all; it may have none.
+
+        Args:
+            repetitions: The fault of ids that occur more than once, if any do.
+            roles: What each column is.
+
+        Raises:
+            AccountsError: Lists every fault.
+        """
+        found = [*([self.empty] if self.empty else []), *repetitions]
+        faults = [fault.sentence for fault in found] + list(_label_faults(self.labels, roles, classes=(0, 1, 2)))
+        if faults:
+            raise AccountsError(OUTCOMES, faults)
+
+
+def check_outcome_columns(names: Sequence[str], roles: Accounts) -> None:
+    """Refuse a table of outcomes that lacks a column.
 
     Raises:
-        AccountsError: Lists every fault.
+        AccountsError: Names what it lacks.
     """
-    subject, name = "outcomes of the scored accounts", roles.label.column
-    missing = [column for column in (roles.id, name) if column not in frame.columns]
+    missing = [name for name in (roles.id, roles.label.column) if name not in names]
     if missing:
-        raise AccountsError(
-            subject, [f"missing columns: {', '.join(missing)}; the table has: {', '.join(frame.columns)}"]
-        )
-    ids = as_text(frame[roles.id])
-    text = _label_text(frame[name])
-    faults = [*_id_faults(ids, roles.id), *_label_faults(text.dropna().unique(), roles, classes=(0, 1, 2))]
-    if faults:
-        raise AccountsError(subject, faults)
-    outcome = (text == _label_key(roles)).astype(np.float64).mask(text.isna())
-    return pd.DataFrame({roles.id: ids, "outcome": outcome})
+        raise AccountsError(OUTCOMES, [f"missing columns: {', '.join(missing)}; the table has: {', '.join(names)}"])
 
 
 def as_numbers(series: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
@@ -315,12 +358,6 @@ def _column_faults(names: Sequence[str], roles: Accounts, labelled: bool) -> Ite
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         yield f"columns that occur more than once: {', '.join(twice)}"
-
-
-def _id_faults(ids: pd.Series, name: str) -> list[str]:
-    empty = ids.isna().to_numpy()
-    found = [Fault.of(name, "empty", empty, None)] if empty.any() else []
-    return [fault.sentence for fault in found + repeated(_again(ids), name)]
 
 
 def _again(ids: pd.Series) -> NDArray[np.bool_]:

@@ -200,7 +200,7 @@ class CheckedBatches:
                 if not found.faults:
                     yield cast("Made", made)
             again = ids.suspects()
-        found.check(self._repeated(again), self._roles, self._model, self.subject)
+        found.check(repetitions(self._batches, self._roles.id, again), self._roles, self._model, self.subject)
 
     def labels(self) -> NDArray[np.int8]:
         """Label of each row of a table to train on, 0 or 1, shape (n,); raises as `mapped`."""
@@ -216,22 +216,6 @@ class CheckedBatches:
         found = Findings()
         for batch in self._batches:
             yield found.look(batch, self._roles, self._model)
-
-    def _repeated(self, hashes: NDArray[np.uint64]) -> list[Fault]:
-        """The fault of repeated ids, from a second look at those whose hashes are equal."""
-        if not len(hashes):
-            return []
-        places, texts, row = [], [], 0
-        for batch in self._batches:
-            ids = as_text(batch[self._roles.id])
-            at = np.flatnonzero(np.isin(hashes_of(ids), hashes) & ids.notna().to_numpy())
-            places.append(at + row)
-            texts.append(ids.iloc[at])
-            row += len(ids)
-        again = pd.concat(texts, ignore_index=True).duplicated().to_numpy()
-        broken = np.zeros(row, dtype=bool)
-        broken[np.concatenate(places)[again]] = True
-        return repeated(broken, self._roles.id)
 
 
 class SomeRows(Table):
@@ -323,6 +307,29 @@ class RepeatedIds:
             file.seek(0)
             found.append(_twice(np.fromfile(file, dtype=np.uint64)))
         return np.concatenate(found)
+
+
+def repetitions(batches: Iterable[pd.DataFrame], name: str, hashes: NDArray[np.uint64]) -> list[Fault]:
+    """The fault of repeated ids, from a second look at those whose hashes are equal.
+
+    Args:
+        batches: The table.
+        name: Column of the ids.
+        hashes: Those that occurred more than once, see `RepeatedIds`.
+    """
+    if not len(hashes):
+        return []
+    places, texts, row = [], [], 0
+    for batch in batches:
+        ids = as_text(batch[name])
+        at = np.flatnonzero(np.isin(hashes_of(ids), hashes) & ids.notna().to_numpy())
+        places.append(at + row)
+        texts.append(ids.iloc[at])
+        row += len(ids)
+    again = pd.concat(texts, ignore_index=True).duplicated().to_numpy()
+    broken = np.zeros(row, dtype=bool)
+    broken[np.concatenate(places)[again]] = True
+    return repeated(broken, name)
 
 
 def hashes_of(ids: pd.Series) -> NDArray[np.uint64]:

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from churn import metrics
@@ -31,13 +31,42 @@ _SEVERITY: dict[Status, int] = {"ok": 0, "watch": 1, "alarm": 2}
 _WORDS = {"p1m": "past month", "prev": "previous", "avg": "average", "num": "number of", "pct": "percentage"}
 
 
+@dataclass(frozen=True)
+class ScoredAccounts:
+    """What the report needs of n accounts and their outcomes, 12 bytes an account.
+
+    Attributes:
+        probability: Of churn, shape (n,); nan where missing.
+        flagged: Whether each is predicted to churn, shape (n,).
+        band: Position of each one's risk band in the names of the bands, shape (n,); -1 where it is none of them.
+        unknown_bands: Names of risk bands that are none of them.
+        unique: Different ids.
+        versions: Of the model that made the scores, sorted.
+        truth: What became of each, shape (n,): 1 for churned, 0 for stayed, -1 for not known. None before any outcomes are.
+        outcomes: How many outcomes there are; they may be of other accounts.
+    """
+
+    probability: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
+    band: NDArray[np.int16]
+    unknown_bands: Sequence[str]
+    unique: int
+    versions: Sequence[str]
+    truth: NDArray[np.int8] | None = None
+    outcomes: int = 0
+
+    def __len__(self) -> int:
+        """How many accounts there are."""
+        return len(self.probability)
+
+
 class _Finding(NamedTuple):
     status: Status
     sentence: str
 
 
 def health_metrics(
-    predictions: pd.DataFrame,
+    accounts: ScoredAccounts,
     *,
     bands: Sequence[str],
     reference: Profile,
@@ -47,15 +76,13 @@ def health_metrics(
     threshold: float,
     limits: Monitoring,
     provenance: Mapping[str, Any],
-    outcomes: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Everything the health report says, as plain JSON types without nan or infinity.
 
     Probabilities, rates and shares run from 0 to 1. A figure that cannot be computed is None, and ``notes`` says why.
 
     Args:
-        predictions: Scored accounts, shape (n, columns): the id in the first column, then ``probability``,
-            ``prediction`` (0 or 1), ``risk_band`` and ``model_version``.
+        accounts: The scores, and the outcomes that are known.
         bands: Names of the risk bands, from the lowest to the highest.
         reference: Profile of the rows that the model was trained on, with the scores of held-out rows.
         analysis: Profile of the scored rows and their scores, counted in the bins of the reference.
@@ -65,8 +92,6 @@ def health_metrics(
         threshold: Probability from which an account is predicted to churn.
         limits: From when on a figure is to be watched or an alarm.
         provenance: Where the scores come from (run id, model version, as-of date, input); passed on as it is.
-        outcomes: What became of the accounts, shape (m, 2): the id, then 1 or True for churned, 0 or False for stayed and
-            missing for not known yet. It may cover a part of the accounts, and others. None before any are known.
 
     Returns:
         ``schema_version``; ``status`` (ok, watch or alarm), ``alarms``, ``to_watch`` and ``notes`` (sentences);
@@ -76,24 +101,18 @@ def health_metrics(
         outcomes); ``limits``.
 
     Raises:
-        ChurnError: The predictions have a missing or impossible probability or an unknown risk band, or the outcomes
-            name an account twice or have a value that is neither of the two outcomes.
+        ChurnError: The predictions have a missing or impossible probability or an unknown risk band.
     """
-    probability = _checked_probability(predictions)
-    accounts = predictions.iloc[:, 0]
-    flagged = predictions["prediction"].to_numpy(dtype=np.int64) == 1
-    codes = _band_codes(predictions, bands)
-    truth = _aligned_outcomes(accounts, outcomes)
-    unique = int(accounts.nunique())
+    _check(accounts, bands)
+    probability, flagged, codes, truth = accounts.probability, accounts.flagged, accounts.band, accounts.truth
 
     findings: list[_Finding] = []
     notes: list[str] = []
-    if len(predictions) == 0:
+    if len(accounts) == 0:
         findings.append(_Finding("alarm", "No accounts were scored"))
-    elif unique < len(predictions):
-        findings.append(
-            _Finding("watch", f"{len(predictions) - unique:,} of {len(predictions):,} scores are repeats of an account")
-        )
+    elif accounts.unique < len(accounts):
+        repeats = len(accounts) - accounts.unique
+        findings.append(_Finding("watch", f"{repeats:,} of {len(accounts):,} scores are repeats of an account"))
 
     drifts = compare_profiles(reference, analysis)
     columns = []
@@ -107,22 +126,23 @@ def health_metrics(
     )
     if by_chance:
         notes.append(
-            f"With {len(predictions):,} accounts, {by_chance} of the distributions passed a limit by no more than chance "
+            f"With {len(accounts):,} accounts, {by_chance} of the distributions passed a limit by no more than chance "
             "alone explains; that raises no alarm"
         )
 
     realised = None
-    if truth is not None and outcomes is not None and len(outcomes) and np.isnan(truth).all():
+    if truth is not None and accounts.outcomes and (truth < 0).all():
         findings.append(
             _Finding(
-                "watch", f"None of the {len(outcomes):,} outcomes is known and of a scored account: are they of others?"
+                "watch",
+                f"None of the {accounts.outcomes:,} outcomes is known and of a scored account: are they of others?",
             )
         )
     if truth is not None:
-        realised, found, told = _realised(truth, probability, flagged, threshold, reference_performance, limits)
+        realised, found, told = _realised(truth, probability, flagged, reference_performance, limits)
         findings += found
         notes += told
-    versions = _versions(predictions)
+    versions = accounts.versions
     if len(versions) > 1:
         findings.append(
             _Finding("watch", f"The scores come from {len(versions)} versions of the model: {', '.join(versions)}")
@@ -136,15 +156,13 @@ def health_metrics(
             "to_watch": [finding.sentence for finding in findings if finding.status == "watch"],
             "notes": notes,
             "provenance": dict(provenance),
-            "total_samples": len(predictions),
-            "unique_accounts": unique,
+            "total_samples": len(accounts),
+            "unique_accounts": accounts.unique,
             "threshold": threshold,
             "positive_rate": _mean(flagged),
             "prediction_counts": {"0": int(np.sum(~flagged)), "1": int(np.sum(flagged))},
             "probability": _distribution(probability),
-            "bands": [
-                _band(name, probability, codes == at, None if truth is None else truth) for at, name in enumerate(bands)
-            ],
+            "bands": [_band(name, probability, codes == at, truth) for at, name in enumerate(bands)],
             "histogram": _histogram(probability, codes, bands),
             "importance": _importance(importance),
             "drift": [entry for entry in columns if entry["kind"] != "score"],
@@ -209,33 +227,19 @@ def humanize(column: str) -> str:
 # --- the predictions --------------------------------------------------------------------------------------------
 
 
-def _checked_probability(predictions: pd.DataFrame) -> NDArray[np.float64]:
-    probability = predictions["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = int(np.sum(~((probability >= 0) & (probability <= 1))))
+def _check(accounts: ScoredAccounts, bands: Sequence[str]) -> None:
+    wrong = len(accounts) - int(np.sum((accounts.probability >= 0) & (accounts.probability <= 1)))
     if wrong:
         raise ChurnError(
-            f"predictions: {wrong:,} of {len(probability):,} probabilities are missing or not between 0 and 1; "
+            f"predictions: {wrong:,} of {len(accounts):,} probabilities are missing or not between 0 and 1; "
             "score the accounts again"
         )
-    return probability
-
-
-def _band_codes(predictions: pd.DataFrame, bands: Sequence[str]) -> NDArray[np.int64]:
-    """Position of each account's band in the names of the bands, shape (n,)."""
-    codes = pd.Index(list(bands)).get_indexer(pd.Index(predictions["risk_band"].astype("str"))).astype(np.int64)
-    if (codes < 0).any():
-        unknown = sorted({str(name) for name in predictions["risk_band"][codes < 0].unique()})
+    if accounts.unknown_bands:
+        unknown = ", ".join(map(repr, sorted(accounts.unknown_bands)[:5]))
         raise ChurnError(
-            f"predictions: risk_band has {', '.join(map(repr, unknown[:5]))}, but the model's bands are {', '.join(bands)}; "
+            f"predictions: risk_band has {unknown}, but the model's bands are {', '.join(bands)}; "
             "monitor the scores with the model that made them"
         )
-    return codes
-
-
-def _versions(predictions: pd.DataFrame) -> list[str]:
-    if "model_version" not in predictions:
-        return []
-    return sorted(str(version) for version in predictions["model_version"].dropna().unique())
 
 
 def _distribution(probability: NDArray[np.float64]) -> dict[str, float | None]:
@@ -251,10 +255,10 @@ def _distribution(probability: NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def _band(
-    name: str, probability: NDArray[np.float64], members: NDArray[np.bool_], truth: NDArray[np.float64] | None
+    name: str, probability: NDArray[np.float64], members: NDArray[np.bool_], truth: NDArray[np.int8] | None
 ) -> dict[str, Any]:
     inside = probability[members]
-    known = np.empty(0) if truth is None else truth[members & ~np.isnan(truth)]
+    known = np.empty(0) if truth is None else truth[members & (truth >= 0)]
     return {
         "name": name,
         "count": len(inside),
@@ -268,13 +272,19 @@ def _band(
     }
 
 
-def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int64], bands: Sequence[str]) -> dict[str, Any]:
+def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands: Sequence[str]) -> dict[str, Any]:
     """Accounts in bins of equal width, in all and by band; a bin holds its lower edge, the last one also 1."""
-    bin_of = np.minimum(np.floor(probability * HISTOGRAM_BINS), HISTOGRAM_BINS - 1).astype(np.int64)
+    counts = np.zeros((len(bands), HISTOGRAM_BINS), dtype=np.int64)
+    # In pieces, as positions of all accounts would take twice the memory of their probabilities.
+    for start in range(0, len(probability), metrics.PIECE_ROWS):
+        piece = slice(start, start + metrics.PIECE_ROWS)
+        bin_of = np.minimum(np.floor(probability[piece] * HISTOGRAM_BINS), HISTOGRAM_BINS - 1).astype(np.int64)
+        place = codes[piece] * np.int64(HISTOGRAM_BINS) + bin_of
+        counts += np.bincount(place, minlength=counts.size).reshape(counts.shape)
     return {
         "edges": [at / HISTOGRAM_BINS for at in range(HISTOGRAM_BINS + 1)],
-        "counts": np.bincount(bin_of, minlength=HISTOGRAM_BINS).tolist(),
-        "by_band": [np.bincount(bin_of[codes == at], minlength=HISTOGRAM_BINS).tolist() for at in range(len(bands))],
+        "counts": counts.sum(axis=0).tolist(),
+        "by_band": counts.tolist(),
     }
 
 
@@ -360,48 +370,18 @@ def _estimated(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> 
     }
 
 
-def _aligned_outcomes(accounts: pd.Series, outcomes: pd.DataFrame | None) -> NDArray[np.float64] | None:
-    """Outcome of each scored account: 1, 0, or nan where not known, shape (n,)."""
-    if outcomes is None:
-        return None
-    if outcomes.shape[1] != 2:
-        raise ChurnError(
-            f"outcomes: expected two columns, the account's id and its outcome, but found {', '.join(map(str, outcomes.columns))}"
-        )
-    ids = pd.Index(outcomes.iloc[:, 0].astype("str"))
-    repeats = int(ids.duplicated().sum())
-    if repeats:
-        raise ChurnError(
-            f"outcomes: {repeats:,} rows repeat the {outcomes.columns[0]} of another; keep one row an account"
-        )
-    column = outcomes.iloc[:, 1]
-    try:
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        values = np.full(len(column), 2.0)
-    if not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
-        raise ChurnError(
-            f"outcomes: {column.name} must be 1 or True (churned), 0 or False (stayed), or empty (not known yet), "
-            f"but has other values, for example {_example(column)}"
-        )
-    at = ids.get_indexer(pd.Index(accounts.astype("str")))
-    return np.append(values, np.nan)[at]
-
-
-def _example(column: pd.Series) -> str:
-    return repr(next(value for value in column.dropna().unique() if value not in (0, 1)))
-
-
 def _realised(
-    truth: NDArray[np.float64],
+    truth: NDArray[np.int8],
     probability: NDArray[np.float64],
     flagged: NDArray[np.bool_],
-    threshold: float,
     reference_performance: Mapping[str, float],
     limits: Monitoring,
 ) -> tuple[dict[str, Any], list[_Finding], list[str]]:
-    known = ~np.isnan(truth)
-    labels, scores, called = truth[known].astype(np.int64), probability[known], flagged[known]
+    known = truth >= 0
+    # Where all are known, they need no copy.
+    labels, scores, called = (
+        (truth, probability, flagged) if known.all() else (truth[known], probability[known], flagged[known])
+    )
     churned, caught = int(labels.sum()), int(labels[called].sum())
     performance: dict[str, Any] = {
         "outcomes": len(labels),
@@ -431,8 +411,8 @@ def _realised(
         )
 
     curve = metrics.calibration_curve(labels, scores)
-    performance["brier"] = float(np.mean((scores - labels) ** 2))
-    performance["calibration_error"] = error = metrics.calibration_error(labels, scores)
+    performance["brier"] = metrics.brier(labels, scores)
+    performance["calibration_error"] = error = metrics.error_of_curve(curve)
     performance["calibration_error_chance"] = chance = _calibration_chance(curve)
     performance["calibration_curve"] = [
         {"predicted": float(predicted), "observed": float(observed), "count": int(count)}
@@ -447,10 +427,12 @@ def _realised(
         only = "churned" if churned else "stayed"
         notes.append(f"All accounts with a known outcome {only}: ROC AUC and average precision need both outcomes")
         return performance, findings, notes
-    measured = metrics.classification_metrics(labels, scores, threshold)
-    for name in ("roc_auc", "average_precision", "log_loss", "lift_at_10"):
-        performance[name] = measured[name]
-    now, then = measured["roc_auc"], reference_performance.get("roc_auc")
+    ranking = metrics.Ranking.of(labels, scores)
+    performance["roc_auc"] = now = ranking.roc_auc()
+    performance["average_precision"] = ranking.average_precision()
+    performance["log_loss"] = metrics.log_loss(labels, scores)
+    performance["lift_at_10"] = metrics.lift(labels, scores, 0.1)
+    then = reference_performance.get("roc_auc")
     performance["roc_auc_standard_error"] = doubt = _roc_auc_standard_error(now, churned, len(labels) - churned)
     if then is not None and then > now and _reaches(then - now, limits.roc_auc_drop):
         text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from churn.partitions import Ledger
+from churn.tables import Table
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Publication:
         run_id: Names the run and its folder.
     """
 
-    predictions: pd.DataFrame
+    predictions: Table
     profile: dict[str, Any]
     model: dict[str, Any]
     source: dict[str, Any]

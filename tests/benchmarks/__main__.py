@@ -57,6 +57,12 @@ BENCHMARKS = (
         12,
         ("--rows", "3000", "6000", "12000", "--rounds", "1"),
     ),
+    Benchmark(
+        "tests.benchmarks.monitoring",
+        "memory of monitoring up to 30 million accounts; 6 GB of temporary files",
+        8,
+        ("--rows", "3000", "6000"),
+    ),
     Benchmark("tests.benchmarks.validation", "checking beside reading", 1, ("--rows", "20000", "--rounds", "1")),
     Benchmark("tests.benchmarks.generation", "making accounts", 3, ("--rows", "30000", "--rounds", "1")),
     Benchmark("tests.benchmarks.reasons", "scores with reasons", 1, ("--rows", "5000", "--rounds", "1")),

@@ -39,12 +39,17 @@ def scoring(rows: int, place: str) -> str:
     return f"`kedro run --pipelines inference`, {rows:,} accounts in {place}"
 
 
-def scored(project: Project, folder: Path) -> Cost:
-    """Score a folder of files; the results are removed, for they are as long as the table."""
+def scoring_of(project: Project, folder: Path) -> Cost:
+    """Score a folder of files."""
     file = project.conf / "local/globals.yml"
     content = yaml.safe_load(file.read_text())
     project.configure("local", "globals", {**content, "tables": {"scoring": str(folder)}})
-    cost = kedro_run(project, *SCORE)
+    return kedro_run(project, *SCORE)
+
+
+def scored(project: Project, folder: Path) -> Cost:
+    """Score a folder of files; the results are removed, for they are as long as the table."""
+    cost = scoring_of(project, folder)
     shutil.rmtree(project.results)
     return cost
 

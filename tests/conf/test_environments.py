@@ -110,7 +110,9 @@ def test_spark_declares_the_data_sets_that_base_has() -> None:
     for file in (ROOT / "conf/base").glob("catalog_*.yml"):
         known |= yaml.safe_load(file.read_text())
     for name, entry in yaml.safe_load((ROOT / "conf/spark/catalog.yml").read_text()).items():
-        assert entry["filepath"] == known[name]["filepath"]
+        here, there = (each.get("dataset", each) for each in (entry, known[name]))
+        assert here["filepath"] == there["filepath"]
+        assert entry.get("credentials") == known[name].get("credentials")
         assert entry["metadata"] == known[name]["metadata"]
 
 

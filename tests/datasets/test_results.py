@@ -128,7 +128,7 @@ def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) ->
     results.save(given(0.2))
     assert len(published(tmp_path)) == 3
     loaded = results.load()
-    assert loaded.predictions["probability"].tolist() == [0.2, 0.75]
+    assert loaded.predictions.column("probability").tolist() == [0.2, 0.75]
     assert loaded.run_id == json.loads((tmp_path / "latest.json").read_text())["run_id"]
     assert loaded.as_of == date(2026, 11, 1)
 
@@ -192,7 +192,7 @@ def test_batches_become_one_table(results: ResultsDataset, tmp_path: Path) -> No
     results.save(Given(scores(0.1), scores(0.2, ('c,"', "d"))))
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     expected = pd.concat([scores(0.1), scores(0.2, ('c,"', "d"))], ignore_index=True)
-    pd.testing.assert_frame_equal(results.load().predictions, expected, check_dtype=False)
+    pd.testing.assert_frame_equal(results.load().predictions.frame(), expected, check_dtype=False)
     read = pd.read_csv(folder / "inference_result.csv", dtype={"model_version": "str"})
     pd.testing.assert_frame_equal(read, expected, check_dtype=False, check_categorical=False)
 
@@ -207,7 +207,7 @@ def test_scores_that_break_off_leave_no_file(results: ResultsDataset, tmp_path: 
     before = published(tmp_path)
     with pytest.raises(DatasetError, match="the input is gone"):
         results.save(Broken(scores()))
-    assert results.load().predictions["probability"].tolist() == [0.1, 0.75]
+    assert results.load().predictions.column("probability").tolist() == [0.1, 0.75]
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name not in before]
     assert [path.name for path in left] == ["latest.json"]
 
@@ -231,7 +231,7 @@ def test_a_failure_at_any_file_leaves_the_previous_results_current(
     monkeypatch.undo()
     after = results.load()
     assert after.run_id == before.run_id
-    assert after.predictions["probability"].tolist() == [0.1, 0.75]
+    assert after.predictions.column("probability").tolist() == [0.1, 0.75]
 
 
 def test_the_health_report_joins_its_run(results: ResultsDataset, tmp_path: Path) -> None:

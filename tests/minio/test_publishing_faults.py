@@ -217,7 +217,7 @@ def test_a_full_disk(small_disk: Path) -> None:
     assert results.load().run_id == before.run_id
     assert not list(small_disk.rglob("*.part"))
     results.save(given(0.2))
-    assert results.load().predictions["probability"].tolist() == [0.2, 0.75]
+    assert results.load().predictions.column("probability").tolist() == [0.2, 0.75]
 
 
 def test_fifty_starts_at_once_have_fifty_run_ids(tmp_path: Path) -> None:

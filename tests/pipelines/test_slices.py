@@ -85,8 +85,8 @@ def test_simulated_snapshots(snapshots: dict[str, Any], roles: Accounts) -> None
     assert len(training_accounts) == 2000
     assert roles.label.column in training_accounts
     assert roles.label.column not in scoring
-    assert list(snapshots["scoring_outcomes"]) == ["account_id", "is_churned"]
-    assert snapshots["scoring_outcomes"]["account_id"].tolist() == scoring["account_id"].tolist()
+    assert list(snapshots["scoring_outcomes@table"]) == ["account_id", "is_churned"]
+    assert snapshots["scoring_outcomes@table"]["account_id"].tolist() == scoring["account_id"].tolist()
     assert len(snapshots["oracle"]) == 2500
     assert not set(training_accounts["account_id"]) & set(scoring["account_id"])
 
@@ -418,12 +418,12 @@ def scored(small: Parameters, snapshots: dict[str, Any], trained: dict[str, Any]
     predictions = pd.concat(scores.batches(), ignore_index=True)
     record = scores.record()
     assert len(record.retention_list) == record.rows == 500
-    return Publication(predictions, record.profile, record.model, record.source, record.as_of, run_id="")
+    return Publication(FrameTable(predictions), record.profile, record.model, record.source, record.as_of, run_id="")
 
 
 def test_every_account_is_scored_once(scored: Publication, snapshots: dict[str, Any]) -> None:
     accounts = snapshots["scoring_accounts@table"]
-    assert scored.predictions["account_id"].tolist() == accounts["account_id"].tolist()
+    assert scored.predictions.column("account_id").tolist() == accounts["account_id"].tolist()
     assert scored.source == {"name": "inference_data.csv", "bytes": 1, "sha256": "00", "rows": 500}
     assert scored.as_of == date(2026, 1, 31)
     assert scored.profile["risk_bands"] == ["low", "medium", "high"]
@@ -435,8 +435,9 @@ def test_health_with_and_without_outcomes(small: Parameters, snapshots: dict[str
 
     published = replace(scored, run_id="r-1")
     pipeline = monitoring.create_pipeline()
-    early = run(pipeline, small, results__latest=published, scoring_outcomes=None)
-    later = run(pipeline, small, results__latest=published, scoring_outcomes=snapshots["scoring_outcomes"])
+    early = run(pipeline, small, results__latest=published, scoring_outcomes__batches=None)
+    outcomes = InMemory(snapshots["scoring_outcomes@table"])
+    later = run(pipeline, small, results__latest=published, scoring_outcomes__batches=outcomes)
     assert early["health_report"]["metrics"]["realised_performance"] is None
     realised = later["health_report"]["metrics"]["realised_performance"]
     assert realised["coverage"] == 1.0

@@ -1,4 +1,4 @@
-"""Scoring on a Spark Connect server, a process of its own."""
+"""Scoring and monitoring on a Spark Connect server, a process of its own."""
 
 import json
 import re
@@ -62,6 +62,15 @@ def test_features_are_made_on_the_server_and_training_is_refused(project: Projec
     assert done.returncode == 1
     assert "XGBoost trains on Spark where Spark has a master, not through Spark Connect" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_health_is_reported_as_locally(project: Project) -> None:
+    report = project.run_folder() / "health_metrics.json"
+    before = report.read_bytes()
+    report.unlink()
+    done = project.kedro("run", "--env", "spark", "--pipelines", "monitoring")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert report.read_bytes() == before
 
 
 def test_faults_are_told_as_locally(project: Project) -> None:

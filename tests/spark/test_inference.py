@@ -233,7 +233,7 @@ def test_a_run_publishes_what_a_local_one_does(copied: Project) -> None:
         assert (published / name).read_bytes() == (local / name).read_bytes(), name
     results = ResultsDataset(filepath=str(project.results)).load()
     expected = pd.read_parquet(local / "inference_result.parquet")
-    pd.testing.assert_frame_equal(results.predictions, expected)
+    pd.testing.assert_frame_equal(results.predictions.frame(), expected)
 
 
 def test_files_of_a_folder_are_scored_as_locally_and_then_only_what_is_new(copied: Project, roles: Accounts) -> None:

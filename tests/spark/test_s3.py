@@ -77,6 +77,13 @@ def test_a_table_in_a_bucket_is_scored_as_a_file_is(on_buckets: Project, stack: 
     for name in ("inference_result.csv", "retention_list.csv", "input_profile.json"):
         with results.reading(f"{run_id}/{name}") as file:
             assert file.read() == (local / name).read_bytes(), name
+    with bucket(stack, stack.settings.staging, on_buckets).writing("inference_outcomes.csv") as file:
+        file.write((on_buckets.staging / "inference_outcomes.csv").read_bytes())
+    done = on_buckets.kedro("run", "--env", "spark", "--pipelines", "monitoring")
+    assert done.returncode == 0, done.stdout + done.stderr
+    health = results.read_json(f"{run_id}/health_metrics.json")
+    expected = json.loads((local / "health_metrics.json").read_text())
+    assert {**health, "provenance": None} == {**expected, "provenance": None}
     # Keys are not on the command line of a process, nor in what Spark prints.
     assert stack.settings.training.secret_key not in (on_buckets.folder / "cache/spark.log").read_text()
 

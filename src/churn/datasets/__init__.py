@@ -1,13 +1,13 @@
 """Kedro data sets that no library has."""
 
-from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset
+from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.datasets.as_of import AsOfDataset
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
-from churn.datasets.spark import SparkAccountsDataset
+from churn.datasets.spark import SparkAccountsDataset, SparkOutcomesDataset, SparkResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
 __all__ = [
@@ -23,8 +23,11 @@ __all__ = [
     "HealthReportDataset",
     "LedgerDataset",
     "OptionalDataset",
+    "OutcomeBatchesDataset",
     "ResultsDataset",
     "SparkAccountsDataset",
+    "SparkOutcomesDataset",
+    "SparkResultsDataset",
     "TableDataset",
     "TuningTrialsDataset",
 ]

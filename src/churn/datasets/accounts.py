@@ -175,6 +175,24 @@ class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
         raise DatasetError("batches are not saved; save the table")
 
 
+class OutcomeBatchesDataset(AccountBatchesDataset):
+    """What became of accounts, loaded a batch at a time; loads only. Of the table, the id and the label are read."""
+
+    def __init__(self, **options: Any) -> None:
+        """Declare the table.
+
+        Args:
+            options: As those of an `AccountsDataset`.
+        """
+        super().__init__(labelled=True, **options)
+        self._roles = outcome_roles(self._roles)
+
+
+def outcome_roles(roles: Accounts) -> Accounts:
+    """The roles of a table that has outcomes and nothing that a model uses."""
+    return roles.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})
+
+
 class AccountBatches:
     """Rows of an account table, read a batch at a time, file after file, each time from the beginning.
 

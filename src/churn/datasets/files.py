@@ -114,18 +114,27 @@ class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
 class StoredTable(Table):
     """A table in a Parquet file."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, name: str = "") -> None:
         """Look at the file.
+
+        Args:
+            store: Where it is.
+            name: Which file of the store.
 
         Raises:
             ChurnError: If it does not exist or is damaged.
         """
         from pyarrow import parquet
 
-        self._store = store
-        with store.reading() as file, self._explained():
+        self._store, self._name = store, name
+        with store.reading(name) as file, self._explained():
             described = parquet.ParquetFile(file)
             self._columns, self._rows = list(described.schema_arrow.names), int(described.metadata.num_rows)
+
+    @property
+    def uri(self) -> str:
+        """Path or URL of the file."""
+        return self._store.address(self._name)
 
     @property
     def columns(self) -> list[str]:
@@ -162,7 +171,7 @@ class StoredTable(Table):
         import pyarrow as pa
         from pyarrow import parquet
 
-        with self._store.reading() as file, self._explained():
+        with self._store.reading(self._name) as file, self._explained():
             table, empty = parquet.ParquetFile(file), True
             wanted = self._columns if columns is None else list(columns)
             for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
@@ -178,7 +187,7 @@ class StoredTable(Table):
         try:
             yield
         except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self._store.uri} cannot be read as a table: {error}") from error
+            raise ChurnError(f"{self.uri} cannot be read as a table: {error}") from error
 
 
 class DocumentDataset(AbstractDataset[Any, Any]):

@@ -12,7 +12,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
 
     Example:
         ```yaml
-        scoring_outcomes:
+        scoring_outcomes@table:
           type: churn.datasets.OptionalDataset
           dataset:
             type: churn.datasets.AccountsDataset

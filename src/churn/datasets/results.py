@@ -16,6 +16,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.datasets._csv import write_csv
+from churn.datasets.files import StoredTable
 from churn.errors import ChurnError
 from churn.partitions import CurrentLedger
 from churn.publication import Publication, Scores
@@ -140,28 +141,27 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return {text_name: text.stored(), exact_name: exact.stored()}
 
     def load(self) -> Publication:
-        """The current results, after checking their hashes.
+        """The current results, after checking their hashes; the scores are read a batch at a time.
 
         Raises:
             ChurnError: If nothing was published yet, or a file does not match the manifest.
         """
-        from pyarrow import parquet
-
         manifest = self.manifest()
         run_id = manifest["run_id"]
         for name, expected in manifest["files"].items():
             if self._store.sha256(f"{run_id}/{name}") != expected["sha256"]:
                 raise ChurnError(f"{self._store.address(f'{run_id}/{name}')} does not match its manifest; score again")
-        with self._store.reading(f"{run_id}/{PREDICTIONS}.parquet") as file:
-            predictions = parquet.read_table(file).to_pandas()
         return Publication(
-            predictions=predictions,
+            predictions=self._predictions(f"{run_id}/{PREDICTIONS}.parquet"),
             profile=self._store.read_json(f"{run_id}/{PROFILE}"),
             model=manifest["model"],
             source=manifest["input"],
             as_of=date.fromisoformat(manifest["as_of"]),
             run_id=run_id,
         )
+
+    def _predictions(self, name: str) -> StoredTable:
+        return StoredTable(self._store, name)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of the current results.

@@ -3,9 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from churn.datasets.accounts import AccountBatches, AccountBatchesDataset
+from kedro.io import DatasetError
+
+from churn.datasets.accounts import AccountBatches, AccountBatchesDataset, _AccountFilesDataset, outcome_roles
+from churn.datasets.files import StoredTable
+from churn.datasets.results import ResultsDataset
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,6 +32,41 @@ class SparkAccountsDataset(AccountBatchesDataset):
         import churn.spark.scoring  # noqa: F401, they say what is done with such a table
 
         return SparkTable(self._files, self._roles, self._delimiter, self._labelled)
+
+
+class SparkOutcomesDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
+    """The table of an `OutcomeBatchesDataset` as Spark frames; loads only."""
+
+    def load(self) -> "SparkTable":
+        """The table, of which nothing has been read yet.
+
+        Raises:
+            ChurnError: If there is no file.
+        """
+        return SparkTable(self._files, outcome_roles(self._roles), self._delimiter, labelled=True)
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Refused: the content is written through the table's own entry."""
+        raise DatasetError("frames are not saved; save the table")
+
+
+class SparkResultsDataset(ResultsDataset):
+    """The results of a `ResultsDataset`, their scores as a Spark frame."""
+
+    def _predictions(self, name: str) -> "SparkPredictions":
+        import churn.spark.monitoring  # noqa: F401, says what is done with such scores
+
+        return SparkPredictions(self._store, name)
+
+
+class SparkPredictions(StoredTable):
+    """Published scores, as a Spark frame too."""
+
+    def rows(self) -> "DataFrame":
+        """The scores, and in ``_metadata.row_index`` where each row stands in the file."""
+        from pyspark.sql import SparkSession
+
+        return SparkSession.builder.getOrCreate().read.parquet(_address(self.uri))
 
 
 class SparkTable(AccountBatches):

@@ -5,7 +5,7 @@ rows it tells in a note, the last row of the partition; the driver adds the note
 """
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import reduce
@@ -46,6 +46,14 @@ PARTITION_BITS = 33
 PLACES = (1 << PARTITION_BITS) - 1
 
 
+def partition_here() -> int:
+    """Number of the partition that Spark works on."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return context.partitionId() if context else 0
+
+
 @dataclass
 class Note:
     """What was found in a partition.
@@ -61,14 +69,6 @@ class Note:
     findings: Findings = field(default_factory=Findings)
     tally: Tally | None = None
     error: str | None = None
-
-    @classmethod
-    def here(cls) -> "Note":
-        """An empty note on the partition that Spark works on."""
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        return cls(context.partitionId() if context else 0)
 
     def look(self, batch: pa.RecordBatch, roles: Accounts, model: ChurnModel | None) -> pd.DataFrame:
         """Look at the next rows; gives them in canonical form, with their numbers."""
@@ -115,17 +115,13 @@ class SparkAccounts:
         return StructType([StructField(name, kind) for name, kind in types.items()])
 
     def mapped(self, work: Work, schema: StructType) -> DataFrame:
-        """What is made of the rows, partition by partition.
+        """What is made of the rows, see `mapped`.
 
         Raises:
             AccountsError: If the columns do not fit.
         """
         check_header(self.table.columns, self.roles, self.subject, labelled=self.model is None)
-        frames = [frame.select(*map(column, self._names)) for frame in self.table.frames()]
-        # The partitions of a union are those of its frames, one frame after the other. Frames of other types are looked at by
-        # themselves: Spark would first turn the values into those of a common type.
-        alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
-        return reduce(DataFrame.union, (part.mapInArrow(work, schema) for part in alike))
+        return mapped(self.table, self._names, work, schema)
 
     def check(self, made: DataFrame) -> list[Note]:
         """What was found in each partition of what `mapped` made, in their order.
@@ -140,28 +136,11 @@ class SparkAccounts:
         for note in notes:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
             found.follow(note.findings)
-        found.check(self._repetitions(made), self.roles, self.model, self.subject)
+        found.check(repetitions(made, self.roles.id, self._starts), self.roles, self.model, self.subject)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
         return notes
-
-    def _repetitions(self, made: DataFrame) -> list[Fault]:
-        """The fault of ids that occur more than once."""
-        ids = made.select(column(self.roles.id).alias("id"), column(ROW).alias("row"))
-        known = (
-            ids.where(F.col("id").isNotNull())
-            .groupBy("id")
-            .agg(F.count("*").alias("count"), F.min("row").alias("first"))
-        )
-        again = known.where("count > 1")
-        count = again.agg(F.sum(F.col("count") - 1)).collect()[0][0]
-        if not count:
-            return []
-        later = ids.join(again, "id").where("row > first").orderBy("row").limit(3).select("row").collect()
-        rows = tuple(self._starts[row["row"] >> PARTITION_BITS] + (row["row"] & PLACES) + 1 for row in later)
-        (like,) = repeated(np.array([True]), self.roles.id)
-        return [Fault(**{**asdict(like), "count": int(count), "rows": rows})]
 
     def labels(self) -> NDArray[np.int8]:
         """Label of each row, 0 or 1, shape (n,); Spark keeps the checked rows until nobody needs them any more.
@@ -203,6 +182,44 @@ class SparkAccounts:
         return numbers - (numbers >> PARTITION_BITS << PARTITION_BITS) + self._starts[int(numbers[0] >> PARTITION_BITS)]
 
 
+def mapped(table: SparkTable, names: Sequence[str], work: Work, schema: StructType) -> DataFrame:
+    """What is made of the rows of a table, partition by partition.
+
+    Args:
+        table: The table.
+        names: Columns that are looked at.
+        work: What is done.
+        schema: Of what it gives.
+    """
+    frames = [frame.select(*map(column, names)) for frame in table.frames()]
+    # The partitions of a union are those of its frames, one frame after the other. Frames of other types are looked at by
+    # themselves: Spark would first turn the values into those of a common type.
+    alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
+    return reduce(DataFrame.union, (part.mapInArrow(work, schema) for part in alike))
+
+
+def repetitions(made: DataFrame, name: str, starts: Mapping[int, int]) -> list[Fault]:
+    """The fault of ids that occur more than once.
+
+    Args:
+        made: Ids, and the numbers of their rows.
+        name: Column of the id.
+        starts: Rows before each partition.
+    """
+    ids = made.select(column(name).alias("id"), column(ROW).alias("row"))
+    known = (
+        ids.where(F.col("id").isNotNull()).groupBy("id").agg(F.count("*").alias("count"), F.min("row").alias("first"))
+    )
+    again = known.where("count > 1")
+    count = again.agg(F.sum(F.col("count") - 1)).collect()[0][0]
+    if not count:
+        return []
+    later = ids.join(again, "id").where("row > first").orderBy("row").limit(3).select("row").collect()
+    rows = tuple(starts[row["row"] >> PARTITION_BITS] + (row["row"] & PLACES) + 1 for row in later)
+    (like,) = repeated(np.array([True]), name)
+    return [Fault(**{**asdict(like), "count": int(count), "rows": rows})]
+
+
 def _released(frame: DataFrame) -> None:
     # Spark may have stopped in the meantime, and has forgotten the rows then.
     with suppress(Exception):
@@ -218,7 +235,7 @@ def checked_partition(roles: Accounts, schema: pa.Schema) -> Work:
     """What Spark is to do with the rows of a partition of a table to train on."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        note = Note.here()
+        note = Note(partition_here())
         for batch in batches:
             accounts = note.look(batch, roles, None)
             yield as_batch(accounts, schema, len(accounts))

@@ -15,7 +15,7 @@ from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.parameters import Accounts, Decision, Profit
 from churn.scoring import EXPECTED, VALUE, Scoring, score_rows, scoring_run
-from churn.spark.checking import NOTE, Note, SparkAccounts, Work
+from churn.spark.checking import NOTE, Note, SparkAccounts, Work, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 
@@ -53,7 +53,7 @@ def scored_partition(
     """What Spark is to do with the rows of a partition."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        note, model = Note.here(), unpacked(shipped)
+        note, model = Note(partition_here()), unpacked(shipped)
         for batch in batches:
             accounts = note.look(batch, roles, model)
             columns: dict[str, Any] = {}

@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
                     "simulation": "params:simulation",
                     "staging": "params:staging",
                 },
-                outputs=["training_accounts@table", "scoring_accounts@table", "scoring_outcomes", "oracle"],
+                outputs=["training_accounts@table", "scoring_accounts@table", "scoring_outcomes@table", "oracle"],
                 name="make_snapshots",
             ),
         ]

@@ -2,22 +2,21 @@
 
 from typing import Any
 
-import pandas as pd
-
-from churn.accounts import check_outcomes
+from churn.batches import Batches
 from churn.drift import Profile
 from churn.health import flat_metrics, health_metrics
 from churn.parameters import Accounts, Monitoring
 from churn.publication import Publication
+from churn.scored import scored_accounts
 
 
 def measure_health(
-    results: Publication, scoring_outcomes: pd.DataFrame | None, accounts: Accounts, monitoring: Monitoring
+    results: Publication, scoring_outcomes: Batches | None, accounts: Accounts, monitoring: Monitoring
 ) -> dict[str, Any]:
     """Compare the current results with the model's reference, and with the outcomes if they are there."""
     profile = results.profile
     return health_metrics(
-        results.predictions,
+        scored_accounts(results.predictions, scoring_outcomes, accounts, profile["risk_bands"]),
         bands=profile["risk_bands"],
         reference=Profile.from_dict(profile["reference"]),
         analysis=Profile.from_dict(profile["scored"]),
@@ -31,7 +30,6 @@ def measure_health(
             "as_of": results.as_of.isoformat() if results.as_of else None,
             "input": results.source["name"],
         },
-        outcomes=None if scoring_outcomes is None else check_outcomes(scoring_outcomes, accounts),
     )
 
 

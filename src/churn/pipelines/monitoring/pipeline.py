@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
                 measure_health,
                 inputs={
                     "results": "results@latest",
-                    "scoring_outcomes": "scoring_outcomes",
+                    "scoring_outcomes": "scoring_outcomes@batches",
                     "accounts": "params:accounts",
                     "monitoring": "params:monitoring",
                 },

@@ -1,0 +1,162 @@
+"""Published scores and their outcomes, joined and counted on Spark; the driver gets arrays."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
+from pyspark.sql.types import ByteType, LongType, StringType, StructField, StructType
+
+from churn.accounts import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
+from churn.batches import Batches
+from churn.datasets.spark import SparkPredictions, SparkTable
+from churn.errors import ChurnError
+from churn.health import ScoredAccounts
+from churn.parameters import Accounts
+from churn.scored import scored_accounts
+from churn.spark.checking import NOTE, PARTITION_BITS, Work, mapped, partition_here, repetitions
+from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
+from churn.spark.session import explained
+from churn.tables import Table
+
+OUTCOME = "(outcome)"
+
+
+@dataclass
+class OutcomeNote:
+    """What was found in a partition of outcomes.
+
+    Attributes:
+        partition: Its number.
+        found: In its rows.
+    """
+
+    partition: int
+    found: OutcomeRows = field(default_factory=OutcomeRows)
+
+
+NOTES = TypeAdapter(OutcomeNote)
+
+
+@scored_accounts.register
+def _(predictions: SparkPredictions, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]) -> ScoredAccounts:
+    if outcomes is None:
+        return _gathered(predictions, None, 0, bands)
+    if not isinstance(outcomes, SparkTable):
+        # Outcomes that Spark does not read are joined here, as without it.
+        return scored_accounts.dispatch(Table)(predictions, outcomes, roles, bands)
+    with explained(OUTCOMES):
+        check_outcome_columns(outcomes.columns, roles)
+        # Kept by Spark, as they are looked at more than once.
+        looked_at = _looked_at(outcomes, roles).persist()
+    try:
+        with explained(OUTCOMES):
+            rows = _checked(looked_at, roles)
+        known = looked_at.where(column(NOTE).isNull()).select(
+            column(roles.id).alias("account"), column(OUTCOME).alias("outcome")
+        )
+        return _gathered(predictions, known, rows, bands)
+    finally:
+        looked_at.unpersist()
+
+
+def _looked_at(outcomes: SparkTable, roles: Accounts) -> DataFrame:
+    """Ids and outcomes with the numbers of their rows, and a note at the end of each partition."""
+    schema = StructType(
+        [
+            StructField(ROW, LongType()),
+            StructField(roles.id, StringType()),
+            StructField(OUTCOME, ByteType()),
+            StructField(NOTE, StringType()),
+        ]
+    )
+    return mapped(outcomes, (roles.id, roles.label.column), outcomes_of_partition(roles, arrow_schema(schema)), schema)
+
+
+def outcomes_of_partition(roles: Accounts, schema: pa.Schema) -> Work:
+    """What Spark is to do with the outcomes of a partition."""
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        note = OutcomeNote(partition_here())
+        for batch in batches:
+            first = (note.partition << PARTITION_BITS) + note.found.rows
+            ids, outcome = note.found.look(batch.to_pandas(), roles)
+            columns = {ROW: first + np.arange(len(ids)), roles.id: ids.to_numpy(), OUTCOME: outcome}
+            yield as_batch(columns, schema, len(ids))
+        yield as_batch({NOTE: [NOTES.dump_json(note).decode()]}, schema, 1)
+
+    return run
+
+
+def _checked(looked_at: DataFrame, roles: Accounts) -> int:
+    """How many outcomes there are, when they have no fault."""
+    rows = looked_at.where(column(NOTE).isNotNull()).select(column(NOTE).alias("note")).collect()
+    found, starts = OutcomeRows(), {}
+    for note in sorted((NOTES.validate_json(row["note"]) for row in rows), key=lambda note: note.partition):
+        starts[note.partition] = found.rows
+        found.follow(note.found)
+    found.check(repetitions(looked_at, roles.id, starts), roles)
+    return found.rows
+
+
+def _gathered(
+    predictions: SparkPredictions, known: DataFrame | None, outcomes: int, bands: Sequence[str]
+) -> ScoredAccounts:
+    """The scores with their outcomes, in the order of the file, in which sums are rounded as without Spark."""
+    words = F.coalesce(column("risk_band").cast("string"), F.lit("nan"))
+    band = F.lit(-1)
+    for position, name in enumerate(bands):
+        band = F.when(words == name, position).otherwise(band)
+    versioned = "model_version" in predictions.columns
+    with explained("predictions"):
+        scores = predictions.rows().select(
+            F.col("_metadata.row_index").alias("row"),
+            column(predictions.columns[0]).cast("string").alias("account"),
+            column("probability").alias("probability"),
+            (column("prediction") == 1).alias("flagged"),
+            band.cast("smallint").alias("band"),
+            words.alias("word"),
+            (column("model_version").cast("string") if versioned else F.lit(None)).alias("version"),
+        )
+        (counted,) = scores.agg(
+            F.count_distinct("account").alias("unique"),
+            F.collect_set("version").alias("versions"),
+            F.collect_set(F.when(F.col("band") < 0, F.col("word"))).alias("unknown"),
+        ).collect()
+        joined = scores.drop("word", "version")
+        if known is None:
+            joined = joined.withColumn("outcome", F.lit(UNKNOWN).cast("byte"))
+        else:
+            joined = joined.join(known, "account", "left").fillna(UNKNOWN, ["outcome"])
+        rows = len(predictions)
+        probability, flagged, codes = np.empty(rows), np.empty(rows, np.bool_), np.empty(rows, np.int16)
+        truth = np.empty(rows, np.int8)
+        given = 0
+        # Each row goes to its place: a join gives them in another order.
+        for part in joined.drop("account").mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
+            table = unpacked_rows(part)
+            at = table["row"].to_numpy()
+            if len(at) and int(at.max()) >= rows:
+                break
+            probability[at] = table["probability"].to_pandas().to_numpy(dtype=np.float64, na_value=np.nan)
+            flagged[at] = table["flagged"].to_numpy()
+            codes[at] = table["band"].to_numpy()
+            truth[at] = table["outcome"].to_numpy()
+            given += len(at)
+    if given != rows:
+        raise ChurnError(
+            f"{predictions.uri}: {rows} rows were expected, but {given} read; did the file change? Run again"
+        )
+    return ScoredAccounts(
+        probability,
+        flagged,
+        codes,
+        sorted(counted["unknown"]),
+        unique=counted["unique"],
+        versions=sorted(counted["versions"]),
+        truth=None if known is None else truth,
+        outcomes=outcomes,
+    )
