@@ -55,6 +55,8 @@ def bootstrap_intervals(
         Intervals of ``roc_auc``, ``average_precision``, ``accuracy``, ``precision``, ``recall``, ``brier``,
         ``log_loss`` and ``lift_at_10``; none without samples.
     """
+    from threadpoolctl import threadpool_limits
+
     if not evaluation.bootstrap_samples:
         return {}
     truth = np.asarray(labels, dtype=np.float64)
@@ -64,7 +66,9 @@ def bootstrap_intervals(
     # Sorted once, here: sorting what is sorted takes no time.
     order = np.argsort(-scores, kind="stable")
     truth, scores = truth[order], scores[order]
-    drawn = [weighted_metrics(truth, scores, threshold, weights[:, order]) for weights in blocks]
+    # Threads bring nothing to so few rows at a time, see `churn.linear.fit_linear`.
+    with threadpool_limits(1, "blas"):
+        drawn = [weighted_metrics(truth, scores, threshold, weights[:, order]) for weights in blocks]
     tail = (1 - evaluation.confidence) / 2
     intervals = {}
     for name in drawn[0]:

@@ -116,6 +116,7 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
         folds: Their folds, shape (n,), from 0.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
     # Row by row in memory, whatever the order of the table: sums then round the same way.
@@ -128,7 +129,9 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
     for fold in range(int(folds.max()) + 1):
         others = fold_of != fold
         fitted = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100)
-        fitted.fit(standardised[others], truth[others])
+        # More threads bring nothing here, and wait for each other in a loop while something else runs on their cores.
+        with threadpool_limits(1, "blas"):
+            fitted.fit(standardised[others], truth[others])
         weights = fitted.coef_[0] / spread
         intercept = float(fitted.intercept_[0] - weights @ means)
         lines.append(Linear(intercept, *(tuple(map(float, values)) for values in (weights, low, high, means))))
