@@ -119,7 +119,7 @@ def types() -> str:
 
 
 def test_a_ratio_that_is_undefined_everywhere(labelled: pd.DataFrame, roles: Accounts, tmp_path: Path) -> None:
-    one, other = [item.name for item in roles.numeric if not item.minimum][:2]
+    one, other = [item.column for item in roles.numeric if not item.minimum][:2]
     table = labelled.head(400).assign(**{other: 0.0})
     settings = FeatureEngineering(ratios=(Ratio(name="a.b (c)", numerator=one, denominator=other),))
     folder = write(table, tmp_path / "accounts", "csv")
