@@ -74,8 +74,8 @@ BENCHMARKS = (
     ),
     Benchmark(
         "tests.benchmarks.spark",
-        "scoring on a Spark cluster of two workers; needs Java",
-        15,
+        "scoring and features on a Spark cluster of two workers; needs Java",
+        20,
         ("--rows", "20000", "40000", "--rounds", "1"),
     ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 5, ("--rows", "3000", "--rounds", "1")),

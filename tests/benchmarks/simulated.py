@@ -44,10 +44,10 @@ def blocks(rows: int, *, labelled: bool = False) -> Iterator[pa.Table]:
             show(start + count)
 
 
-def write_accounts(store: Store, rows: int) -> None:
-    """Write a table as one CSV file."""
+def write_accounts(store: Store, rows: int, *, labelled: bool = False) -> None:
+    """Write a table as one CSV file, ``inference_data.csv``."""
     with store.writing("inference_data.csv") as file:
-        for number, table in enumerate(blocks(rows)):
+        for number, table in enumerate(blocks(rows, labelled=labelled)):
             write_csv(table, file, header=number == 0)
 
 

@@ -1,14 +1,15 @@
-"""Time of scoring on a standalone Spark cluster: how it grows with the table, and what a second worker brings.
+"""Time of scoring and of feature engineering on a standalone Spark cluster: how it grows with the table, and what a second
+worker brings.
 
 Run with ``python -m tests.benchmarks.spark``. A master, the workers, each with one core, and the driver run on this machine.
-What is timed is what the nodes of inference do once Spark runs: read the table, check, score, publish. Lengths of the table
-take turns; 10 million accounts, the length that a cluster is for, take several minutes a round: ``--rows 1000000 10000000``.
+What is timed is what the nodes of inference and of feature_engineering do once Spark runs: read the table, check, score,
+publish; or read, check, split, fit the encoder, encode, store. Lengths of the table take turns.
 """
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -18,6 +19,12 @@ import yaml
 from churn.datasets import SparkAccountsDataset
 from churn.model import ChurnModel
 from churn.parameters import Parameters, check_parameters
+from churn.pipelines.feature_engineering.nodes import (
+    encode_accounts,
+    fit_encoder,
+    split_accounts,
+    validate_accounts,
+)
 from churn.spark import session
 from churn.spark.session import SparkSettings
 from churn.stores import open_store
@@ -28,8 +35,9 @@ from .results import Result, in_turns, parser, ratio, report
 from .runs import publish
 from .simulated import trained, write_accounts
 
-ROWS = (1_000_000, 3_000_000)
-ROUNDS = 3
+ROWS = (1_000_000, 10_000_000)
+# The long table takes some minutes, and differs little from round to round.
+ROUNDS = 1
 EXECUTOR_MIB = 1024
 GROWTH_LIMIT, WORKERS_LEAST = 1.15, 1.0
 
@@ -63,6 +71,40 @@ def scored(model: ChurnModel, parameters: Parameters, table: Path) -> Callable[[
     return run
 
 
+def engineered(parameters: Parameters, table: Path) -> Callable[[], None]:
+    """What a run of feature_engineering does; what it stores is removed."""
+    from churn.datasets.spark_rows import SparkRowsDataset
+
+    accounts, settings = parameters.accounts, parameters.feature_engineering
+    source = SparkAccountsDataset(filepath=str(table), roles=accounts.model_dump(mode="json"), labelled=True)
+    folder = table.parent / "features"
+
+    def run() -> None:
+        splits = split_accounts(validate_accounts(source.load(), accounts), accounts, settings)._asdict()
+        stored = {name: SparkRowsDataset(filepath=str(folder / name)) for name in splits}
+        for name, rows in splits.items():
+            stored[name].save(rows)
+        encoder = fit_encoder(stored["train"].load(), accounts, settings)
+        for name, dataset in stored.items():
+            encoded = encode_accounts(dataset.load(), encoder, accounts)
+            SparkRowsDataset(filepath=str(folder / f"{name}-features")).save(encoded)
+        shutil.rmtree(folder)
+
+    return run
+
+
+def grown(times: Mapping[str, Sequence[float]], rows: Mapping[str, int], work: str) -> list[Result]:
+    """How long tables took by their names, which rise in length, and what a row costs in the longest beside the shortest."""
+    (shortest, *_, longest) = times
+    growth = ratio(times[longest], times[shortest]) * rows[shortest] / rows[longest]
+    return [
+        *(Result(f"{work} {name} accounts on Spark, two workers", median(each), "s") for name, each in times.items()),
+        Result(
+            f"{work} accounts on Spark: time of one among {longest}", growth, f"x that among {shortest}", GROWTH_LIMIT
+        ),
+    ]
+
+
 def main() -> int:
     """Measure and print a table; 1 if something is not met."""
     options = parser(__doc__, ROUNDS)
@@ -75,22 +117,20 @@ def main() -> int:
         for rows in arguments.rows:
             folder = Path(scratch) / str(rows)
             folder.mkdir()
-            write_accounts(open_store(str(folder)), rows)
+            write_accounts(open_store(str(folder)), rows, labelled=True)
             tables[f"{rows:,}"] = folder / "inference_data.csv"
         with spark_on(2, Path(scratch)):
             ways = {name: scored(model, parameters, table) for name, table in tables.items()}
             two = in_turns(ways, arguments.rounds)
+            ways = {name: engineered(parameters, table) for name, table in tables.items()}
+            features = in_turns(ways, arguments.rounds)
         # Of a short table, most is what neither worker does.
-        shortest, *_, longest = tables
+        *_, longest = tables
         with spark_on(1, Path(scratch)):
             one = in_turns({longest: scored(model, parameters, tables[longest])}, arguments.rounds)[longest]
-    results = [
-        Result(f"scoring {name} accounts on Spark, two workers", median(each), "s") for name, each in two.items()
-    ]
+    rows = dict(zip(tables, arguments.rows, strict=True))
+    results = [*grown(two, rows, "scoring"), *grown(features, rows, "feature engineering of")]
     results.append(Result(f"scoring {longest} accounts on Spark, one worker", median(one), "s"))
-    growth = ratio(two[longest], two[shortest]) * arguments.rows[0] / arguments.rows[-1]
-    work = f"scoring on Spark: time of an account among {longest}"
-    results.append(Result(work, growth, f"x that among {shortest}", GROWTH_LIMIT))
     results.append(
         Result(
             f"scoring {longest} accounts on Spark, two workers",

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
-from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.functions import arrow_udf
 
 from churn.boosting import FittedTrees, Grown, booster_parameters, fit_booster_of, merge
 from churn.console import with_bar
@@ -42,11 +43,14 @@ def _(
     # XGBoost takes no feature names with brackets, and needs none.
     plain = [f"f{position}" for position in range(len(names))]
 
-    fold_of: Any = cast(Any, pandas_udf)(lambda row: pd.Series(folds[row.to_numpy()]), "byte")
+    def fold_of(row: pa.Array) -> pa.Array:
+        return pa.array(folds[row.to_numpy()])
+
+    watching = arrow_udf(fold_of, "byte")  # type: ignore[call-overload]  # the stubs know no default of its kind
     rows = features.data.select(
         column(ROW),
         column(label).cast("double").alias(LABEL),
-        fold_of(column(ROW)).alias(FOLD),
+        watching(column(ROW)).alias(FOLD),
         *(column(name).alias(short) for name, short in zip(names, plain, strict=True)),
     )
     rate = float(rows.agg(F.avg(LABEL)).collect()[0][0])
