@@ -98,9 +98,9 @@ def grown(times: Mapping[str, Sequence[float]], rows: Mapping[str, int], work: s
     (shortest, *_, longest) = times
     growth = ratio(times[longest], times[shortest]) * rows[shortest] / rows[longest]
     return [
-        *(Result(f"{work} {name} accounts on Spark, two workers", median(each), "s") for name, each in times.items()),
+        *(Result(f"{work} on Spark, {name} accounts, two workers", median(each), "s") for name, each in times.items()),
         Result(
-            f"{work} accounts on Spark: time of one among {longest}", growth, f"x that among {shortest}", GROWTH_LIMIT
+            f"{work} on Spark: time of an account among {longest}", growth, f"x that among {shortest}", GROWTH_LIMIT
         ),
     ]
 
@@ -129,11 +129,11 @@ def main() -> int:
         with spark_on(1, Path(scratch)):
             one = in_turns({longest: scored(model, parameters, tables[longest])}, arguments.rounds)[longest]
     rows = dict(zip(tables, arguments.rows, strict=True))
-    results = [*grown(two, rows, "scoring"), *grown(features, rows, "feature engineering of")]
-    results.append(Result(f"scoring {longest} accounts on Spark, one worker", median(one), "s"))
+    results = [*grown(two, rows, "scoring"), *grown(features, rows, "feature engineering")]
+    results.append(Result(f"scoring on Spark, {longest} accounts, one worker", median(one), "s"))
     results.append(
         Result(
-            f"scoring {longest} accounts on Spark, two workers",
+            f"scoring on Spark, {longest} accounts, two workers",
             ratio(one, two[longest]),
             "x as fast as one",
             WORKERS_LEAST,
