@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from churn import boosting
+from churn.accounts import check_accounts
 from churn.boosting import assign_folds, fit_booster
 from churn.encoding import fit_encoder
 from churn.errors import AccountsError
@@ -12,6 +13,7 @@ from churn.linear import fit_linear
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
 from churn.parameters import Accounts, Parameters, Simulation
+from churn.simulation import simulate_accounts
 from churn.tables import FrameTable
 from churn.trainer import blend, train_model, unseen_probability
 
@@ -32,6 +34,23 @@ def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.Dat
     assert list(folds) == ["outcome", "fold"]
     built = assemble_model(*parts, encoder, canonical, accounts, training)
     assert built.sha256 == model.sha256
+
+
+def test_a_model_does_not_depend_on_the_number_of_threads(parameters: Parameters) -> None:
+    from threadpoolctl import threadpool_limits
+
+    roles = parameters.accounts
+    simulated = simulate_accounts(30_000, 3, Simulation())
+    labelled = simulated.accounts.assign(**{roles.label.column: simulated.churned})
+    accounts = check_accounts(labelled, roles, subject="accounts", labelled=True).accounts
+    few = parameters.training.model_copy(
+        update={"booster": parameters.training.booster.model_copy(update={"n_estimators": 30})}
+    )
+    models = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            models.append(train_model(accounts, roles, parameters.feature_engineering, few).sha256)
+    assert models[0] == models[1]
 
 
 class InParts(FrameTable):

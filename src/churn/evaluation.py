@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from churn.metrics import classification_metrics
+from churn.parallel import one_thread
 from churn.parameters import Evaluation
 
 # Resampled weights are held for this many rows times samples at once, 8 bytes each: what fits into a processor's cache.
@@ -55,8 +56,6 @@ def bootstrap_intervals(
         Intervals of ``roc_auc``, ``average_precision``, ``accuracy``, ``precision``, ``recall``, ``brier``,
         ``log_loss`` and ``lift_at_10``; none without samples.
     """
-    from threadpoolctl import threadpool_limits
-
     if not evaluation.bootstrap_samples:
         return {}
     truth = np.asarray(labels, dtype=np.float64)
@@ -66,8 +65,7 @@ def bootstrap_intervals(
     # Sorted once, here: sorting what is sorted takes no time.
     order = np.argsort(-scores, kind="stable")
     truth, scores = truth[order], scores[order]
-    # Threads bring nothing to so few rows at a time, see `churn.linear.fit_linear`.
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         drawn = [weighted_metrics(truth, scores, threshold, weights[:, order]) for weights in blocks]
     tail = (1 - evaluation.confidence) / 2
     intervals = {}

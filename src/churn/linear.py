@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from churn.parallel import one_thread
+
 # Inverse strength of the L2 penalty on standardised features, as scikit-learn counts it.
 INVERSE_PENALTY = 0.1
 # A feature counts as no farther from its mean than this many standard deviations: lines do not bend back.
@@ -107,6 +109,7 @@ class FittedLinear(NamedTuple):
     margin: NDArray[np.float64]
 
 
+@one_thread()
 def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8]) -> FittedLinear:
     """Fit a logistic regression for each fold on the rows of the others, and take their mean.
 
@@ -116,7 +119,6 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
         folds: Their folds, shape (n,), from 0.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
     # Row by row in memory, whatever the order of the table: sums then round the same way.
@@ -129,9 +131,7 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
     for fold in range(int(folds.max()) + 1):
         others = fold_of != fold
         fitted = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100)
-        # More threads bring nothing here, and wait for each other in a loop while something else runs on their cores.
-        with threadpool_limits(1, "blas"):
-            fitted.fit(standardised[others], truth[others])
+        fitted.fit(standardised[others], truth[others])
         weights = fitted.coef_[0] / spread
         intercept = float(fitted.intercept_[0] - weights @ means)
         lines.append(Linear(intercept, *(tuple(map(float, values)) for values in (weights, low, high, means))))

@@ -15,6 +15,7 @@ from churn.encoding import Encoder, fit_encoder
 from churn.linear import FittedLinear, Linear, fit_linear, learn_weight
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
+from churn.parallel import one_thread
 from churn.parameters import Accounts, FeatureEngineering, Training
 from churn.tables import spacing
 from churn.tuning import choose, search
@@ -81,6 +82,7 @@ def blend(trees: FittedTrees, line: FittedLinear, labels: NDArray[np.int8], trai
     return Blend(scaled(trees.booster, 1 - weight), line.linear.weighted(weight, math.log(rate / (1 - rate))), margin)
 
 
+@one_thread()
 def assemble_model(
     trees: FittedTrees,
     line: FittedLinear,

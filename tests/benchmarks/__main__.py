@@ -69,13 +69,13 @@ BENCHMARKS = (
     Benchmark(
         "tests.benchmarks.training",
         "training on 20 million accounts beside a plain fit; 25 GB of temporary files",
-        25,
+        15,
         ("--rows", "20000", "--trees", "5"),
     ),
     Benchmark(
         "tests.benchmarks.spark",
         "scoring and features on a Spark cluster of two workers; needs Java",
-        20,
+        12,
         ("--rows", "20000", "40000", "--rounds", "1"),
     ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 5, ("--rows", "3000", "--rounds", "1")),

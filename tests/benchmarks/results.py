@@ -62,13 +62,13 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True) -> dict[str, list[float]]:
     """Seconds of each way in each round; they take turns, and a first round that warms up does not count."""
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm_up):
         for name, way in ways.items():
             times[name].append(seconds(way))
-    return {name: each[1:] for name, each in times.items()}
+    return {name: each[warm_up:] for name, each in times.items()}
 
 
 def ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:

@@ -9,8 +9,9 @@ publish; or read, check, split, fit the encoder, encode, store. Lengths of the t
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -119,15 +120,19 @@ def main() -> int:
             folder.mkdir()
             write_accounts(open_store(str(folder)), rows, labelled=True)
             tables[f"{rows:,}"] = folder / "inference_data.csv"
+        shortest, *_, longest = tables
+
+        def timed(make: Callable[[Path], Callable[[], None]], names: Iterable[str]) -> dict[str, list[float]]:
+            # The shortest warms up for all: a round of the longest would take minutes.
+            make(tables[shortest])()
+            return in_turns({name: make(tables[name]) for name in names}, arguments.rounds, warm_up=False)
+
         with spark_on(2, Path(scratch)):
-            ways = {name: scored(model, parameters, table) for name, table in tables.items()}
-            two = in_turns(ways, arguments.rounds)
-            ways = {name: engineered(parameters, table) for name, table in tables.items()}
-            features = in_turns(ways, arguments.rounds)
+            two = timed(partial(scored, model, parameters), tables)
+            features = timed(partial(engineered, parameters), tables)
         # Of a short table, most is what neither worker does.
-        *_, longest = tables
         with spark_on(1, Path(scratch)):
-            one = in_turns({longest: scored(model, parameters, tables[longest])}, arguments.rounds)[longest]
+            one = timed(partial(scored, model, parameters), [longest])[longest]
     rows = dict(zip(tables, arguments.rows, strict=True))
     results = [*grown(two, rows, "scoring"), *grown(features, rows, "feature engineering")]
     results.append(Result(f"scoring on Spark, {longest} accounts, one worker", median(one), "s"))
