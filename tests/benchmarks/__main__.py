@@ -49,36 +49,36 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS = (
-    Benchmark("tests.benchmarks.start", "short runs, cold and in a session", 6, ("--rounds", "1")),
+    Benchmark("tests.benchmarks.start", "short runs, cold and in a session", 4, ("--rounds", "1")),
     Benchmark("tests.benchmarks.scoring", "scoring beside other scripts", 8, ("--rows", "20000", "--rounds", "1")),
     Benchmark(
         "tests.benchmarks.memory",
         "memory and speed of inference up to 30 million accounts; 4 GB of temporary files",
-        12,
+        6,
         ("--rows", "3000", "6000", "12000", "--rounds", "1"),
     ),
     Benchmark(
         "tests.benchmarks.monitoring",
         "memory of monitoring up to 30 million accounts; 6 GB of temporary files",
-        8,
+        5,
         ("--rows", "3000", "6000"),
     ),
     Benchmark("tests.benchmarks.validation", "checking beside reading", 1, ("--rows", "20000", "--rounds", "1")),
-    Benchmark("tests.benchmarks.generation", "making accounts", 3, ("--rows", "30000", "--rounds", "1")),
+    Benchmark("tests.benchmarks.generation", "making accounts", 2, ("--rows", "30000", "--rounds", "1")),
     Benchmark("tests.benchmarks.reasons", "scores with reasons", 1, ("--rows", "5000", "--rounds", "1")),
     Benchmark(
         "tests.benchmarks.training",
         "training on 20 million accounts beside a plain fit; 25 GB of temporary files",
-        15,
+        10,
         ("--rows", "20000", "--trees", "5"),
     ),
     Benchmark(
         "tests.benchmarks.spark",
         "scoring and features on a Spark cluster of two workers; needs Java",
-        12,
+        8,
         ("--rows", "20000", "40000", "--rounds", "1"),
     ),
-    Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 5, ("--rows", "3000", "--rounds", "1")),
+    Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 3, ("--rows", "3000", "--rounds", "1")),
 )
 
 
