@@ -11,7 +11,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
-from churn.errors import ChurnError
+from churn.errors import ChurnError, NothingToDo
 from churn.secrecy import REDACTION
 
 
@@ -81,6 +81,9 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
+        except NothingToDo as reason:
+            click.echo(str(reason))
+            return None
         except KeyboardInterrupt:
             _end_tracking()
             raise

@@ -295,6 +295,11 @@ class Training(Block):
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="How the model is measured.")
     leakage: Leakage = Field(default=Leakage(), description="Columns that give the answer away.")
+    only_if_changed: bool = Field(
+        default=False,
+        description="Whether a run ends before it begins where data, parameters, code and packages are those of the champion "
+        "or of the last training.",
+    )
     device: Device = Field(default="cpu", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`.")
     threads: int = Field(default=0, ge=0, description="Threads of XGBoost; 0 for all cores.")
     threshold: OpenShare = Field(default=0.5, description="Probability from which an account is predicted to churn.")
