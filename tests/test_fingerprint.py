@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from kedro.io import DatasetError
 
 from churn import fingerprint as module
 from churn.datasets import FingerprintDataset
@@ -104,5 +105,5 @@ def test_rows_are_counted(tmp_path: Path) -> None:
     assert rows(folder) is None
     assert "rows" not in FingerprintDataset(filepath=str(folder)).load()
     (tmp_path / "b.parquet").write_bytes(b"PAR1 not")
-    with pytest.raises(ValueError, match=r"b\.parquet cannot be read as an account table"):
+    with pytest.raises(DatasetError, match=r"b\.parquet cannot be read as an account table"):
         rows(tmp_path / "b.parquet")

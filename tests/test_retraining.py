@@ -95,8 +95,7 @@ def test_what_changed_is_said_and_trained(
     with pytest.raises(NothingToDo, match="version 2"):
         trained.run(*both, **FEW, training__folds=4)
 
-    package = tmp_path / "churn"
-    package.mkdir()
+    package = tmp_path / "src/churn"
     for name, digest in fingerprint.fingerprint({"sha256": ""}, {}).code.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_bytes((fingerprint.PACKAGE / name).read_bytes())
@@ -105,7 +104,8 @@ def test_what_changed_is_said_and_trained(
     (tmp_path / "uv.lock").touch()
     monkeypatch.setattr(fingerprint, "PACKAGE", package)
     said = said_of(trained, caplog, *both, training__folds=4)
-    assert "code: encoding.py; packages: uv.lock" in said
+    assert "code: encoding.py; packages: " in said
+    assert "uv.lock" in said
 
 
 def test_without_the_parameter_all_is_trained(trained: Project) -> None:
