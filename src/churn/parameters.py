@@ -9,7 +9,7 @@ import difflib
 import itertools
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -464,6 +464,25 @@ class Monitoring(Block):
         return self
 
 
+EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_alarm", "failed"]
+
+
+class Notifications(Block):
+    """Who is told of what happens. Where to is in `credentials.yml`."""
+
+    events: tuple[EventKind, ...] = Field(
+        default=get_args(EventKind), description="Events that are told of; none for silence."
+    )
+    cool_down: float = Field(
+        default=60.0, ge=0, description="Minutes in which the same message is not sent again; 0 sends each."
+    )
+    attempts: int = Field(default=4, ge=1, le=10, description="How often a message is sent to where it is not taken.")
+    wait: float = Field(
+        default=0.5, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+    )
+    timeout: float = Field(default=5.0, gt=0, description="Seconds in which an answer has to come.")
+
+
 class Parameters(Block):
     """The whole tree of parameters."""
 
@@ -478,6 +497,7 @@ class Parameters(Block):
     reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
     model_uri: str | None = Field(
         default=None,
         min_length=1,
