@@ -128,6 +128,31 @@ def roll_back_champion(version: str | None, env: str | None, conf_source: str | 
     click.echo(f"The champion of '{name}' is version {now} again; it was version {before}.")
 
 
+@cli.command()
+@click.option("--once", is_flag=True, help="Look once, run what is to be run, and end; nothing listens.")
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+def watch(once: bool, env: str | None, conf_source: str | None) -> None:
+    """Train and score whenever there is new data, until Ctrl-C.
+
+    Looks at the training and the scoring table every minute, and at once when told to by POST /events; docs/triggers.md says
+    how it decides.
+    """
+    watch_tables(once, env, conf_source)
+
+
+@explained
+def watch_tables(once: bool, env: str | None, conf_source: str | None) -> None:
+    """See `watch`."""
+    from kedro.framework.session import KedroSession
+
+    from churn.watching import watch_project
+
+    options = [word for option in (("--env", env), ("--conf-source", conf_source)) if option[1] for word in option]
+    with KedroSession.create(env=env, conf_source=conf_source) as session:
+        watch_project(cast("KedroSession", session).load_context(), cast("list[str]", options), once=once)
+
+
 run = copy.copy(kedro_run)
 run.callback = explained(cast("Callable[..., Any]", kedro_run.callback))
 cli.add_command(run)

@@ -178,14 +178,7 @@ class NotificationHook:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Read who is told of what."""
-        loader: Any = context.config_loader
-        settings = check_parameters(loader["parameters"]).notifications
-        try:
-            entry = loader["credentials"].get("notifications") or {}
-        except MissingConfigException:
-            entry = {}
-        folder = context.project_path / loader["globals"]["stores"]["cache"]
-        self._notifier = Notifier(settings, ways_out(entry, settings), folder.as_posix())
+        self._notifier = notifier_of(context)
 
     # First, as tracking may end the run here.
     @hook_impl(tryfirst=True)
@@ -202,6 +195,18 @@ class NotificationHook:
             names = ", ".join(run_params.get("pipeline_names") or ["the whole pipeline"])
             cause = error.__cause__ or error
             self._notifier.tell(Event("failed", f"{names} failed: {cause}"))
+
+
+def notifier_of(context: KedroContext) -> Notifier:
+    """Who is told of what in a project."""
+    loader: Any = context.config_loader
+    settings = check_parameters(loader["parameters"]).notifications
+    try:
+        entry = loader["credentials"].get("notifications") or {}
+    except MissingConfigException:
+        entry = {}
+    folder = context.project_path / loader["globals"]["stores"]["cache"]
+    return Notifier(settings, ways_out(entry, settings), folder.as_posix())
 
 
 def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:

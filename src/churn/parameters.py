@@ -483,6 +483,23 @@ class Notifications(Block):
     timeout: float = Field(default=5.0, gt=0, description="Seconds in which an answer has to come.")
 
 
+class Watch(Block):
+    """When `kedro watch` trains and scores."""
+
+    poll: float = Field(default=60.0, gt=0, description="Seconds from look to look at the tables.")
+    quiet: float = Field(
+        default=10.0, ge=0, description="Seconds in which nothing of a table may have changed before it is taken."
+    )
+    attempts: int = Field(
+        default=3, ge=1, description="How often a run is tried before it is given up until data changes."
+    )
+    backoff: float = Field(
+        default=60.0, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address at which events and health are answered.")
+    port: int = Field(default=8787, ge=1, le=65_535, description="Its port.")
+
+
 class Parameters(Block):
     """The whole tree of parameters."""
 
@@ -497,6 +514,7 @@ class Parameters(Block):
     reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    watch: Watch = Field(default=Watch(), description="When `kedro watch` trains and scores.")
     notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
     model_uri: str | None = Field(
         default=None,

@@ -55,6 +55,10 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
             return {**described, "sha256": hashes[""]}
         return {**described, "sha256": hash_of_files(hashes), "files": hashes}
 
+    def signatures(self) -> dict[str, str]:
+        """What tells whether a file has changed, without reading it, by its name; none where there is no file."""
+        return self._files.signatures()
+
     def _look(self, name: str) -> tuple[str, int | None]:
         """Hash and rows of a file; a packed file's are not counted."""
         address, store = self._files.address(name), self._files.store

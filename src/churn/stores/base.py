@@ -43,6 +43,13 @@ class Store(ABC):
         """Names of all files in the folder and below it; none where there is no such folder."""
 
     @abstractmethod
+    def signatures(self) -> dict[str, str]:
+        """What tells whether a file has changed, without reading it: of all files in the folder, by their names.
+
+        Of a store that is a file itself, the name is empty; of one that is not there, there are none.
+        """
+
+    @abstractmethod
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
 
