@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from churn.watch import Kind, Watcher, alone, application, check_installed
 
 from .conftest import ROOT, Project, clean_environment
 from .stack import free_ports
+from .watching import TOKEN, watching
 
 SETTINGS = Watch(quiet=10.0, attempts=3, backoff=60.0)
 
@@ -183,9 +183,6 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         check_installed()
 
 
-TOKEN = "0123456789abcdef"
-
-
 @pytest.fixture(params=[TOKEN, ""])
 def served(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[str, str, list[int]]]:
     """Address, token and hints of a real server."""
@@ -228,99 +225,61 @@ def test_events_are_taken_from_those_who_know_the_token(served: tuple[str, str, 
 # --- with real runs ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def watched(project: Project) -> Project:
-    """A project with data, where the watch looks every half second."""
-    project.run("data_generation")
-    known = {"training": {"booster": {"n_estimators": 20}}, "promotion": {"margin": -1.0}}
-    project.configure("local", "parameters", {**known, "watch": {"poll": 300.0, "quiet": 0.5, "backoff": 0.5}})
-    return project
-
-
 def published(project: Project) -> str | None:
     file = project.results / "latest.json"
     return str(json.loads(file.read_text())["run_id"]) if file.exists() else None
 
 
-@pytest.mark.e2e
-def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(watched: Project) -> None:
-    (port,) = free_ports(1)
-    params = watched.conf / "local/parameters.yml"
-    params.write_text(params.read_text().replace("poll: 300.0", f"poll: 300.0\n  port: {port}"))
-    environment = clean_environment() | {"CHURN_WATCH_TOKEN": TOKEN}
-    command = [sys.executable, "-m", "kedro", "watch", "--conf-source", str(watched.conf)]
-    with (watched.folder / "watch.log").open("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-
-        def until_settled() -> None:
-            deadline = time.monotonic() + 240
-            while time.monotonic() < deadline:
-                assert process.poll() is None, (watched.folder / "watch.log").read_text()
-                try:
-                    tables = requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["tables"]
-                except requests.ConnectionError:
-                    tables = {"": {"waiting": True}}
-                if published(watched) and not any(each["waiting"] for each in tables.values()):
-                    return
-                time.sleep(0.2)
-            raise AssertionError((watched.folder / "watch.log").read_text())
-
-        def told() -> None:
-            headers = {"Authorization": f"Bearer {TOKEN}"}
-            answer = requests.post(f"http://127.0.0.1:{port}/events", headers=headers, timeout=5)
-            assert answer.status_code == 202
-
-        def look_of(kind: str) -> float:
-            state = json.loads((watched.folder / "cache/watch/state.json").read_text())
-            return float(state[kind]["since"])
-
-        try:
-            until_settled()
-            first = published(watched)
-            manifest = json.loads((watched.run_folder() / "manifest.json").read_text())
-            assert manifest["model"]["version"] == "1"
-
-            # The same again: looked at, and nothing made of it.
-            source = watched.staging / "training_data.csv"
-            before = look_of("training")
-            os.utime(source)
-            told()
-            while look_of("training") == before:
-                time.sleep(0.1)
-            until_settled()
-            assert published(watched) == first
-
-            before = look_of("training")
-            table = pd.read_csv(source, dtype=str)
-            table.head(len(table) - 100).to_csv(source, index=False)
-            told()
-            told()
-            while look_of("training") == before:
-                time.sleep(0.1)
-            until_settled()
-            assert published(watched) != first
-            manifest = json.loads((watched.run_folder() / "manifest.json").read_text())
-            assert manifest["model"]["version"] == "2"
-            assert "data: 1 file changed; -100 rows" in " ".join((watched.folder / "watch.log").read_text().split())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(15) in (0, -signal.SIGTERM)
+def version_of(project: Project) -> str:
+    return str(json.loads((project.run_folder() / "manifest.json").read_text())["model"]["version"])
 
 
 @pytest.mark.e2e
-def test_one_look_runs_what_is_to_be_run(watched: Project) -> None:
-    done = watched.kedro("watch", "--once", "--conf-source", str(watched.conf))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert published(watched)
-    before = published(watched)
-    done = watched.kedro("watch", "--once", "--conf-source", str(watched.conf))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert published(watched) == before
+def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project) -> None:
+    project.run("data_generation")
+    source = project.staging / "training_data.csv"
+    state = project.folder / "cache/watch/state.json"
+
+    def looked_at() -> float:
+        return float(json.loads(state.read_text())["training"]["since"])
+
+    with watching(project, "local") as watch:
+        watch.until(lambda: published(project) is not None)
+        first, before = published(project), looked_at()
+        assert version_of(project) == "1"
+
+        # The same again: looked at, and nothing made of it.
+        os.utime(source)
+        watch.tell()
+        watch.until(lambda: looked_at() > before)
+        assert published(project) == first
+        assert "Nothing changed: version 1" in " ".join(watch.log().split())
+
+        table = pd.read_csv(source, dtype=str)
+        table.head(len(table) - 100).to_csv(source, index=False)
+        for _ in range(3):  # events that come several times
+            watch.tell()
+        watch.until(lambda: published(project) != first)
+        assert version_of(project) == "2"
+        assert "data: 1 file changed; -100 rows" in " ".join(watch.log().split())
 
 
-def test_a_token_that_is_too_short_is_refused(watched: Project) -> None:
+@pytest.mark.e2e
+def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
+    project.run("data_generation")
+    project.configure("local", "parameters", {"training": {"booster": {"n_estimators": 20}}, "watch": {"quiet": 0.0}})
+    seen = []
+    for _ in range(2):
+        done = project.kedro("watch", "--once", "--conf-source", str(project.conf))
+        assert done.returncode == 0, done.stdout + done.stderr
+        seen.append(published(project))
+    assert seen[0] is not None
+    assert seen[0] == seen[1]
+
+
+def test_a_token_that_is_too_short_is_refused(project: Project) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kedro", "watch", "--conf-source", str(watched.conf)],
+        [sys.executable, "-m", "kedro", "watch", "--conf-source", str(project.conf)],
         cwd=ROOT,
         env=clean_environment() | {"CHURN_WATCH_TOKEN": "short"},
         capture_output=True,
