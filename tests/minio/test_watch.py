@@ -5,15 +5,14 @@ import io
 import pandas as pd
 import pytest
 
-from ..stack import Stack
 from ..watching import watching
 from .conftest import MinioProject
 
 pytestmark = pytest.mark.e2e
 
 
-def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(stack: Stack, tmp_path) -> None:
-    minio = MinioProject(stack, tmp_path)
+def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(fresh: MinioProject) -> None:
+    minio = fresh
     minio.run("data_generation", simulation__training_rows=3000, simulation__scoring_rows=1000)
     with minio.staging.reading("training_data.csv") as file:
         content = file.read()
