@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -275,6 +276,29 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
         seen.append(published(project))
     assert seen[0] is not None
     assert seen[0] == seen[1]
+
+
+@pytest.mark.e2e
+def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
+    project.run("data_generation", simulation__training_rows=100_000)
+    with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
+        deadline = time.monotonic() + 120
+        while "Completed node: hold_out_validation" not in watch.log():
+            assert time.monotonic() < deadline, watch.log()
+            time.sleep(0.2)
+        (child,) = map(int, Path(f"/proc/{watch.process_id}/task/{watch.process_id}/children").read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
+
+
+def test_a_port_that_is_taken_is_told(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        project.configure("local", "parameters", {"watch": {"port": taken.getsockname()[1]}})
+        done = project.kedro("watch", "--conf-source", str(project.conf))
+    assert done.returncode == 1
+    assert "nothing can listen there (Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_token_that_is_too_short_is_refused(project: Project) -> None:

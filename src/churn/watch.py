@@ -11,6 +11,7 @@ import importlib.util
 import json
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -217,8 +218,11 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         ChurnError: If there is one already.
     """
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as file:
         try:
@@ -285,7 +289,7 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     """Look now, at every event and every while, until a signal ends it.
 
     Raises:
-        ChurnError: If the token is too short to be one, or a package is missing.
+        ChurnError: If the token is too short to be one, the port is taken, or a package is missing.
     """
     check_installed()
     import uvicorn
@@ -315,16 +319,15 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
             soon("again", wait)
 
     scheduler.add_job(look, "interval", seconds=settings.poll, id="poll", next_run_time=datetime.now(UTC))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(token, lambda: soon("event", 0.0), watcher),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-    )
+    app = application(token, lambda: soon("event", 0.0), watcher)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    try:
+        listening = socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        raise ChurnError(
+            f"watch.host = '{settings.host}', watch.port = {settings.port}: nothing can listen there ({error.strerror}); "
+            "set another port"
+        ) from None
     scheduler.start()
     logger.info(
         "Watching; looks every %g seconds%s, health at http://%s:%s/health",
@@ -333,8 +336,12 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
         settings.host,
         settings.port,
     )
+    # The server takes these signals while it runs, and passes them on when it has ended: to end what else there is.
+    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        server.run()
+        server.run(sockets=[listening])
     finally:
         job.stop()
         scheduler.shutdown(wait=True)
+        for each, handler in before.items():
+            signal.signal(each, handler)
