@@ -286,7 +286,8 @@ def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None
         while "Completed node: hold_out_validation" not in watch.log():
             assert time.monotonic() < deadline, watch.log()
             time.sleep(0.2)
-        (child,) = map(int, Path(f"/proc/{watch.process_id}/task/{watch.process_id}/children").read_text().split())
+        threads = Path(f"/proc/{watch.process_id}/task").glob("*/children")
+        (child,) = (int(number) for thread in threads for number in thread.read_text().split())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
     assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
