@@ -94,6 +94,8 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
 	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run; fi
+	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; fi
+	@$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

@@ -11,7 +11,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
-from churn.errors import ChurnError
+from churn.errors import ChurnError, NothingToDo
 from churn.secrecy import REDACTION
 
 
@@ -81,6 +81,9 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
+        except NothingToDo as reason:
+            click.echo(str(reason))
+            return None
         except KeyboardInterrupt:
             _end_tracking()
             raise
@@ -123,6 +126,31 @@ def roll_back_champion(version: str | None, env: str | None, conf_source: str | 
         name = cast("KedroSession", session).load_context().config_loader["globals"]["model"]["name"]
         before, now = mlflow_flavor.roll_back(name, "champion", version)
     click.echo(f"The champion of '{name}' is version {now} again; it was version {before}.")
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Look once, run what is to be run, and end; nothing listens.")
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+def watch(once: bool, env: str | None, conf_source: str | None) -> None:
+    """Train and score whenever there is new data, until Ctrl-C.
+
+    Looks at the training and the scoring table every minute, and at once when told to by POST /events; docs/triggers.md says
+    how it decides.
+    """
+    watch_tables(once, env, conf_source)
+
+
+@explained
+def watch_tables(once: bool, env: str | None, conf_source: str | None) -> None:
+    """See `watch`."""
+    from kedro.framework.session import KedroSession
+
+    from churn.watching import watch_project
+
+    options = [word for option in (("--env", env), ("--conf-source", conf_source)) if option[1] for word in option]
+    with KedroSession.create(env=env, conf_source=conf_source) as session:
+        watch_project(cast("KedroSession", session).load_context(), cast("list[str]", options), once=once)
 
 
 run = copy.copy(kedro_run)

@@ -21,6 +21,10 @@ class NotTrackedError(ChurnError):
     exit_code = 3
 
 
+class NothingToDo(Exception):  # noqa: N818, it is none
+    """A run ends before it begins, as there is nothing to do; the message says why. The command line ends with 0."""
+
+
 class FaultsError(ChurnError):
     """Several faults found together, listed one a line.
 

@@ -1,6 +1,7 @@
 """What happens around every run: configuration checked first, tracking, a summary at the end."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kedro.pipeline import Pipeline
 from churn.console import use_project_logging
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError
+from churn.notifications import Event, Notifier, ways_out
 from churn.parameters import check_parameters
 from churn.secrecy import REDACTION, check_credentials
 from churn.spark import session
@@ -165,6 +167,72 @@ class SummaryHook:
             )
             width = max(len(name) for name, _ in lines)
             click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
+
+
+class NotificationHook:
+    """Tells of what a run made, or of its failure."""
+
+    def __init__(self) -> None:
+        self._notifier: Notifier | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read who is told of what."""
+        self._notifier = notifier_of(context)
+
+    # First, as tracking may end the run here.
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Tell of models, scores and alarms."""
+        if self._notifier is not None:
+            for event in _events(pipeline.all_outputs(), catalog):
+                self._notifier.tell(event)
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
+        """Tell of a failure."""
+        if self._notifier is not None:
+            names = ", ".join(run_params.get("pipeline_names") or ["the whole pipeline"])
+            cause = error.__cause__ or error
+            self._notifier.tell(Event("failed", f"{names} failed: {cause}"))
+
+
+def notifier_of(context: KedroContext) -> Notifier:
+    """Who is told of what in a project."""
+    loader: Any = context.config_loader
+    settings = check_parameters(loader["parameters"]).notifications
+    try:
+        entry = loader["credentials"].get("notifications") or {}
+    except MissingConfigException:
+        entry = {}
+    folder = context.project_path / loader["globals"]["stores"]["cache"]
+    return Notifier(settings, ways_out(entry, settings), folder.as_posix())
+
+
+def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
+    """What people want to know of what a run made."""
+    if "promotion_decision" in made:
+        decision = catalog["promotion_decision"].load()
+        version = f"version {decision['version']}"
+        if "training_metrics" in made:
+            metrics = catalog["training_metrics"].load()
+            yield Event("trained", f"A model was trained, {version}: test ROC AUC {metrics['test_roc_auc']:.4f}.")
+        yield Event(
+            "promoted" if decision["promote"] else "not_promoted", f"{version.capitalize()}: {decision['reason']}"
+        )
+    published: Any = catalog["results@publish"] if "results@publish" in made else None
+    if published is not None and (manifest := published.published) is not None:
+        yield Event(
+            "scored",
+            f"{manifest['rows']:,} accounts were scored with model version {manifest['model']['version']}: "
+            f"{manifest['at_risk']:,} at risk, {manifest['to_act_on']:,} to act on; run {manifest['run_id']}.",
+        )
+    if "health_report" in made:
+        results: Any = catalog["results@latest"]
+        run_id = results.manifest()["run_id"]
+        health = results.document(run_id, "health_metrics.json")
+        if health["status"] == "alarm":
+            yield Event("health_alarm", f"The scores of run {run_id} raise an alarm. {'. '.join(health['alarms'])}.")
 
 
 def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]]:

@@ -34,6 +34,8 @@ FLAVOR_NAME = "churn"
 MODEL_NAME = "model"
 DATA_FOLDER = "churn"
 SHA256_TAG = "sha256"
+# What a version was made of, and the run that has the whole of it; and of a registered model the version trained last.
+FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
 PREVIOUS_TAG = "previous_champion"
 ABSENT_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -219,6 +221,7 @@ def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> dict[
             client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
         # At once after the look at the alias: MLflow cannot look and set in one step.
         client.set_registered_model_alias(name, alias, version_name)
+    client.set_registered_model_tag(name, LAST_TAG, version_name)
     for key, value in _decision_tags(done).items():
         client.set_model_version_tag(name, version_name, key, value)
         if mlflow.active_run() is not None:
@@ -255,10 +258,57 @@ def _decision_tags(decision: Mapping[str, Any]) -> dict[str, str]:
         "promotion": f"{outcome}, forced" if decision.get("forced") else outcome,
         "promotion_reason": decision["reason"],
     }
+    if "fingerprint" in decision:
+        tags[FINGERPRINT_TAG] = decision["fingerprint"]
+        # Of the same model trained again, the version is an earlier run's.
+        if (run := mlflow.active_run()) is not None:
+            tags[FINGERPRINT_RUN_TAG] = run.info.run_id
     for gate in decision.get("gates", ()):
         passed = "passed" if gate["passed"] else "failed"
         tags[f"gate.{gate['name']}"] = f"{passed}: {gate['sentence']}"
     return tags
+
+
+class TrainedVersion(NamedTuple):
+    """A registered version and what it was made of.
+
+    Attributes:
+        version: Its number.
+        fingerprint: Hash of its fingerprint; none where it has none.
+        run_id: Run that has the fingerprint itself.
+    """
+
+    version: str
+    fingerprint: str | None
+    run_id: str | None
+
+
+def trained_versions(name: str, alias: str) -> list[TrainedVersion]:
+    """The version that was trained last, and the one that has an alias, where there are any."""
+    client = mlflow.MlflowClient()
+    try:
+        last = client.get_registered_model(name).tags.get(LAST_TAG)
+    except MlflowException as error:
+        if error.error_code in ABSENT_CODES:
+            return []
+        raise
+    found = []
+    for version_name in dict.fromkeys([last, alias_version(name, alias)]):
+        if version_name is not None:
+            tags = client.get_model_version(name, version_name).tags
+            found.append(TrainedVersion(version_name, tags.get(FINGERPRINT_TAG), tags.get(FINGERPRINT_RUN_TAG)))
+    return found
+
+
+def fingerprint_of(trained: TrainedVersion) -> dict[str, Any] | None:
+    """What a version was made of, as its run has it; none if the run does not have it any more."""
+    if trained.run_id is None:
+        return None
+    try:
+        content: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{trained.run_id}/fingerprint.json")
+    except MlflowException:
+        return None
+    return content
 
 
 def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import difflib
 import itertools
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -295,6 +295,11 @@ class Training(Block):
     )
     evaluation: Evaluation = Field(default=Evaluation(), description="How the model is measured.")
     leakage: Leakage = Field(default=Leakage(), description="Columns that give the answer away.")
+    only_if_changed: bool = Field(
+        default=False,
+        description="Whether a run ends before it begins where data, parameters, code and packages are those of the champion "
+        "or of the last training.",
+    )
     device: Device = Field(default="cpu", description="Where XGBoost trains: `cpu`, `cuda` or `cuda:<n>`.")
     threads: int = Field(default=0, ge=0, description="Threads of XGBoost; 0 for all cores.")
     threshold: OpenShare = Field(default=0.5, description="Probability from which an account is predicted to churn.")
@@ -459,6 +464,42 @@ class Monitoring(Block):
         return self
 
 
+EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_alarm", "failed"]
+
+
+class Notifications(Block):
+    """Who is told of what happens. Where to is in `credentials.yml`."""
+
+    events: tuple[EventKind, ...] = Field(
+        default=get_args(EventKind), description="Events that are told of; none for silence."
+    )
+    cool_down: float = Field(
+        default=60.0, ge=0, description="Minutes in which the same message is not sent again; 0 sends each."
+    )
+    attempts: int = Field(default=4, ge=1, le=10, description="How often a message is sent to where it is not taken.")
+    wait: float = Field(
+        default=0.5, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+    )
+    timeout: float = Field(default=5.0, gt=0, description="Seconds in which an answer has to come.")
+
+
+class Watch(Block):
+    """When `kedro watch` trains and scores."""
+
+    poll: float = Field(default=60.0, gt=0, description="Seconds from look to look at the tables.")
+    quiet: float = Field(
+        default=10.0, ge=0, description="Seconds in which nothing of a table may have changed before it is taken."
+    )
+    attempts: int = Field(
+        default=3, ge=1, description="How often a run is tried before it is given up until data changes."
+    )
+    backoff: float = Field(
+        default=60.0, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+    )
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address at which events and health are answered.")
+    port: int = Field(default=8787, ge=1, le=65_535, description="Its port.")
+
+
 class Parameters(Block):
     """The whole tree of parameters."""
 
@@ -473,6 +514,8 @@ class Parameters(Block):
     reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    watch: Watch = Field(default=Watch(), description="When `kedro watch` trains and scores.")
+    notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
     model_uri: str | None = Field(
         default=None,
         min_length=1,

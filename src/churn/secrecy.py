@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from churn.errors import FaultsError
 
 MASK = "***"
-SECRET_NAMES = ("secret", "password", "token")
+SECRET_NAMES = ("secret", "password", "token", "webhook")
 LEAST_LENGTH = 8
 # Keys and passwords that everybody knows: defaults of servers, and examples of their documentation.
 WELL_KNOWN = {

@@ -1,13 +1,14 @@
 """Settings of the Kedro project."""
 
 from churn.configuration import ConfigLoader
-from churn.hooks import PreflightHook, SparkHook, SummaryHook
+from churn.hooks import NotificationHook, PreflightHook, SparkHook, SummaryHook
+from churn.retraining import RetrainingHook
 from churn.tracking import TrackingHook
 
 # kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
-HOOKS = (SummaryHook(), TrackingHook(), PreflightHook(), SparkHook())
+HOOKS = (SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook())
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

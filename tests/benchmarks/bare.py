@@ -123,8 +123,7 @@ def training(folder: Path) -> None:
     )
     encoder = json.loads((features / "encoder.json").read_text())
     oracle = pd.read_parquet(folder / "data-staging/oracle.parquet")
-    table = folder / "data-staging/training_data.csv"
-    fingerprint = {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    source = json.loads((features / "source.json").read_text())
     reports = folder / "ml-result/training"
     reports.mkdir(parents=True, exist_ok=True)
     with mlflow.start_run():
@@ -164,7 +163,8 @@ def training(folder: Path) -> None:
             parameters.promotion,
             parameters.profit,
         )
-        proposed = nodes.decide_promotion(challenge, model, parameters.promotion, parameters.profit)
+        made_of = nodes.fingerprint_training(source, roles, parameters.feature_engineering, settings)
+        proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
         decision = mlflow_flavor.record_decision(MODEL, "champion", proposed)
         card = nodes.describe_model(
             model,
@@ -174,13 +174,14 @@ def training(folder: Path) -> None:
             intervals,
             decision,
             folds,
-            fingerprint,
+            source,
             {},
             settings,
             parameters.promotion,
             raw,
         )
         pages = {
+            "fingerprint.json": json.dumps(made_of),
             "promotion.json": json.dumps(decision),
             "model_card.json": json.dumps(card),
             "model_card.html": nodes.render_card(card),

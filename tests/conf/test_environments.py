@@ -114,7 +114,7 @@ def test_spark_declares_the_data_sets_that_base_has() -> None:
         here, there = (each.get("dataset", each) for each in (entry, known[name]))
         # Of what is made from tables, Spark has its own: folders for files.
         expected = there["filepath"].replace("/features/", "/features/spark/")
-        assert here["filepath"] == (expected if name == "encoder" else expected.removesuffix(".parquet"))
+        assert here["filepath"] == expected.removesuffix(".parquet")
         assert entry.get("credentials") == known[name].get("credentials")
         assert entry["metadata"] == known[name]["metadata"]
 

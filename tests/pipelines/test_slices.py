@@ -33,6 +33,7 @@ def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, An
         stored = {name.replace("__", "@"): value}
         if name == "training_accounts__table":
             stored["training_accounts@batches"] = InMemory(value)
+            stored["training_accounts@fingerprint"] = SOURCE
         elif name in STORED:
             stored = {f"{name}@table": value, f"{name}@batches": FrameTable(value)}
         for entry, content in stored.items():
@@ -48,6 +49,7 @@ def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, An
     }
 
 
+SOURCE = {"name": "t.csv", "bytes": 1, "sha256": "00"}
 # Tables that are stored, and loaded in batches or as a frame.
 STORED = ("train_accounts", "test_accounts", "train_features", "test_features")
 
@@ -67,7 +69,8 @@ def snapshots(small: Parameters) -> dict[str, Any]:
 def features(small: Parameters, snapshots: dict[str, Any]) -> dict[str, Any]:
     pipeline = feature_engineering.create_pipeline()
     encoded = run(pipeline, small, training_accounts__table=snapshots["training_accounts@table"])
-    assert set(encoded) == {"train_features", "test_features"}
+    assert set(encoded) == {"train_features", "test_features", "training_source"}
+    assert encoded.pop("training_source") == SOURCE
     parts = run(
         pipeline.only_nodes("validate_accounts", "split_accounts"),
         small,
@@ -199,7 +202,7 @@ def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, An
     given |= {
         "reigning_champion": None,
         "reigning_version": None,
-        "training_accounts__fingerprint": {"name": "t.csv", "bytes": 1, "sha256": "00"},
+        "training_source": SOURCE,
     }
     pipeline = training.create_pipeline()
     model = run(pipeline.to_outputs("churn_model"), small, **given)["churn_model"]

@@ -58,11 +58,15 @@ class Partitions:
         """Path or URL of one of the files."""
         return self.store.address(name)
 
+    def signatures(self) -> dict[str, str]:
+        """What tells whether a file has changed, without reading it, by its name; none where there is no file."""
+        return {name: sign for name, sign in self.store.signatures().items() if not self.is_folder or _is_part(name)}
+
     def _found(self) -> list[str]:
         if not self.is_folder:
             return [""] if self.store.exists() else []
-        return sorted(
-            name
-            for name in self.store.names()
-            if name.endswith(FORMATS) and not any(part.startswith((".", "_")) for part in name.split("/"))
-        )
+        return sorted(filter(_is_part, self.store.names()))
+
+
+def _is_part(name: str) -> bool:
+    return name.endswith(FORMATS) and not any(part.startswith((".", "_")) for part in name.split("/"))

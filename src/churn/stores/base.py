@@ -43,6 +43,13 @@ class Store(ABC):
         """Names of all files in the folder and below it; none where there is no such folder."""
 
     @abstractmethod
+    def signatures(self) -> dict[str, str]:
+        """What tells whether a file has changed, without reading it: of all files in the folder, by their names.
+
+        Of a store that is a file itself, the name is empty; of one that is not there, there are none.
+        """
+
+    @abstractmethod
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
 
@@ -116,12 +123,14 @@ class Store(ABC):
         except ValueError as error:
             raise ChurnError(f"{self.address(name)} is not valid JSON: {error}") from error
 
-    def sha256(self, name: str = "") -> str:
-        """Hash of a file's content as it is stored, read in chunks."""
+    def sha256(self, name: str = "", look: Callable[[bytes], object] | None = None) -> str:
+        """Hash of a file's content as it is stored, read in chunks; each is shown to `look` too."""
         digest = hashlib.sha256()
         with self._open(name) as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
+                if look is not None:
+                    look(chunk)
         return digest.hexdigest()
 
     def verify(self, name: str, written: Stored) -> None:

@@ -28,6 +28,16 @@ class LocalStore(Store):
         """Names of all files in the folder and below it."""
         return [path.relative_to(self.uri).as_posix() for path in Path(self.uri).rglob("*") if path.is_file()]
 
+    def signatures(self) -> dict[str, str]:
+        """Size and time of the last change."""
+        whole = Path(self.uri)
+        found = {}
+        for name in [""] if whole.is_file() else self.names():
+            with suppress(FileNotFoundError):  # gone since
+                state = self._path(name).stat()
+                found[name] = f"{state.st_size}-{state.st_mtime_ns}"
+        return found
+
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
         return self._path(name).stat().st_size

@@ -32,6 +32,13 @@ class OtherStore(Store):
         found = self._fs.find(self._path)
         return [str(path).lstrip("/").removeprefix(f"{self._path.strip('/')}/") for path in found]
 
+    def signatures(self) -> dict[str, str]:
+        """All that the file system says of them."""
+        self._fs.invalidate_cache()
+        if self._fs.isfile(self._path):
+            return {"": repr(sorted(self._fs.info(self._path).items()))}
+        return {name: repr(sorted(self._fs.info(self._at(name)).items())) for name in self.names()}
+
     def size(self, name: str = "") -> int:
         """Size of a file in bytes."""
         return int(self._fs.size(self._at(name)))

@@ -77,8 +77,19 @@ class S3Store(Store):
 
     def names(self) -> list[str]:
         """Names of all objects below the prefix."""
+        return list(self._listed())
+
+    def signatures(self) -> dict[str, str]:
+        """Tags of the objects, which change with their content."""
+        found = self._listed()
+        if not found and (itself := self._head("")) is not None:
+            return {"": str(itself["ETag"])}
+        return found
+
+    def _listed(self) -> dict[str, str]:
+        """The tag of each object below the prefix, by its name."""
         prefix = f"{self._prefix}/" if self._prefix else ""
-        names: list[str] = []
+        tags: dict[str, str] = {}
         more: dict[str, str] = {}
 
         async def page(fs: "S3FileSystem") -> dict[str, Any]:
@@ -87,9 +98,9 @@ class S3Store(Store):
 
         while True:
             answer = self._patiently(page, "")
-            names += [entry["Key"].removeprefix(prefix) for entry in answer.get("Contents", ())]
+            tags |= {entry["Key"].removeprefix(prefix): str(entry["ETag"]) for entry in answer.get("Contents", ())}
             if not answer.get("IsTruncated"):
-                return [name for name in names if name and not name.endswith("/")]
+                return {name: tag for name, tag in tags.items() if name and not name.endswith("/")}
             more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def size(self, name: str = "") -> int:

@@ -23,6 +23,11 @@ class Split(NamedTuple):
     test: Table
 
 
+def describe_source(training_fingerprint: dict[str, Any]) -> dict[str, Any]:
+    """Keep what the features are made of beside them: the table may be another one when they are used."""
+    return training_fingerprint
+
+
 def validate_accounts(training_accounts: Batches, accounts: Accounts) -> CheckedTable:
     """Check the training table and bring it into canonical form."""
     checked: CheckedTable = checked_table(training_accounts, accounts, None, SUBJECT)

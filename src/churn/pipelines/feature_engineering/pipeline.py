@@ -2,13 +2,25 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder, split_accounts, validate_accounts
+from churn.pipelines.feature_engineering.nodes import (
+    describe_source,
+    encode_accounts,
+    fit_encoder,
+    split_accounts,
+    validate_accounts,
+)
 
 
 def create_pipeline() -> Pipeline:
     """training accounts -> train and test accounts -> encoder (train rows only) -> train and test features."""
     return pipeline(
         [
+            node(
+                describe_source,
+                inputs="training_accounts@fingerprint",
+                outputs="training_source",
+                name="describe_source",
+            ),
             node(
                 validate_accounts,
                 inputs=["training_accounts@batches", "params:accounts"],

@@ -15,6 +15,7 @@ from churn.boosting import Booster
 from churn.console import with_bar
 from churn.encoding import Encoder
 from churn.evaluation import Fold, Interval, baseline_probabilities, bootstrap_intervals, cross_validate
+from churn.fingerprint import Fingerprint, fingerprint
 from churn.linear import FittedLinear, Linear
 from churn.metrics import calibration_curve, classification_metrics
 from churn.model import ChurnModel
@@ -376,11 +377,27 @@ def challenge_champion(
     )
 
 
+def fingerprint_training(
+    training_source: dict[str, Any], accounts: Accounts, feature_engineering: FeatureEngineering, training: Training
+) -> dict[str, Any]:
+    """What the model is made of: its data, parameters, code and packages."""
+    blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
+    return fingerprint(training_source, blocks).model_dump(mode="json")
+
+
 def decide_promotion(
-    challenge: Challenge, churn_model: ChurnModel, promotion: Promotion, profit: Profit
+    challenge: Challenge,
+    churn_model: ChurnModel,
+    training_fingerprint: dict[str, Any],
+    promotion: Promotion,
+    profit: Profit,
 ) -> dict[str, Any]:
     """Whether the challenger becomes the champion, with every gate's figures and the reason in a sentence."""
-    return {**decide(challenge, promotion, profit).to_dict(), "sha256": churn_model.sha256}
+    return {
+        **decide(challenge, promotion, profit).to_dict(),
+        "sha256": churn_model.sha256,
+        "fingerprint": Fingerprint.model_validate(training_fingerprint).sha256,
+    }
 
 
 def promote_champion(proposed_promotion: dict[str, Any]) -> dict[str, Any]:
@@ -401,7 +418,7 @@ def describe_model(
     intervals: dict[str, Interval],
     promotion_decision: dict[str, Any],
     validation_folds: pd.DataFrame,
-    training_fingerprint: dict[str, Any],
+    training_source: dict[str, Any],
     tuning_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
@@ -414,7 +431,7 @@ def describe_model(
         sha256=churn_model.sha256,
         confidence=training.evaluation.confidence,
         data={
-            **training_fingerprint,
+            **training_source,
             "training_rows": len(validation_folds),
             "test_rows": len(challenge.labels),
             "churn_rate": float(validation_folds["outcome"].mean()),
@@ -431,7 +448,7 @@ def describe_model(
         },
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",
-            "data_sha256": training_fingerprint["sha256"],
+            "data_sha256": training_source["sha256"],
             "trees": int(training_metrics["trees"]),
             "packages": package_versions(),
         },
