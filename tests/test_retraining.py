@@ -54,7 +54,8 @@ def test_the_fingerprint_is_with_the_run_and_the_version(trained: Project) -> No
     runs_of(trained)  # sets the address
     version = mlflow.MlflowClient().get_model_version("churn", "1")
     stored = mlflow.artifacts.load_dict(f"runs:/{version.run_id}/fingerprint.json")
-    made = fingerprint.Fingerprint.model_validate(stored)
+    made = fingerprint.Fingerprint.model_validate(stored["made_of"])
+    assert stored["model_sha256"] == version.tags["sha256"]
     assert version.tags["fingerprint"] == made.sha256
     source = json.loads((trained.staging / "features/source.json").read_text())
     assert made.data == source

@@ -305,7 +305,7 @@ def fingerprint_of(trained: TrainedVersion) -> dict[str, Any] | None:
     if trained.run_id is None:
         return None
     try:
-        content: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{trained.run_id}/fingerprint.json")
+        content: dict[str, Any] = mlflow.artifacts.load_dict(f"runs:/{trained.run_id}/fingerprint.json")["made_of"]
     except MlflowException:
         return None
     return content

@@ -163,7 +163,7 @@ def training(folder: Path) -> None:
             parameters.promotion,
             parameters.profit,
         )
-        made_of = nodes.fingerprint_training(source, roles, parameters.feature_engineering, settings)
+        made_of = nodes.fingerprint_training(model, source, roles, parameters.feature_engineering, settings)
         proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
         decision = mlflow_flavor.record_decision(MODEL, "champion", proposed)
         card = nodes.describe_model(

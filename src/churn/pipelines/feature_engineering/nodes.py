@@ -23,9 +23,11 @@ class Split(NamedTuple):
     test: Table
 
 
-def describe_source(training_fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """Keep what the features are made of beside them: the table may be another one when they are used."""
-    return training_fingerprint
+def describe_source(
+    training_fingerprint: dict[str, Any], train_features: Table, test_features: Table
+) -> dict[str, Any]:
+    """Say what the features are made of, when they are there: the table may be another one when they are used."""
+    return {**training_fingerprint, "train_rows": len(train_features), "test_rows": len(test_features)}
 
 
 def validate_accounts(training_accounts: Batches, accounts: Accounts) -> CheckedTable:

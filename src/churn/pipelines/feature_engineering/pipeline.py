@@ -16,12 +16,6 @@ def create_pipeline() -> Pipeline:
     return pipeline(
         [
             node(
-                describe_source,
-                inputs="training_accounts@fingerprint",
-                outputs="training_source",
-                name="describe_source",
-            ),
-            node(
                 validate_accounts,
                 inputs=["training_accounts@batches", "params:accounts"],
                 outputs="valid_accounts",
@@ -58,6 +52,12 @@ def create_pipeline() -> Pipeline:
                 inputs={"split": "test_accounts@batches", "encoder": "encoder", "accounts": "params:accounts"},
                 outputs="test_features@batches",
                 name="encode_test_accounts",
+            ),
+            node(
+                describe_source,
+                inputs=["training_accounts@fingerprint", "train_features@batches", "test_features@batches"],
+                outputs="training_source",
+                name="describe_source",
             ),
         ]
     )

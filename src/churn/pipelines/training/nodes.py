@@ -378,11 +378,16 @@ def challenge_champion(
 
 
 def fingerprint_training(
-    training_source: dict[str, Any], accounts: Accounts, feature_engineering: FeatureEngineering, training: Training
+    churn_model: ChurnModel,
+    training_source: dict[str, Any],
+    accounts: Accounts,
+    feature_engineering: FeatureEngineering,
+    training: Training,
 ) -> dict[str, Any]:
     """What the model is made of: its data, parameters, code and packages."""
     blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
-    return fingerprint(training_source, blocks).model_dump(mode="json")
+    made_of = fingerprint(training_source, blocks).model_dump(mode="json")
+    return {"model_sha256": churn_model.sha256, "made_of": made_of}
 
 
 def decide_promotion(
@@ -396,7 +401,7 @@ def decide_promotion(
     return {
         **decide(challenge, promotion, profit).to_dict(),
         "sha256": churn_model.sha256,
-        "fingerprint": Fingerprint.model_validate(training_fingerprint).sha256,
+        "fingerprint": Fingerprint.model_validate(training_fingerprint["made_of"]).sha256,
     }
 
 

@@ -212,6 +212,7 @@ def create_pipeline() -> Pipeline:
             node(
                 fingerprint_training,
                 inputs={
+                    "churn_model": "churn_model",
                     "training_source": "training_source",
                     "accounts": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
