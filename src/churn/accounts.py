@@ -200,6 +200,11 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
     return pd.DataFrame(columns), found
 
 
+def _with_labels(known: frozenset[str], more: Iterable[str]) -> frozenset[str]:
+    # A column of all different values must not be held.
+    return frozenset(sorted({*known, *more})[:MAX_LABELS])
+
+
 @dataclass
 class LabelledRows:
     """What was seen of rows to train on, beside what `check_rows` finds; those of the parts of a table add up.
@@ -224,7 +229,7 @@ class LabelledRows:
             advice = "; every training account needs its outcome"
             fault = Fault.of(roles.label.column, "missing", empty, None, self.rows + 1, advice)
             self.missing = self.missing + fault if self.missing else fault
-        self._add_labels(text.dropna().unique())
+        self.labels = _with_labels(self.labels, text.dropna().unique())
         names = [name for name in (*roles.numeric_names, *roles.categorical) if name not in self.with_values]
         self.with_values |= {name for name in names if accounts[name].notna().any()}
         self.rows += len(accounts)
@@ -235,13 +240,9 @@ class LabelledRows:
         if later.missing:
             fault = later.missing.after(self.rows)
             self.missing = self.missing + fault if self.missing else fault
-        self._add_labels(later.labels)
+        self.labels = _with_labels(self.labels, later.labels)
         self.with_values |= later.with_values
         self.rows += later.rows
-
-    def _add_labels(self, labels: Iterable[str]) -> None:
-        # A column of all different values must not be held.
-        self.labels = frozenset(sorted({*self.labels, *labels})[:MAX_LABELS])
 
     def faults(self, found: Iterable[Fault], roles: Accounts) -> list[str]:
         """What is wrong with a table of which these rows are all, given the faults of its rows."""
@@ -284,7 +285,7 @@ class OutcomeRows:
         if empty.any():
             fault = Fault.of(roles.id, "empty", empty, None, self.rows + 1)
             self.empty = self.empty + fault if self.empty else fault
-        self._add_labels(text.dropna().unique())
+        self.labels = _with_labels(self.labels, text.dropna().unique())
         self.rows += len(batch)
         known, churned = text.notna().to_numpy(bool), (text == _label_key(roles)).to_numpy(bool)
         return ids, np.where(known, churned, UNKNOWN).astype(np.int8)
@@ -294,11 +295,8 @@ class OutcomeRows:
         if later.empty:
             fault = later.empty.after(self.rows)
             self.empty = self.empty + fault if self.empty else fault
-        self._add_labels(later.labels)
+        self.labels = _with_labels(self.labels, later.labels)
         self.rows += later.rows
-
-    def _add_labels(self, labels: Iterable[str]) -> None:
-        self.labels = frozenset(sorted({*self.labels, *labels})[:MAX_LABELS])
 
     def check(self, repetitions: list[Fault], roles: Accounts) -> None:
         """Refuse a table of which these rows are all; it may have none.

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from churn.model_card import package_versions
+from churn.parameters import Accounts, FeatureEngineering, Training
 
 LOCK_FILE = "uv.lock"
 PACKAGE = Path(__file__).parent
@@ -83,6 +84,14 @@ def fingerprint(data: Mapping[str, Any], blocks: Mapping[str, BaseModel], projec
         code={file.relative_to(PACKAGE).as_posix(): _sha256(file) for file in sorted(PACKAGE.rglob("*.py"))},
         packages={LOCK_FILE: _sha256(lock)} if lock.is_file() else package_versions(),
     )
+
+
+def fingerprint_of_training(
+    data: Mapping[str, Any], accounts: Accounts, feature_engineering: FeatureEngineering, training: Training
+) -> Fingerprint:
+    """The fingerprint of a training of a table with these parameters: all that have an effect on the model."""
+    blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
+    return fingerprint(data, blocks)
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

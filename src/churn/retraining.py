@@ -9,7 +9,7 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from churn.errors import ChurnError, NothingToDo
-from churn.fingerprint import Fingerprint, fingerprint
+from churn.fingerprint import Fingerprint, fingerprint_of_training
 from churn.parameters import Parameters, check_parameters
 
 logger = logging.getLogger(__name__)
@@ -53,15 +53,7 @@ class RetrainingHook:
         if SOURCE not in pipeline.all_outputs() and catalog[SOURCE].exists():
             _check_features(catalog[SOURCE].load(), data)
         known = self._parameters
-        now = fingerprint(
-            data,
-            {
-                "accounts": known.accounts,
-                "feature_engineering": known.feature_engineering,
-                "training": known.training,
-            },
-        )
-        self._compare(now)
+        self._compare(fingerprint_of_training(data, known.accounts, known.feature_engineering, known.training))
 
     def _compare(self, now: Fingerprint) -> None:
         from churn import mlflow_flavor

@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from kedro.io import DatasetError
-
-from churn.datasets.accounts import AccountBatches, AccountBatchesDataset, _AccountFilesDataset, outcome_roles
+from churn.datasets.accounts import AccountBatches, AccountBatchesDataset, OutcomeBatchesDataset
 from churn.datasets.files import StoredTable
 from churn.datasets.results import ResultsDataset
 
@@ -34,7 +32,7 @@ class SparkAccountsDataset(AccountBatchesDataset):
         return SparkTable(self._files, self._roles, self._delimiter, self._labelled)
 
 
-class SparkOutcomesDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
+class SparkOutcomesDataset(OutcomeBatchesDataset):
     """The table of an `OutcomeBatchesDataset` as Spark frames; loads only."""
 
     def load(self) -> "SparkTable":
@@ -43,11 +41,7 @@ class SparkOutcomesDataset(_AccountFilesDataset[NoReturn, "SparkTable"]):
         Raises:
             ChurnError: If there is no file.
         """
-        return SparkTable(self._files, outcome_roles(self._roles), self._delimiter, labelled=True)
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the content is written through the table's own entry."""
-        raise DatasetError("frames are not saved; save the table")
+        return SparkTable(self._files, self._roles, self._delimiter, self._labelled)
 
 
 class SparkResultsDataset(ResultsDataset):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from itertools import groupby
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -72,16 +73,38 @@ class Note:
 
     def look(self, batch: pa.RecordBatch, roles: Accounts, model: ChurnModel | None) -> pd.DataFrame:
         """Look at the next rows; gives them in canonical form, with their numbers."""
-        first = (self.partition << PARTITION_BITS) + self.findings.rows
+        first = first_number(self.partition, self.findings.rows)
         accounts = self.findings.look(as_meant(batch, roles), roles, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
 
-    def row(self, schema: pa.Schema) -> pa.RecordBatch:
-        """The last row of the partition."""
-        return as_batch({NOTE: [NOTES.dump_json(self).decode()]}, schema, 1)
-
 
 NOTES = TypeAdapter(Note)
+
+
+class Numbered(Protocol):
+    """A note on a partition, which has its number."""
+
+    partition: int
+
+
+Noted = TypeVar("Noted", bound=Numbered)
+
+
+def note_row(note: Noted, notes: TypeAdapter[Noted], schema: pa.Schema) -> pa.RecordBatch:
+    """A note as the last row of its partition."""
+    return as_batch({NOTE: [notes.dump_json(note).decode()]}, schema, 1)
+
+
+def notes_of(made: DataFrame, notes: TypeAdapter[Noted]) -> list[Noted]:
+    """The notes among rows, in the order of their partitions."""
+    rows = made.where(column(NOTE).isNotNull()).select(column(NOTE).alias("note")).collect()
+    return sorted((notes.validate_json(row["note"]) for row in rows), key=lambda note: note.partition)
+
+
+def first_number(partition: int, before: int) -> int:
+    """The number of a row of a partition with so many rows before it there."""
+    return (partition << PARTITION_BITS) + before
+
 
 # Takes the rows of a partition and gives others, of this schema, and the note.
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -130,8 +153,7 @@ class SparkAccounts:
             AccountsError: Lists every fault of the table.
             ChurnError: If something could not be done with its rows.
         """
-        rows = made.where(column(NOTE).isNotNull()).select(column(NOTE).alias("note")).collect()
-        notes = sorted((NOTES.validate_json(row["note"]) for row in rows), key=lambda note: note.partition)
+        notes = notes_of(made, NOTES)
         found = Findings()
         for note in notes:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
@@ -179,7 +201,7 @@ class SparkAccounts:
 
     def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places in the table of rows of one partition, by their numbers."""
-        return numbers - (numbers >> PARTITION_BITS << PARTITION_BITS) + self._starts[int(numbers[0] >> PARTITION_BITS)]
+        return (numbers & PLACES) + self._starts[int(numbers[0] >> PARTITION_BITS)]
 
 
 def mapped(table: SparkTable, names: Sequence[str], work: Work, schema: StructType) -> DataFrame:
@@ -239,7 +261,7 @@ def checked_partition(roles: Accounts, schema: pa.Schema) -> Work:
         for batch in batches:
             accounts = note.look(batch, roles, None)
             yield as_batch(accounts, schema, len(accounts))
-        yield note.row(schema)
+        yield note_row(note, NOTES, schema)
 
     return run
 

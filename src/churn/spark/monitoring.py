@@ -17,7 +17,7 @@ from churn.errors import ChurnError
 from churn.health import ScoredAccounts
 from churn.parameters import Accounts
 from churn.scored import scored_accounts
-from churn.spark.checking import NOTE, PARTITION_BITS, Work, mapped, partition_here, repetitions
+from churn.spark.checking import NOTE, Work, first_number, mapped, note_row, notes_of, partition_here, repetitions
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 from churn.tables import Table
@@ -82,20 +82,19 @@ def outcomes_of_partition(roles: Accounts, schema: pa.Schema) -> Work:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = OutcomeNote(partition_here())
         for batch in batches:
-            first = (note.partition << PARTITION_BITS) + note.found.rows
+            first = first_number(note.partition, note.found.rows)
             ids, outcome = note.found.look(batch.to_pandas(), roles)
             columns = {ROW: first + np.arange(len(ids)), roles.id: ids.to_numpy(), OUTCOME: outcome}
             yield as_batch(columns, schema, len(ids))
-        yield as_batch({NOTE: [NOTES.dump_json(note).decode()]}, schema, 1)
+        yield note_row(note, NOTES, schema)
 
     return run
 
 
 def _checked(looked_at: DataFrame, roles: Accounts) -> int:
     """How many outcomes there are, when they have no fault."""
-    rows = looked_at.where(column(NOTE).isNotNull()).select(column(NOTE).alias("note")).collect()
     found, starts = OutcomeRows(), {}
-    for note in sorted((NOTES.validate_json(row["note"]) for row in rows), key=lambda note: note.partition):
+    for note in notes_of(looked_at, NOTES):
         starts[note.partition] = found.rows
         found.follow(note.found)
     found.check(repetitions(looked_at, roles.id, starts), roles)

@@ -15,7 +15,7 @@ from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.parameters import Accounts, Decision, Profit
 from churn.scoring import EXPECTED, VALUE, Scoring, score_rows, scoring_run
-from churn.spark.checking import NOTE, Note, SparkAccounts, Work, partition_here
+from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 
@@ -68,7 +68,7 @@ def scored_partition(
                     probability = scored.predictions["probability"].to_numpy()
                     columns = {PROBABILITY: probability, VALUE: scored.value, EXPECTED: scored.expected}
             yield as_batch(accounts.assign(**columns), schema, len(accounts))
-        yield note.row(schema)
+        yield note_row(note, NOTES, schema)
 
     return run
 

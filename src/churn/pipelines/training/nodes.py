@@ -15,7 +15,7 @@ from churn.boosting import Booster
 from churn.console import with_bar
 from churn.encoding import Encoder
 from churn.evaluation import Fold, Interval, baseline_probabilities, bootstrap_intervals, cross_validate
-from churn.fingerprint import Fingerprint, fingerprint
+from churn.fingerprint import Fingerprint, fingerprint_of_training
 from churn.linear import FittedLinear, Linear
 from churn.metrics import calibration_curve, classification_metrics
 from churn.model import ChurnModel
@@ -385,9 +385,8 @@ def fingerprint_training(
     training: Training,
 ) -> dict[str, Any]:
     """What the model is made of: its data, parameters, code and packages."""
-    blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
-    made_of = fingerprint(training_source, blocks).model_dump(mode="json")
-    return {"model_sha256": churn_model.sha256, "made_of": made_of}
+    made_of = fingerprint_of_training(training_source, accounts, feature_engineering, training)
+    return {"model_sha256": churn_model.sha256, "made_of": made_of.model_dump(mode="json")}
 
 
 def decide_promotion(
