@@ -32,7 +32,7 @@ def scored(
     run = ScoringRun(
         CheckedBatches(in_batches(accounts, rows), model.roles, model, "accounts"),
         model,
-        selection=select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, incremental=False),
+        selection=select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, "m"),
         as_of=date(2026, 11, 1),
         **{"decision": decision, "reasons": Reasons(), **changes},
     )
@@ -101,7 +101,7 @@ def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel)
     run = ScoringRun(
         CheckedBatches(in_batches(accounts, ROWS), model.roles, model, "accounts"),
         model,
-        selection=select({"name": "t.csv", "sha256": ""}, {}, incremental=False),
+        selection=select({"name": "t.csv", "sha256": ""}, {}, "m"),
         as_of=date(2026, 11, 1),
         profit=Profit(),
         decision=Decision(),

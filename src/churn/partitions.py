@@ -1,7 +1,7 @@
 """Which files of a table are new, by what they hold.
 
-A *ledger* says of each file of a table which run scored it: ``{name: {"sha256": ..., "run_id": ...}}``. It is published
-with the results of each run.
+A *ledger* says of each file of a table which run scored it, and the hash of the model that it used:
+``{name: {"sha256": ..., "run_id": ..., "model": ...}}``. It is published with the results of each run.
 """
 
 import hashlib
@@ -37,16 +37,25 @@ class Selection(NamedTuple):
     ledger: Ledger
 
 
-def select(fingerprint: Mapping[str, Any], ledger: Ledger, *, incremental: bool) -> Selection:
+def select(
+    fingerprint: Mapping[str, Any], ledger: Ledger, model: str, *, incremental: bool = False, rescore: bool = False
+) -> Selection:
     """Choose the files that have to be scored.
 
     Args:
         fingerprint: Of the table: ``name``, ``bytes``, ``sha256``, and ``files`` with the hash of each if it is a folder.
         ledger: Of the current results.
+        model: SHA-256 of the model that scores.
         incremental: Whether files whose content was scored before, under whatever name, are left out.
+        rescore: Whether, of these, those are taken all the same that another model scored, or one that was not noted.
     """
     files: dict[str, str] = fingerprint.get("files") or {"": fingerprint["sha256"]}
-    scored = {entry["sha256"]: entry["run_id"] for entry in ledger.values()} if incremental else {}
+    scored = {
+        entry["sha256"]: {"run_id": entry["run_id"], "model": entry.get("model")}
+        for entry in ledger.values()
+        if incremental and not (rescore and entry.get("model") != model)
+    }
+    now = {"run_id": None, "model": model}
     # Two new files of the same content are two files; their ids will not be unique, which the check says.
     chosen = {name: digest for name, digest in files.items() if digest not in scored}
     source = dict(fingerprint)
@@ -56,7 +65,7 @@ def select(fingerprint: Mapping[str, Any], ledger: Ledger, *, incremental: bool)
         names=list(chosen),
         source=source,
         ledger={
-            name or fingerprint["name"]: {"sha256": digest, "run_id": scored.get(digest)}
+            name or fingerprint["name"]: {"sha256": digest, **scored.get(digest, now)}
             for name, digest in files.items()
         },
     )

@@ -33,7 +33,7 @@ def publish(
     run = scoring_run(
         checked_table(dataset.load(), parameters.accounts, model, "accounts"),
         model,
-        selection=select({"name": "accounts", "sha256": ""}, {}, incremental=False),
+        selection=select({"name": "accounts", "sha256": ""}, {}, "m"),
         as_of=date(2026, 1, 1),
         profit=parameters.profit,
         decision=parameters.decision,

@@ -33,7 +33,7 @@ batches = AccountBatchesDataset(filepath=table, roles=model.roles.model_dump(mod
 run = ScoringRun(
     CheckedBatches(batches, model.roles, model, "accounts"),
     model,
-    selection=select({"name": "t.csv", "sha256": ""}, {}, incremental=False),
+    selection=select({"name": "t.csv", "sha256": ""}, {}, "m"),
     as_of=date(2026, 1, 1),
     profit=Profit(),
     decision=Decision(list_length=5_000),

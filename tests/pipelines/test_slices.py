@@ -460,7 +460,7 @@ def test_a_table_that_does_not_fit_is_refused_before_scoring(
 
     def refused(accounts: pd.DataFrame, parameters: Parameters = small) -> str:
         given = {"scoring_accounts__batches": InMemory(accounts), "champion__model": trained["churn_model"]}
-        given["selected_partitions"] = select({"name": "t.csv", "sha256": "00"}, {}, incremental=False)
+        given["selected_partitions"] = select({"name": "t.csv", "sha256": "00"}, {}, "m")
         with pytest.raises(ChurnError) as caught:
             list(run(pipeline, parameters, **given)["valid_scoring_accounts"])
         return str(caught.value)

@@ -56,7 +56,7 @@ def in_csv(table: pd.DataFrame, roles: Accounts, file: Path) -> SparkTable:
 
 
 TERMS: dict[str, Any] = {
-    "selection": select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, incremental=False),
+    "selection": select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, "m"),
     "as_of": date(2026, 11, 1),
     "reasons": Reasons(),
 }

@@ -18,12 +18,23 @@ SUBJECT = "accounts to score"
 
 
 def select_partitions(
-    scoring_fingerprint: dict[str, Any], current_ledger: CurrentLedger, inference: Inference
+    scoring_fingerprint: dict[str, Any], current_ledger: CurrentLedger, champion: ChurnModel, inference: Inference
 ) -> Selection:
-    """Choose the files of the table that are scored: all, or those that are new or have changed."""
-    selection = select(scoring_fingerprint, current_ledger.ledger, incremental=inference.incremental)
+    """Choose the files of the table that are scored: all, or those that are new, or new to this model."""
+    selection = select(
+        scoring_fingerprint,
+        current_ledger.ledger,
+        champion.sha256,
+        incremental=inference.incremental,
+        rescore=inference.rescore,
+    )
     if inference.incremental:
-        logger.info("%s of %s files are new or have changed", len(selection.names), len(selection.ledger))
+        logger.info(
+            "%s of %s files %s",
+            len(selection.names),
+            len(selection.ledger),
+            "were not scored by this model" if inference.rescore else "are new or have changed",
+        )
     return selection
 
 

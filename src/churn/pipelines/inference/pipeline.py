@@ -14,6 +14,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "scoring_fingerprint": "scoring_accounts@fingerprint",
                     "current_ledger": "current_ledger",
+                    "champion": "champion@model",
                     "inference": "params:inference",
                 },
                 outputs="selected_partitions",
