@@ -36,12 +36,15 @@ def free_ports(count: int) -> list[int]:
 class Stack:
     """An S3 store, a database and MLflow in a folder of their own, each started when it is first asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
         shutil.copy(ROOT / ".env.example", folder)
         s3, tracking = free_ports(2)
         write_env(
-            folder, CHURN_S3_ENDPOINT=f"http://127.0.0.1:{s3}", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{tracking}"
+            folder,
+            CHURN_S3_ENDPOINT=f"http://127.0.0.1:{s3}",
+            MLFLOW_TRACKING_URI=f"http://127.0.0.1:{tracking}",
+            **variables,
         )
         # From the file alone: runs in this process leave variables of MLflow behind.
         self.variables = dotenv_values(folder / ENV_FILE)
@@ -117,11 +120,11 @@ class Stack:
         return project
 
 
-def start_stack() -> Iterator[Stack]:
-    """The servers for a session of tests, in a folder that PostgreSQL's account reaches."""
+def start_stack(**variables: str) -> Iterator[Stack]:
+    """The servers for a session of tests, in a folder that PostgreSQL's account reaches; variables go to their .env."""
     folder = Path(tempfile.mkdtemp(prefix="churn-tests-"))
     folder.chmod(0o755)
-    stack = Stack(folder)
+    stack = Stack(folder, **variables)
     try:
         yield stack
     finally:

@@ -36,8 +36,7 @@ class World:
         self.now = 1000.0
         self.files: dict[Kind, dict[str, str]] = {"training": {}, "inference": {}}
         self.codes: list[int | None] = []
-        self.ran: list[tuple[Kind, bool]] = []
-        self.stale = False
+        self.ran: list[Kind] = []
         self.meanwhile: Any = lambda: None
         self.watcher = self.started()
 
@@ -47,15 +46,14 @@ class World:
         return Watcher(
             {"training": lambda: self.files["training"], "inference": lambda: self.files["inference"]},
             self.run,
-            lambda: self.stale,
             SETTINGS,
             store,
             Notifier(Notifications(), [], str(self.folder)),
             lambda: self.now,
         )
 
-    def run(self, kind: Kind, *, again: bool) -> int | None:
-        self.ran.append((kind, again))
+    def run(self, kind: Kind) -> int | None:
+        self.ran.append(kind)
         self.meanwhile()
         return self.codes.pop(0) if self.codes else 0
 
@@ -78,7 +76,7 @@ def test_a_table_is_taken_when_nothing_of_it_has_changed_for_a_while(world: Worl
     assert world.later(6) == 4
     assert not world.ran
     assert world.later(4) is None
-    assert world.ran == [("training", False)]
+    assert world.ran == ["training"]
     assert world.later(60) is None
     assert len(world.ran) == 1
 
@@ -91,7 +89,7 @@ def test_what_changes_while_it_runs_is_dealt_with_afterwards(world: World) -> No
     world.meanwhile = lambda: None
     assert world.later(1) == 10
     world.later(10)
-    assert world.ran == [("inference", False)] * 2
+    assert world.ran == ["inference"] * 2
 
 
 def test_a_failure_is_tried_again_later_and_later_and_then_given_up(
@@ -109,7 +107,7 @@ def test_a_failure_is_tried_again_later_and_later_and_then_given_up(
     assert len(world.ran) == 3
     (record,) = json.loads((world.folder / "dead_letters.json").read_text())
     assert (record["kind"], record["exit_code"], record["attempts"]) == ("training", 1, 3)
-    assert record["files"] == ["a", "b"]
+    assert record["made_of"] == ["a", "b"]
     assert "training was given up after 3 attempts" in caplog.text
     assert world.later(600) is None
     world.files["training"] = {"a": "2"}
@@ -126,7 +124,7 @@ def test_other_data_is_not_made_to_wait_for_what_failed(world: World) -> None:
     world.files["training"] = {"a": "2"}
     assert world.later(5) == 10
     assert world.later(10) is None
-    assert world.ran == [("training", False)] * 2
+    assert world.ran == ["training"] * 2
 
 
 def test_published_but_not_tracked_is_done(world: World) -> None:
@@ -138,18 +136,19 @@ def test_published_but_not_tracked_is_done(world: World) -> None:
     assert len(world.ran) == 1
 
 
-def test_a_new_champion_scores_everything_again(world: World) -> None:
-    world.files = {"training": {"a": "1"}, "inference": {"b": "1"}}
-    world.stale = True
+def test_a_new_champion_scores_after_the_training(world: World) -> None:
+    """The champion is among what scores are made of."""
+    world.files = {"training": {"a": "1"}, "inference": {}}
+    world.meanwhile = lambda: world.files.update(inference={"b": "1", "(champion)": "1"})
     world.later(0)
-    world.later(10)
-    assert world.ran == [("training", False), ("inference", True)]
-    world.stale = False
-    assert world.later(60) is None
+    assert world.later(10) == 10
+    assert world.ran == ["training"]
+    assert world.later(10) is None
+    assert world.ran == ["training", "inference"]
     world.files["training"] = {"a": "2"}
     world.later(0)
     world.later(10)
-    assert world.ran[2:] == [("training", False)]
+    assert world.ran[2:] == ["training"]
 
 
 def test_what_was_stopped_is_not_done(world: World) -> None:
@@ -172,7 +171,7 @@ def test_a_restart_goes_on_where_it_was(world: World) -> None:
 
 
 def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(ChurnError, match="kedro watch runs already"), alone(tmp_path):
+    with alone(tmp_path), pytest.raises(ChurnError, match="churn watch runs already"), alone(tmp_path):
         pass
     with alone(tmp_path):
         pass
@@ -180,7 +179,7 @@ def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("churn.watch.NEEDED", ("json", "no_such_package"))
-    with pytest.raises(ChurnError, match="kedro watch needs no_such_package: uv sync --extra watch"):
+    with pytest.raises(ChurnError, match="churn watch needs no_such_package: uv sync --extra watch"):
         check_installed()
 
 
@@ -220,7 +219,7 @@ def test_events_are_taken_from_those_who_know_the_token(served: tuple[str, str, 
     world.later(0)
     health = requests.get(f"{address}/health", timeout=5).json()
     assert health["status"] == "ok"
-    assert health["tables"]["training"] == {"waiting": True, "attempts": 0}
+    assert health["runs"]["training"] == {"waiting": True, "attempts": 0}
 
 
 # --- with real runs ---------------------------------------------------------------------------------------------
@@ -236,7 +235,7 @@ def version_of(project: Project) -> str:
 
 
 @pytest.mark.e2e
-def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project) -> None:
+def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, checkout: Path) -> None:
     project.run("data_generation")
     source = project.staging / "training_data.csv"
     state = project.folder / "cache/watch/state.json"
@@ -244,7 +243,7 @@ def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project) 
     def looked_at() -> float:
         return float(json.loads(state.read_text())["training"]["since"])
 
-    with watching(project, "local") as watch:
+    with watching(project, "local", checkout=checkout) as watch:
         watch.until(lambda: published(project) is not None)
         first, before = published(project), looked_at()
         assert version_of(project) == "1"
@@ -263,6 +262,20 @@ def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project) 
         watch.until(lambda: published(project) != first)
         assert version_of(project) == "2"
         assert "data: 1 file changed; -100 rows" in " ".join(watch.log().split())
+
+        second = published(project)
+        with (checkout / "src/churn/encoding.py").open("a") as file:
+            file.write("# Changed.\n")
+        watch.tell()
+        watch.until(lambda: "something changed since version 2: code: encoding.py." in " ".join(watch.log().split()))
+        # It came out as the same model.
+        assert published(project) == second
+
+    # Another parameter, with the next start.
+    with watching(project, "local", checkout=checkout, training={"booster": {"n_estimators": 21}}) as watch:
+        watch.until(lambda: published(project) != second)
+        assert version_of(project) == "3"
+        assert "parameters: training.booster.n_estimators 20 -> 21" in " ".join(watch.log().split())
 
 
 @pytest.mark.e2e

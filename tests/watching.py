@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -24,10 +25,10 @@ class RunningWatch:
         self._process, self._address, self.log = process, f"http://127.0.0.1:{port}", log
         self.process_id = process.pid
 
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """What `/health` says of the tables; nothing while it starts."""
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """What `/health` says of the runs; nothing while it starts."""
         try:
-            answer: dict[str, dict[str, Any]] = requests.get(f"{self._address}/health", timeout=5).json()["tables"]
+            answer: dict[str, dict[str, Any]] = requests.get(f"{self._address}/health", timeout=5).json()["runs"]
         except requests.ConnectionError:
             return {}
         return answer
@@ -42,20 +43,21 @@ class RunningWatch:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self._process.poll() is None, self.log()
-            tables = self.tables()
-            if tables and reached() and not any(each["waiting"] for each in tables.values()):
+            runs = self.runs()
+            if runs and reached() and not any(each["waiting"] for each in runs.values()):
                 return
             time.sleep(0.2)
         raise AssertionError(self.log())
 
 
 @contextmanager
-def watching(project: Project, environment: str, **settings: Any) -> Iterator[RunningWatch]:
+def watching(project: Project, environment: str, *, checkout: Path = ROOT, **settings: Any) -> Iterator[RunningWatch]:
     """Watch a project while the block runs, and end with SIGTERM as a service manager does.
 
     Args:
         project: What is watched.
         environment: Of Kedro; its parameters are set.
+        checkout: Whose code runs.
         settings: More parameters.
     """
     (port,) = free_ports(1)
@@ -66,7 +68,7 @@ def watching(project: Project, environment: str, **settings: Any) -> Iterator[Ru
     with file.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kedro", "watch", "--env", environment, "--conf-source", str(project.conf)],
-            cwd=ROOT,
+            cwd=checkout,
             env=clean_environment() | {"CHURN_WATCH_TOKEN": TOKEN},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -132,25 +132,30 @@ def roll_back_champion(version: str | None, env: str | None, conf_source: str | 
 @click.option("--once", is_flag=True, help="Look once, run what is to be run, and end; nothing listens.")
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
-def watch(once: bool, env: str | None, conf_source: str | None) -> None:
-    """Train and score whenever there is new data, until Ctrl-C.
+@click.option("--params", default="", help="Parameters of the watch and of what it runs, as kedro run takes them.")
+def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
+    """Train and score whenever there is something new, until Ctrl-C.
 
-    Looks at the training and the scoring table every minute, and at once when told to by POST /events; docs/triggers.md says
-    how it decides.
+    Looks at the training and the scoring table, the code, the parameters and the champion every minute, and at once when told
+    to by POST /events; docs/triggers.md says how it decides.
     """
-    watch_tables(once, env, conf_source)
+    watch_sources(once, env, conf_source, params)
 
 
 @explained
-def watch_tables(once: bool, env: str | None, conf_source: str | None) -> None:
+def watch_sources(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
     """See `watch`."""
+    from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 
+    from churn.watch import KedroJob
     from churn.watching import watch_project
 
     options = [word for option in (("--env", env), ("--conf-source", conf_source)) if option[1] for word in option]
-    with KedroSession.create(env=env, conf_source=conf_source) as session:
-        watch_project(cast("KedroSession", session).load_context(), cast("list[str]", options), once=once)
+    given = _split_params(click.get_current_context(), None, params)
+    with KedroSession.create(env=env, conf_source=conf_source, runtime_params=given) as session:
+        job = KedroJob(cast("list[str]", options), params)
+        watch_project(cast("KedroSession", session).load_context(), job, once=once)
 
 
 run = copy.copy(kedro_run)

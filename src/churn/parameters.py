@@ -434,7 +434,8 @@ class Inference(Block):
         description="Score only the files of the table whose content no earlier run scored; for tables of several files.",
     )
     rescore: bool = Field(
-        default=False, description="With `incremental`: score also the files that another model scored, as after a promotion."
+        default=False,
+        description="With `incremental`: score also the files that another model scored, as after a promotion.",
     )
 
 

@@ -65,8 +65,7 @@ def select(
         names=list(chosen),
         source=source,
         ledger={
-            name or fingerprint["name"]: {"sha256": digest, **scored.get(digest, now)}
-            for name, digest in files.items()
+            name or fingerprint["name"]: {"sha256": digest, **scored.get(digest, now)} for name, digest in files.items()
         },
     )
 

@@ -1,8 +1,8 @@
-"""Training and scoring as soon as there is new data: what `kedro watch` does.
+"""Training and scoring as soon as there is something new: what `churn watch` does.
 
 It looks at what is there, not at what it is told: an event only makes it look at once. So events may come twice, late or not at
-all, and after a restart it goes on where it was. What is there is compared with what was dealt with last; a table is taken when
-nothing of it has changed for a while.
+all, and after a restart it goes on where it was. What is there, files and whatever else the result is made of, is compared with
+what was dealt with last; it is taken when nothing of it has changed for a while.
 """
 
 import hashlib
@@ -45,13 +45,12 @@ NEEDED = ("apscheduler", "starlette", "uvicorn")
 
 
 class Progress(BaseModel):
-    """How far the watch is with a table.
+    """How far the watch is with a kind of run.
 
     Attributes:
         seen: What was there at the last look, as a hash; none for nothing.
         since: Since when, in seconds since 1970.
         handled: What was dealt with last.
-        due: Whether it has to be dealt with again though it is the same.
         attempts: How often that has failed.
         not_before: When it may be tried next, in seconds since 1970.
     """
@@ -59,16 +58,15 @@ class Progress(BaseModel):
     seen: str | None = None
     since: float = 0.0
     handled: str | None = None
-    due: bool = False
     attempts: int = 0
     not_before: float = 0.0
 
 
 class Job(Protocol):
-    """Runs what a table is for."""
+    """Runs what is to be run."""
 
-    def __call__(self, kind: Kind, *, again: bool) -> int | None:
-        """Run it, all of the table if asked for again; gives the exit code, or none if it was stopped."""
+    def __call__(self, kind: Kind) -> int | None:
+        """Run it; gives the exit code, or none if it was stopped."""
         ...
 
 
@@ -77,9 +75,8 @@ class Watcher:
 
     def __init__(
         self,
-        tables: Mapping[Kind, Callable[[], Mapping[str, str]]],
+        sources: Mapping[Kind, Callable[[], Mapping[str, str]]],
         job: Job,
-        is_stale: Callable[[], bool],
         settings: Watch,
         store: Store,
         notifier: Notifier,
@@ -88,53 +85,47 @@ class Watcher:
         """Declare what is watched.
 
         Args:
-            tables: For each kind of job its files now: what tells whether one has changed, by its name.
+            sources: For each kind what it would be made of now: what tells whether that has changed, by its name. Empty where
+                there is nothing to be done.
             job: Runs it.
-            is_stale: Whether the scores are of another model than the champion.
             settings: How long to wait, and how often to try.
             store: Where it is noted how far the watch is.
             notifier: Tells of what was given up.
             clock: Seconds since 1970.
         """
-        self._tables, self._job, self._is_stale = tables, job, is_stale
-        self._settings, self._store, self._notifier, self._clock = settings, store, notifier, clock
+        self._sources, self._job, self._settings = sources, job, settings
+        self._store, self._notifier, self._clock = store, notifier, clock
         noted = store.read_json(STATE) if store.exists(STATE) else {}
         self.progress = {kind: Progress.model_validate(noted.get(kind, {})) for kind in KINDS}
 
     def look(self) -> float | None:
-        """Look at all tables, and run what is to be run; gives in how many seconds to look again, if before long."""
+        """Look at everything, and run what is to be run; gives in how many seconds to look again, if before long."""
         waits = [self._deal_with(kind) for kind in KINDS]
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _deal_with(self, kind: Kind) -> float | None:
         state, now = self.progress[kind], self._clock()
-        files = self._tables[kind]()
-        there = hash_of(files) if files else None
+        made_of = self._sources[kind]()
+        there = hash_of(made_of) if made_of else None
         if there != state.seen:
             state.seen, state.since, state.attempts, state.not_before = there, now, 0, 0.0
             self._note()
-        if there is None or (there == state.handled and not state.due):
+        if there is None or there == state.handled:
             return None
         ready = max(state.since + self._settings.quiet, state.not_before)
         if now < ready:
             return ready - now
-        logger.info("%s begins: %s", kind.capitalize(), "there is a new champion" if state.due else "there is new data")
-        code = self._job(kind, again=state.due)
+        logger.info("%s begins", kind.capitalize())
+        code = self._job(kind)
         if code is None:
             return None
         if code in DONE:
-            self._finished(kind, there)
+            state.handled, state.attempts = there, 0
+            self._note()
             return None
-        return self._failed(kind, there, code, sorted(files))
+        return self._failed(kind, there, code, sorted(made_of))
 
-    def _finished(self, kind: Kind, there: str) -> None:
-        state = self.progress[kind]
-        state.handled, state.due, state.attempts = there, False, 0
-        if kind == "training" and self._is_stale():
-            self.progress["inference"].due = True
-        self._note()
-
-    def _failed(self, kind: Kind, there: str, code: int, files: list[str]) -> float | None:
+    def _failed(self, kind: Kind, there: str, code: int, made_of: list[str]) -> float | None:
         state = self.progress[kind]
         state.attempts += 1
         if state.attempts < self._settings.attempts:
@@ -148,13 +139,13 @@ class Watcher:
             "at": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds"),
             "exit_code": code,
             "attempts": state.attempts,
-            "files": files,
+            "made_of": made_of,
         }
         self._store.update_json(lambda known: [*(known or []), record], DEAD)
-        text = f"{kind} was given up after {state.attempts} attempts, the last with exit code {code}, until its data changes"
+        text = f"{kind} was given up after {state.attempts} attempts, the last with exit code {code}, until something changes"
         logger.error("%s", text)
         self._notifier.tell(Event("failed", f"{text}."))
-        state.handled, state.due, state.attempts = there, False, 0
+        state.handled, state.attempts = there, 0
         self._note()
         return None
 
@@ -162,33 +153,42 @@ class Watcher:
         self._store.write_json({kind: state.model_dump() for kind, state in self.progress.items()}, STATE)
 
 
-def hash_of(files: Mapping[str, str]) -> str:
-    """One hash for the files of a table as they are."""
-    return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
+def hash_of(made_of: Mapping[str, str]) -> str:
+    """One hash for all that something is made of."""
+    return hashlib.sha256(json.dumps(sorted(made_of.items())).encode()).hexdigest()
 
 
 COMMANDS: dict[Kind, tuple[str, str]] = {
     "training": ("feature_engineering,training", "training.only_if_changed=true"),
-    "inference": ("inference,monitoring", "inference.incremental=true"),
+    "inference": ("inference,monitoring", "inference.incremental=true,inference.rescore=true"),
 }
 
 
 class KedroJob:
     """A `kedro run` in a process of its own."""
 
-    def __init__(self, options: Sequence[str]) -> None:
-        """Declare what every run gets: environment and configuration."""
-        self._options = list(options)
+    def __init__(self, options: Sequence[str], parameters: str = "") -> None:
+        """Declare what every run gets: environment and configuration, and parameters as ``--params`` takes them."""
+        self._options, self._parameters = list(options), parameters
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._lock = threading.Lock()
 
-    def __call__(self, kind: Kind, *, again: bool) -> int | None:
+    def __call__(self, kind: Kind) -> int | None:
         """Run it; see `Job`."""
-        pipelines, parameter = COMMANDS[kind]
-        command = [sys.executable, "-m", "kedro", "run", *self._options, "--pipelines", pipelines]
-        if not again:
-            command += ["--params", parameter]
+        pipelines, parameters = COMMANDS[kind]
+        parameters = ",".join(filter(None, (self._parameters, parameters)))
+        command = [
+            sys.executable,
+            "-m",
+            "kedro",
+            "run",
+            *self._options,
+            "--pipelines",
+            pipelines,
+            "--params",
+            parameters,
+        ]
         with self._lock:
             if self._stopping:
                 return None
@@ -228,7 +228,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ChurnError(f"kedro watch runs already with the state in {folder}; stop that one first") from None
+            raise ChurnError(f"churn watch runs already with the state in {folder}; stop that one first") from None
         yield
 
 
@@ -261,8 +261,8 @@ def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
         return JSONResponse(
             {
                 "status": "ok",
-                "tables": {
-                    kind: {"waiting": state.seen not in (None, state.handled) or state.due, "attempts": state.attempts}
+                "runs": {
+                    kind: {"waiting": state.seen not in (None, state.handled), "attempts": state.attempts}
                     for kind, state in watcher.progress.items()
                 },
             }
@@ -281,7 +281,7 @@ def check_installed() -> None:
     """
     if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ChurnError(
-            f"kedro watch needs {', '.join(lacking)}: uv sync --extra watch, or pip install 'churn[watch]'"
+            f"churn watch needs {', '.join(lacking)}: uv sync --extra watch, or pip install 'churn[watch]'"
         )
 
 
@@ -313,7 +313,7 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
         try:
             wait = watcher.look()
         except Exception as error:  # a store that does not answer is asked again
-            logger.warning("The tables could not be looked at: %s", error)
+            logger.warning("What there is could not be looked at: %s", error)
             return
         if wait is not None:
             soon("again", wait)

@@ -1,49 +1,53 @@
-"""What `kedro watch` watches in a project."""
+"""What `churn watch` watches in a project."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kedro.framework.context import KedroContext
 
-from churn.errors import ChurnError
+from churn.fingerprint import fingerprint_of_training
 from churn.hooks import notifier_of
 from churn.parameters import check_parameters
 from churn.stores import open_store
 from churn.watch import KedroJob, Kind, Watcher, alone, watch
 
+# Beside the names of files, which never look like this.
+CODE, CHAMPION = "(code and parameters)", "(champion)"
 
-def watch_project(context: KedroContext, options: Sequence[str], *, once: bool = False) -> None:
-    """Watch the tables of a project.
+
+def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -> None:
+    """Watch what a project trains on and what it scores.
 
     Args:
         context: The project and its environment.
-        options: Of ``kedro run`` for the same.
+        job: Runs in the same.
         once: Look once only.
 
     Raises:
         ChurnError: If another process watches them, or a run failed for good while looking once.
     """
     loader: Any = context.config_loader
-    settings = check_parameters(loader["parameters"]).watch
+    known = check_parameters(loader["parameters"])
+    settings = known.watch
     token = (loader["credentials"].get("watch") or {}).get("token") or ""
     folder = context.project_path / loader["globals"]["stores"]["cache"] / "watch"
     catalog: Any = context.catalog
 
-    def is_stale() -> bool:
-        try:
-            scored_with = catalog["results@latest"].manifest()["model"]["version"]
-        except ChurnError:
-            return True  # nothing is published yet
-        return bool(scored_with != catalog["reigning_version"].load())
+    def training() -> Mapping[str, str]:
+        files = catalog["training_accounts@fingerprint"].signatures()
+        # The content of the table is left to the run: here it need not be read.
+        rest = fingerprint_of_training({"sha256": ""}, known.accounts, known.feature_engineering, known.training)
+        return {**files, CODE: rest.sha256} if files else {}
 
-    job = KedroJob(options)
-    tables: dict[Kind, Callable[[], Mapping[str, str]]] = {
-        "training": catalog["training_accounts@fingerprint"].signatures,
-        "inference": catalog["scoring_accounts@fingerprint"].signatures,
-    }
+    def inference() -> Mapping[str, str]:
+        files = catalog["scoring_accounts@fingerprint"].signatures()
+        champion = catalog["reigning_version"].load() if files else None
+        return {**files, CHAMPION: champion} if champion else {}
+
+    sources: dict[Kind, Callable[[], Mapping[str, str]]] = {"training": training, "inference": inference}
     with alone(folder):
-        watcher = Watcher(tables, job, is_stale, settings, open_store(folder.as_posix()), notifier_of(context))
+        watcher = Watcher(sources, job, settings, open_store(folder.as_posix()), notifier_of(context))
         if not once:
             watch(watcher, job, settings, token)
             return

@@ -1,11 +1,25 @@
 """New objects in a bucket lead to a champion and to scores, with no hand on it."""
 
 import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import uvicorn
 
-from ..watching import watching
+from churn.notifications import Notifier
+from churn.parameters import Notifications, Watch
+from churn.services import servers
+from churn.stores import open_store
+from churn.watch import Watcher, application
+
+from ..stack import STORE, free_ports, start_stack
+from ..watching import TOKEN, watching
 from .conftest import MinioProject
 
 pytestmark = pytest.mark.e2e
@@ -43,3 +57,59 @@ def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(fresh: 
         assert champion.version == "2"
         assert champion.tags["promotion"] == "promoted"
         assert len(minio.client.search_model_versions(f"name = '{name}'")) == 2
+
+
+@contextmanager
+def listening(port: int, folder: Path, hints: list[float]) -> Iterator[None]:
+    """What `churn watch` answers with, on a real server."""
+    watcher = Watcher({}, lambda _: 0, Watch(), open_store(str(folder)), Notifier(Notifications(), [], str(folder)))
+    app = application(TOKEN, lambda: hints.append(time.monotonic()), watcher)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join()
+
+
+def test_the_store_itself_tells_of_new_objects(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    events = {"CHURN_WATCH_TOKEN": TOKEN, "CHURN_WATCH_EVENTS": f"http://127.0.0.1:{port}/events"}
+    for stack in start_stack(**events):
+        assert stack.s3
+        admin = stack.credentials(stack.settings.admin)
+        staging = open_store(f"s3://{stack.settings.staging}", admin)
+        artifacts = open_store(f"s3://{stack.settings.artifacts}", admin)
+        # Nobody listens: the object is there all the same.
+        staging.write_json({}, "early.json")
+        hints: list[float] = []
+        with listening(port, tmp_path, hints):
+            deadline = time.monotonic() + 60
+            while not hints:  # a store may wait a little after a failure
+                staging.write_json({}, "new.json")
+                time.sleep(0.5)
+                assert time.monotonic() < deadline
+            time.sleep(2)
+            before = len(hints)
+            artifacts.write_json({}, "model.json")
+            time.sleep(2)
+            assert len(hints) == before
+
+
+@pytest.mark.skipif(STORE != "minio", reason="for MinIO; make test-minio runs it where its binary is on the PATH")
+def test_provisioning_again_with_another_wish(tmp_path: Path) -> None:
+    for stack in start_stack(CHURN_WATCH_TOKEN=TOKEN):
+        assert stack.s3
+        client = servers._s3_client(stack.settings, stack.settings.admin)
+
+        def told() -> list[str]:
+            known = client.get_bucket_notification_configuration(Bucket=stack.settings.staging)  # noqa: B023
+            return [queue["Id"] for queue in known.get("QueueConfigurations", [])]
+
+        assert told() == ["churn"]
+        servers.provision_minio(stack.settings)
+        assert told() == ["churn"]
+        servers.provision_minio(replace(stack.settings, watch_token=""))
+        assert told() == []

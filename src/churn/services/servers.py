@@ -232,8 +232,20 @@ def seaweedfs(folder: Path, settings: ServiceSettings) -> Server:
         command=[binary, "mini", *(f"-{name}={value}" for name, value in options.items())],
         ready=lambda: has_buckets(settings),
         ports=(port,),
-        environment={"GOMEMLIMIT": "400MiB"},
+        environment={"GOMEMLIMIT": "400MiB", **_seaweed_events(settings)},
     )
+
+
+def _seaweed_events(settings: ServiceSettings) -> dict[str, str]:
+    if not settings.watch_token:
+        return {}
+    stem = "WEED_NOTIFICATION_WEBHOOK"
+    return {
+        f"{stem}_ENABLED": "true",
+        f"{stem}_ENDPOINT": settings.watch_events,
+        f"{stem}_BEARER_TOKEN": settings.watch_token,
+        f"{stem}_PATH_PREFIXES": f"/buckets/{settings.staging}",
+    }
 
 
 def write_seaweed_identities(file: Path, settings: ServiceSettings) -> None:
@@ -278,8 +290,19 @@ def minio(folder: Path, settings: ServiceSettings) -> Server:
             "MINIO_ROOT_PASSWORD": settings.admin.secret_key,
             "MINIO_UPDATE": "off",
             "MINIO_BROWSER": "off",
+            **_minio_events(settings),
         },
     )
+
+
+def _minio_events(settings: ServiceSettings) -> dict[str, str]:
+    if not settings.watch_token:
+        return {}
+    return {
+        "MINIO_NOTIFY_WEBHOOK_ENABLE_CHURN": "on",
+        "MINIO_NOTIFY_WEBHOOK_ENDPOINT_CHURN": settings.watch_events,
+        "MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_CHURN": settings.watch_token,
+    }
 
 
 def provision(settings: ServiceSettings) -> str:
@@ -338,6 +361,14 @@ def _s3_client(settings: ServiceSettings, identity: Identity) -> Any:
     )
 
 
+# To the webhook that `_minio_events` declares.
+MINIO_EVENTS = {
+    "Id": "churn",
+    "QueueArn": "arn:minio:sqs::CHURN:webhook",
+    "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+}
+
+
 def provision_minio(settings: ServiceSettings) -> None:
     """Make the buckets, private, and the identities with their rights, where they are not there yet."""
     from minio import Minio, MinioAdmin
@@ -357,6 +388,22 @@ def provision_minio(settings: ServiceSettings) -> None:
         attached = json.loads(admin.user_info(identity.access_key)).get("policyName")
         if attached != f"churn-{identity.name}":
             admin.attach_policy([f"churn-{identity.name}"], user=identity.access_key)
+    _tell_the_watch(settings)
+
+
+def _tell_the_watch(settings: ServiceSettings) -> None:
+    """Let MinIO send an event for each object of the staging bucket, or no longer; what others set there stays."""
+    client = _s3_client(settings, settings.admin)
+    known = client.get_bucket_notification_configuration(Bucket=settings.staging)
+    known.pop("ResponseMetadata")
+    queues = known.pop("QueueConfigurations", [])
+    wanted = [queue for queue in queues if queue["Id"] != MINIO_EVENTS["Id"]]
+    if settings.watch_token:
+        wanted.append(MINIO_EVENTS)
+    if wanted != queues:
+        client.put_bucket_notification_configuration(
+            Bucket=settings.staging, NotificationConfiguration={**known, "QueueConfigurations": wanted}
+        )
 
 
 def _minio_policy(rights: Mapping[str, str]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class ServiceSettings:
         username: Name that MLflow asks for; empty where it asks for none.
         password: Password that MLflow asks for.
         form_secret: Signs the forms of an MLflow that asks for passwords.
+        watch_token: What the watch asks of the store's events; empty where none are to be sent.
+        watch_events: Where the store sends them.
     """
 
     endpoint: str
@@ -65,6 +67,8 @@ class ServiceSettings:
     username: str = ""
     password: str = ""
     form_secret: str = ""
+    watch_token: str = ""
+    watch_events: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str | None], needed: Iterable[str] = NEEDED) -> Self:
@@ -102,6 +106,8 @@ class ServiceSettings:
             username=get("MLFLOW_TRACKING_USERNAME"),
             password=get("MLFLOW_TRACKING_PASSWORD"),
             form_secret=get("MLFLOW_FLASK_SERVER_SECRET_KEY"),
+            watch_token=get("CHURN_WATCH_TOKEN"),
+            watch_events=get("CHURN_WATCH_EVENTS", "http://127.0.0.1:8787/events"),
         )
         if bool(settings.username) != bool(settings.password):
             faults.append("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together; set both or none")
