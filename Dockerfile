@@ -1,5 +1,6 @@
-# Images of the two jobs and of MLflow's server; docs/compose.md says how they are built and used.
+# Images of the two jobs, of what starts them, and of MLflow's server; docs/compose.md says how they are built and used.
 #   train, inference     `docker run churn-train`, `docker run churn-inference`
+#   watch                both, whenever there is something new
 #   inference-baked      the same with a model built in, which needs no registry
 #   mlflow               the tracking server, and the commands that set the servers of compose.yaml up
 # Every package comes from uv.lock, by its hash.
@@ -22,7 +23,8 @@ FROM ${MODEL_IMAGE} AS model
 
 # --- what all images have --------------------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE}${PYTHON_DIGEST} AS base
-# Whatever the process writes goes below /tmp: the rest of the file system may be read-only, and the user any other.
+# Whatever the process writes goes below /tmp: the rest of the file system may be read-only, and the user any other. The jobs
+# declare it as a volume, so that it can be written to, by any user, where nobody mounts something else there.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -52,7 +54,7 @@ ARG LIBRARY_TESTS=".*/site-packages/\(pandas\|scipy\|sklearn\|pyarrow\|matplotli
 
 FROM packages AS packages-train
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv sync --locked --no-default-groups --no-install-project \
+    uv sync --locked --no-default-groups --extra watch --no-install-project \
     && rm -f /opt/venv/.lock \
     && find /opt/venv/lib -type d -name tests -regex "${LIBRARY_TESTS}" -prune -exec rm -rf {} + \
     # MLflow's pages are for its server.
@@ -97,6 +99,7 @@ RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv --mount=from=wheel,sourc
 COPY pyproject.toml .telemetry ./
 COPY conf conf
 USER 10001:10001
+VOLUME /tmp
 # A job, not a server: its exit code says how it went.
 HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "churn.container", "train"]
@@ -108,6 +111,18 @@ LABEL org.opencontainers.image.title="churn-train" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
+FROM train AS watch
+USER 0:0
+# How far it is. A volume that is mounted here for the first time belongs to its user.
+RUN install --directory --owner=10001 --group=10001 /srv/watch
+USER 10001:10001
+EXPOSE 8787
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8787/health', timeout=4)"]
+ENTRYPOINT ["python", "-m", "churn.container", "watch"]
+LABEL org.opencontainers.image.title="churn-watch" \
+      org.opencontainers.image.description="Trains and scores whenever there is something new"
+
 FROM base AS inference
 COPY --from=packages-inference /opt/venv /opt/venv
 RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv --mount=from=wheel,source=/wheel,target=/wheel \
@@ -117,6 +132,7 @@ RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv --mount=from=wheel,sourc
 COPY pyproject.toml .telemetry ./
 COPY conf conf
 USER 10001:10001
+VOLUME /tmp
 HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "churn.container", "inference"]
 ARG VERSION=0

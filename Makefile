@@ -28,7 +28,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 # A job in a container, confined, on the network of this machine. Of .env it is told what it needs: one identity's keys.
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
-  --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|MLFLOW_TRACKING_\w+)=' .env)
+  --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
 .PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs clean
 
@@ -55,8 +55,8 @@ services-down: .venv/.runtime  ## Stop them; their data stay
 run-minio: .venv/.runtime  ## Run the five pipelines on them, or on the servers that .env names
 	@$(BIN)/kedro run --env minio $(ARGS)
 
-images:  ## Build the images churn-train, churn-inference and churn-mlflow (ARGS is passed on to docker build)
-	@for image in train inference mlflow; do \
+images:  ## Build the images churn-train, churn-watch, churn-inference and churn-mlflow (ARGS is passed on to docker build)
+	@for image in train watch inference mlflow; do \
 	  $(DOCKER) build --target $$image --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    --tag churn-$$image --tag churn-$$image:$(VERSION) $(ARGS) . || exit 1; \
 	done

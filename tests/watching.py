@@ -1,4 +1,4 @@
-"""A `kedro watch` of a process of its own, for the tests."""
+"""A `churn watch` of a process of its own, for the tests."""
 
 import signal
 import subprocess

@@ -17,7 +17,7 @@ from churn.secrecy import REDACTION
 
 @click.group(name="churn")
 def cli() -> None:
-    """Commands of the project, which take precedence over Kedro's."""
+    """Commands of the project; `kedro` has all others."""
 
 
 class ShownError(click.ClickException):

@@ -75,6 +75,22 @@ def inference(arguments: tuple[str, ...]) -> None:
     _run(kedro_arguments("inference,monitoring", arguments, model_of(os.environ)))
 
 
+@main.command(short_help="Train and score whenever there is something new.", **PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def watch(arguments: tuple[str, ...]) -> None:
+    """Watch: churn watch --env minio --params watch.host=0.0.0.0 ARGUMENTS.
+
+    ARGUMENTS are options of churn watch; parameters among them are those of the runs too. An --env among them takes the
+    place of the one above. It answers GET /health, and POST /events with the token of CHURN_WATCH_TOKEN, on port 8787.
+
+    The addresses of the S3 store and of MLflow, and the keys of the training and of the scoring identity, come from
+    variables: .env.example of the project describes them. How far it is stands under CHURN_SCRATCH.
+    """
+    # Until the watch listens to it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    _kedro(watch_arguments(arguments))
+
+
 @main.command(short_help="Say which model a folder holds.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def verify(folder: Path) -> None:
@@ -100,9 +116,7 @@ def kedro_arguments(pipelines: str, arguments: Sequence[str], model_uri: str | N
         model_uri: Which model scores, if not the champion.
     """
     rest, parameters = _without_parameters(arguments)
-    command = ["run"]
-    if not _names(rest, ENVIRONMENT_OPTIONS):
-        command += ["--env", ENVIRONMENT]
+    command = ["run", *_environment(rest)]
     if not _names(rest, PIPELINE_OPTIONS):
         command += ["--pipelines", pipelines]
     if model_uri is not None:
@@ -110,6 +124,12 @@ def kedro_arguments(pipelines: str, arguments: Sequence[str], model_uri: str | N
     if parameters:
         command += ["--params", ",".join(parameters)]
     return [*command, *rest]
+
+
+def watch_arguments(arguments: Sequence[str]) -> list[str]:
+    """Arguments of `kedro` for the watch, which listens to the network that its container is in."""
+    rest, parameters = _without_parameters(arguments)
+    return ["watch", *_environment(rest), "--params", ",".join(["watch.host=0.0.0.0", *parameters]), *rest]
 
 
 def model_of(variables: Mapping[str, str]) -> str | None:
@@ -144,23 +164,31 @@ def _without_parameters(arguments: Sequence[str]) -> tuple[list[str], list[str]]
     return rest, parameters
 
 
+def _environment(arguments: Sequence[str]) -> list[str]:
+    return [] if _names(arguments, ENVIRONMENT_OPTIONS) else ["--env", ENVIRONMENT]
+
+
 def _names(arguments: Sequence[str], options: Sequence[str]) -> bool:
     return any(argument.partition("=")[0] in options for argument in arguments)
 
 
 def _run(arguments: list[str]) -> NoReturn:
-    """`kedro` in this process; ends it."""
+    """A job in this process, which it ends."""
     with _Terminable():
-        from kedro.framework.cli.cli import main as kedro
-
-        # An empty variable, as in .env.example, must not send what a run keeps to the folder of the image.
-        os.environ["CHURN_SCRATCH"] = os.environ.get("CHURN_SCRATCH") or f"{tempfile.gettempdir()}/churn"
-        # Kedro reads its arguments there, as the plug-ins do that note which command ran.
-        sys.argv = ["kedro", *arguments]
-        # Else messages name this module in place of kedro.
-        sys.modules["__main__"].__package__ = None
-        kedro()
+        _kedro(arguments)
     sys.exit(0)
+
+
+def _kedro(arguments: list[str]) -> None:
+    from kedro.framework.cli.cli import main as kedro
+
+    # An empty variable, as in .env.example, must not send what a run keeps to the folder of the image.
+    os.environ["CHURN_SCRATCH"] = os.environ.get("CHURN_SCRATCH") or f"{tempfile.gettempdir()}/churn"
+    # Kedro reads its arguments there, as the plug-ins do that note which command ran.
+    sys.argv = ["kedro", *arguments]
+    # Else messages name this module in place of kedro.
+    sys.modules["__main__"].__package__ = None
+    kedro()
 
 
 class _Terminable:

@@ -488,14 +488,14 @@ class Notifications(Block):
 
 
 class Watch(Block):
-    """When `kedro watch` trains and scores."""
+    """When `churn watch` trains and scores."""
 
     poll: float = Field(default=60.0, gt=0, description="Seconds from look to look at the tables.")
     quiet: float = Field(
         default=10.0, ge=0, description="Seconds in which nothing of a table may have changed before it is taken."
     )
     attempts: int = Field(
-        default=3, ge=1, description="How often a run is tried before it is given up until data changes."
+        default=3, ge=1, description="How often a run is tried before it is given up until something changes."
     )
     backoff: float = Field(
         default=60.0, ge=0, description="Seconds before the second attempt; twice as long before each further one."
@@ -518,7 +518,7 @@ class Parameters(Block):
     reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
-    watch: Watch = Field(default=Watch(), description="When `kedro watch` trains and scores.")
+    watch: Watch = Field(default=Watch(), description="When `churn watch` trains and scores.")
     notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
     model_uri: str | None = Field(
         default=None,

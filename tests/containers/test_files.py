@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 import yaml
 
+from churn.parameters import Watch
+
 from ..conftest import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SERVERS = {"minio", "seaweedfs", "postgres", "mlflow"}
+SERVERS = {"minio", "seaweedfs", "postgres", "mlflow", "watch"}
 # They do their work once and end.
 ONCE = {"prepare", "buckets", "train", "inference"}
 REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
-SECRET = re.compile(r"(_KEY|PASSWORD)$")
-OURS = {"churn-train", "churn-inference", "churn-mlflow"}
+SECRET = re.compile(r"(_KEY|PASSWORD|TOKEN(_CHURN)?|WEBHOOK)$")
+# Empty for those who do without: no password, no events, nobody told.
+OPTIONAL = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WATCH_TOKEN", "CHURN_WEBHOOK"}
+OURS = {"churn-train", "churn-watch", "churn-inference", "churn-mlflow"}
 
 
 def strings(part: Any) -> list[str]:
@@ -44,9 +48,9 @@ class TestCompose:
                 name, rest = reference["name"], reference["rest"]
                 if SECRET.search(name):
                     seen.add(name)
-                    # Empty where MLflow asks for none; any other ends the start with a message.
-                    assert rest == "-" if name == "MLFLOW_TRACKING_PASSWORD" else rest.startswith(":?"), text
-        assert len(seen) == 11
+                    # Without any other, the start ends with a message.
+                    assert rest in ("-", ":+on", ":+true", ":+set") if name in OPTIONAL else rest.startswith(":?"), text
+        assert len(seen) == 13
         for service in SERVICES.values():
             for name, value in service.get("environment", {}).items():
                 if SECRET.search(name) or "ROOT_USER" in name:
@@ -109,13 +113,14 @@ class TestCompose:
     def test_each_service_is_told_its_own_secrets_only(self) -> None:
         stores = {f"CHURN_{who}_{what}_KEY" for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN")
                   for what in ("ACCESS", "SECRET")}  # fmt: skip
-        assert secrets_of("prepare") == secrets_of("buckets") == stores
-        assert secrets_of("train") == {
-            *("CHURN_TRAINING_ACCESS_KEY", "CHURN_TRAINING_SECRET_KEY", "MLFLOW_TRACKING_PASSWORD")
-        }
-        assert secrets_of("inference") == {
-            *("CHURN_SCORING_ACCESS_KEY", "CHURN_SCORING_SECRET_KEY", "MLFLOW_TRACKING_PASSWORD")
-        }
+        assert secrets_of("prepare") == stores
+        assert secrets_of("buckets") == stores | {"CHURN_WATCH_TOKEN"}
+        assert SERVICES["buckets"]["environment"]["CHURN_WATCH_TOKEN"] == "${CHURN_WATCH_TOKEN:+set}"
+        told = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WEBHOOK"}
+        training = {"CHURN_TRAINING_ACCESS_KEY", "CHURN_TRAINING_SECRET_KEY", *told}
+        scoring = {"CHURN_SCORING_ACCESS_KEY", "CHURN_SCORING_SECRET_KEY", *told}
+        assert (secrets_of("train"), secrets_of("inference")) == (training, scoring)
+        assert secrets_of("watch") == training | scoring | {"CHURN_WATCH_TOKEN"}
         assert secrets_of("postgres") == {"POSTGRES_PASSWORD"}
         assert secrets_of("mlflow") == {
             *("CHURN_ARTIFACTS_ACCESS_KEY", "CHURN_ARTIFACTS_SECRET_KEY", "POSTGRES_PASSWORD"),
@@ -145,7 +150,7 @@ class TestCompose:
         assert needs("minio") == needs("seaweedfs") == {"prepare": ended}
         assert needs("buckets") == {"minio": healthy, "seaweedfs": healthy}
         assert needs("mlflow") == {"postgres": healthy, "buckets": ended}
-        assert needs("train") == needs("inference") == {"mlflow": healthy, "buckets": ended}
+        assert needs("train") == needs("inference") == needs("watch") == {"mlflow": healthy, "buckets": ended}
         # One of the two stores is enough.
         assert all(not how["required"] for how in SERVICES["buckets"]["depends_on"].values())
         assert {name: SERVICES[name].get("profiles") for name in SERVICES if "profiles" in SERVICES[name]} == {
@@ -153,7 +158,16 @@ class TestCompose:
             "seaweedfs": ["seaweedfs"],
             "train": ["jobs"],
             "inference": ["jobs"],
+            "watch": ["watch"],
         }
+
+    def test_the_stores_send_events_only_where_there_is_a_token(self) -> None:
+        minio, seaweedfs = SERVICES["minio"]["environment"], SERVICES["seaweedfs"]["environment"]
+        assert minio["MINIO_NOTIFY_WEBHOOK_ENABLE_CHURN"] == "${CHURN_WATCH_TOKEN:+on}"
+        assert seaweedfs["WEED_NOTIFICATION_WEBHOOK_ENABLED"] == "${CHURN_WATCH_TOKEN:+true}"
+        there = {minio["MINIO_NOTIFY_WEBHOOK_ENDPOINT_CHURN"], seaweedfs["WEED_NOTIFICATION_WEBHOOK_ENDPOINT"]}
+        assert there == {"http://watch:8787/events"}
+        assert Watch().port == 8787
 
 
 def sent(path: str) -> bool:
@@ -225,7 +239,7 @@ class TestDockerfile:
         assert copied == {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "src", ".telemetry", "conf"}
         assert not any(line.startswith("ADD") for line in self.lines)
 
-    @pytest.mark.parametrize("image", ["train", "inference", "inference-baked", "mlflow"])
+    @pytest.mark.parametrize("image", ["train", "watch", "inference", "inference-baked", "mlflow"])
     def test_each_image_runs_as_a_user_who_is_not_root(self, image: str) -> None:
         users = [line for line in self.stages()[image] if line.startswith("USER")]
         assert users[-1] == "USER 10001:10001"

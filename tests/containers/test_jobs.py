@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from churn import container
-from churn.container import kedro_arguments, main, model_of
+from churn.container import kedro_arguments, main, model_of, watch_arguments
 
 from ..conftest import ROOT, Project, clean_environment
 
@@ -54,6 +54,14 @@ PIPELINES = "inference,monitoring"
 )
 def test_arguments_of_kedro(arguments: list[str], model: str | None, expected: list[str]) -> None:
     assert kedro_arguments(PIPELINES, arguments, model) == expected
+
+
+def test_arguments_of_the_watch() -> None:
+    listens = "watch.host=0.0.0.0"
+    assert watch_arguments([]) == ["watch", "--env", "minio", "--params", listens]
+    assert watch_arguments(["--once", "-e", "local", "--params", "watch.quiet=1"]) == [
+        *("watch", "--params", f"{listens},watch.quiet=1", "--once", "-e", "local")
+    ]
 
 
 def test_a_params_without_a_value_is_not_lost_silently() -> None:

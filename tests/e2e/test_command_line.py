@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ..conftest import ROOT, Project, make_project
+from ..conftest import ROOT, Project, clean_environment, make_project
 
 pytestmark = pytest.mark.e2e
 
@@ -132,6 +132,26 @@ def test_a_mistake_ends_in_one_message(tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stdout
     assert not project.staging.exists()
+
+
+def test_the_command_of_the_project_works_in_its_folders_only(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def churn(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "churn"), *arguments]
+        return subprocess.run(
+            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=120
+        )
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert "watch" in churn(elsewhere, "--help").stdout
+    refused = churn(elsewhere, "rollback")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Error: this folder is in no Kedro project")
+    # In a folder of the project, with its own way of logging: one message and nothing else.
+    none = churn(checkout / "src", "rollback")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert none.stderr.startswith("Error: no version of 'churn' is champion in sqlite:")
 
 
 def test_a_bad_table_ends_in_one_message_without_ids(tmp_path: Path) -> None:
