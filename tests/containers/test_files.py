@@ -1,6 +1,8 @@
 """What Dockerfile, .dockerignore and compose.yaml promise, read from the files themselves."""
 
 import re
+import subprocess
+import tomllib
 from fnmatch import translate
 from pathlib import PurePosixPath
 from typing import Any
@@ -243,6 +245,15 @@ class TestDockerfile:
     def test_each_image_runs_as_a_user_who_is_not_root(self, image: str) -> None:
         users = [line for line in self.stages()[image] if line.startswith("USER")]
         assert users[-1] == "USER 10001:10001"
+
+    def test_make_builds_every_image_under_the_version_of_the_project(self) -> None:
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        command = ["make", "--dry-run", "images"]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        names = told.partition(";")[0].removeprefix("for image in ").split()
+        assert {f"churn-{name}" for name in names} == OURS
+        assert f"--build-arg VERSION={version} --build-arg" in told
+        assert f"--tag churn-$image:{version} " in told
 
     def test_signals_reach_the_process(self) -> None:
         for line in self.lines:
