@@ -25,12 +25,13 @@ from churn.stores import Store, open_store
 
 from ..conftest import ROOT, clean_environment
 from ..stack import Stack, free_ports
+from ..watching import TOKEN
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e]
 
 DOCKER = shutil.which(os.environ.get("DOCKER", "docker")) or ""
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108
-OURS = ("churn-train", "churn-inference", "churn-mlflow")
+OURS = ("churn-train", "churn-watch", "churn-inference", "churn-mlflow")
 TRAINING = re.compile(r"CHURN_(S3_(ENDPOINT|REGION)|(STAGING|RESULTS)_BUCKET|TRAINING_\w+)|MLFLOW_TRACKING_\w+")
 SCORING = re.compile(r"CHURN_(S3_(ENDPOINT|REGION)|(STAGING|RESULTS)_BUCKET|SCORING_\w+)|MLFLOW_TRACKING_\w+")
 # A twentieth of the accounts.
@@ -92,7 +93,8 @@ class TestImages:
         files = inside(image, "find", "/app", "/srv", "-type", "f").splitlines()
         assert not [file for file in files if re.search(r"/\.env|/\.git/|/conf/local/|/data/|\.db$", file)]
         history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
-        secrets = [value for name, value in variables_of(ROOT).items() if value and name.endswith(("_KEY", "PASSWORD"))]
+        kinds = ("_KEY", "PASSWORD", "TOKEN")
+        secrets = [value for name, value in variables_of(ROOT).items() if value and name.endswith(kinds)]
         assert not [value for value in secrets if len(value) > 7 and value in history]
 
     def test_help_needs_no_setting_and_no_network(self, image: str) -> None:
@@ -207,6 +209,14 @@ class TestJobs:
         assert after["run_id"] != before["run_id"]
         assert (after["rows"], after["files"]) == (1000, before["files"])
 
+    def test_scoring_with_a_read_only_file_system_and_no_more(self, jobs: Jobs) -> None:
+        before = jobs.latest()
+        plain = [option for option in jobs.options(SCORING) if option not in ("--tmpfs", "/tmp")]  # noqa: S108
+        assert "--read-only" in plain
+        done = docker("run", "--rm", *plain, "--user", "54321:54321", "churn-inference")
+        assert done.returncode == 0, done.stderr
+        assert jobs.latest() != before
+
     def test_scoring_with_the_model_of_a_run(self, jobs: Jobs) -> None:
         champion = jobs.client.get_model_version_by_alias("churn", "champion")
         run = jobs.client.get_run(champion.run_id or "")
@@ -281,6 +291,7 @@ class Deployment:
             CHURN_CONSOLE_PORT=console,
             CHURN_MLFLOW_PORT=tracking,
             COMPOSE_PROFILES=profile,
+            CHURN_WATCH_TOKEN=TOKEN,
         )
         self.known = variables_of(folder)
 
@@ -289,14 +300,25 @@ class Deployment:
         assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def latest(self) -> str:
+    @property
+    def results(self) -> Store:
         credentials = {
             "key": self.known["CHURN_SCORING_ACCESS_KEY"],
             "secret": self.known["CHURN_SCORING_SECRET_KEY"],
             "client_kwargs": {"endpoint_url": self.known["CHURN_S3_ENDPOINT"], "region_name": "us-east-1"},
         }
-        run_id: str = open_store("s3://ml-result", credentials).read_json("latest.json")["run_id"]
+        return open_store("s3://ml-result", credentials)
+
+    def latest(self) -> str:
+        run_id: str = self.results.read_json("latest.json")["run_id"]
         return run_id
+
+    def model(self) -> str | None:
+        """Which version the current scores are of; none before there are any."""
+        if not self.results.exists("latest.json"):
+            return None
+        version: str = self.results.read_json(f"{self.latest()}/manifest.json")["model"]["version"]
+        return version
 
 
 @pytest.fixture(params=[("minio", False), ("seaweedfs", True)], ids=["minio", "seaweedfs, with a password"])
@@ -334,3 +356,32 @@ def test_compose_from_nothing_to_scores_and_again(deployment: Deployment) -> Non
     assert deployment.latest() == before
     deployment("run", "--rm", "inference")
     assert deployment.latest() != before
+
+
+def test_compose_trains_and_scores_without_being_called(deployment: Deployment) -> None:
+    def until(version: str) -> None:
+        deadline = time.monotonic() + 180
+        while deployment.model() != version:
+            assert time.monotonic() < deadline, deployment("logs", "watch")
+            time.sleep(1)
+
+    env = deployment.folder / ".env"
+    env.write_text(re.sub(r"(?m)^(COMPOSE_PROFILES=.*)$", r"\1,watch", env.read_text()))
+    # It does not look by itself for a week: the store has to tell it.
+    override = {"services": {"watch": {"command": ["--params", "watch.poll=604800,promotion.margin=-1"]}}}
+    (deployment.folder / "compose.override.yaml").write_text(yaml.safe_dump(override))
+    deployment("up", "--detach", "--wait", "--no-build")
+    deployment("run", "--rm", "train", "--pipelines", "data_generation", *SMALL)
+    until("1")
+    # A watch that is stopped and started knows where it was, and stops in time.
+    asked = time.monotonic()
+    deployment("stop", "watch")
+    assert time.monotonic() - asked < 12
+    before = deployment.latest()
+    deployment("up", "--detach", "--wait", "--no-build")
+    more = "simulation.training_rows=3100,simulation.scoring_rows=1000"
+    deployment("run", "--rm", "train", "--pipelines", "data_generation", "--params", more)
+    until("2")
+    assert deployment.latest() != before
+    log = " ".join(deployment("logs", "--no-color", "--no-log-prefix", "watch").split())
+    assert re.search(r"something changed since version 1: data: .*\+100 rows", log)
