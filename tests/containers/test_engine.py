@@ -277,7 +277,7 @@ class Deployment:
     """compose.yaml under a name and with keys and ports of its own."""
 
     def __init__(self, folder: Path, profile: str, with_password: bool) -> None:
-        self.folder = folder
+        self.folder, self.profile = folder, profile
         self.name = f"churn-test-{uuid.uuid4().hex[:8]}"
         for file in ("compose.yaml", ".env.example"):
             shutil.copy(ROOT / file, folder)
@@ -367,8 +367,9 @@ def test_compose_trains_and_scores_without_being_called(deployment: Deployment) 
 
     env = deployment.folder / ".env"
     env.write_text(re.sub(r"(?m)^(COMPOSE_PROFILES=.*)$", r"\1,watch", env.read_text()))
-    # It does not look by itself for a week: the store has to tell it.
-    override = {"services": {"watch": {"command": ["--params", "watch.poll=604800,promotion.margin=-1"]}}}
+    # With MinIO it does not look by itself for a week: the store has to tell it.
+    poll = 604800 if deployment.profile == "minio" else 5
+    override = {"services": {"watch": {"command": ["--params", f"watch.poll={poll},promotion.margin=-1"]}}}
     (deployment.folder / "compose.override.yaml").write_text(yaml.safe_dump(override))
     deployment("up", "--detach", "--wait", "--no-build")
     deployment("run", "--rm", "train", "--pipelines", "data_generation", *SMALL)
