@@ -1,0 +1,420 @@
+"""The CloudFormation templates on an emulator of AWS: what they make, and what starts what.
+
+What a task gives is either mocked, as AWS itself gives it, or comes from a task that runs nothing.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from churn.parameters import Parameters
+from churn.services.settings import ServiceSettings
+
+from ..conftest import ROOT
+from .emulator import PATIENCE, TEMPLATES, Aws, emulated
+
+DIGEST = "a" * 64
+IMAGES = {
+    "TrainImage": f"000000000000.dkr.ecr.eu-central-1.amazonaws.com/churn-train@sha256:{DIGEST}",
+    "InferenceImage": f"000000000000.dkr.ecr.eu-central-1.amazonaws.com/churn-inference@sha256:{DIGEST}",
+}
+SECRET = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:mlflow-a1b2c3"
+PROVIDER = "arn:aws:iam::000000000000:oidc-provider/token.actions.githubusercontent.com"
+
+
+def task(exit_code: int) -> dict[str, Any]:
+    """A task that has ended, as Step Functions gives it."""
+    return {"LastStatus": "STOPPED", "StopCode": "EssentialContainerExited", "Containers": [{"ExitCode": exit_code}]}
+
+
+def thrown(exit_code: int) -> dict[str, Any]:
+    return {"Throw": {"Error": "States.TaskFailed", "Cause": json.dumps(task(exit_code))}}
+
+
+OUTCOMES: dict[str, dict[str, Any]] = {
+    "done": {"0": {"Return": task(0)}},
+    "error": {"0": thrown(1)},
+    "error-taken-for-success": {"0": {"Return": task(1)}},
+    "killed": {"0": thrown(137)},
+    "untracked": {"0": thrown(3)},
+    "untracked-taken-for-success": {"0": {"Return": task(3)}},
+    "timed-out": {"0": {"Throw": {"Error": "States.Timeout", "Cause": "no answer in time"}}},
+    "no-capacity": {"0": {"Throw": {"Error": "ECS.AmazonECSException", "Cause": "Capacity is unavailable"}}},
+}
+MOCKS = {
+    "StateMachines": {
+        name: {"TestCases": {case: {"Run": case} for case in OUTCOMES}} for name in ("churn-retrain", "churn-score")
+    },
+    "MockedResponses": OUTCOMES,
+}
+
+
+class Deployed:
+    """Both stacks, and a queue that hears what the topic tells."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        # The emulator has no such resource, wanted or not.
+        foundation = re.sub(
+            r"  OidcProvider:\n    Type: AWS::IAM::OIDCProvider\n(    .*\n)+",
+            "",
+            (TEMPLATES / "foundation.yaml").read_text().replace("!Ref OidcProvider,", "!Ref OidcProviderArn,"),
+        )
+        self.foundation = aws.deploy("foundation", foundation, GitHubRepository="owner/churn", OidcProviderArn=PROVIDER)
+        ec2 = aws.client("ec2")
+        self.outputs = aws.deploy(
+            "churn",
+            (TEMPLATES / "churn.yaml").read_text(),
+            **IMAGES,
+            VpcId=ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
+            SubnetIds=",".join(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]),
+            MlflowTrackingUri="https://mlflow.example.com",
+            MlflowSecretArn=SECRET,
+            PermissionsBoundary=self.foundation["PermissionsBoundary"],
+        )
+        self.queue = aws.client("sqs").create_queue(QueueName="told")["QueueUrl"]
+        aws.client("sns").subscribe(
+            TopicArn=self.outputs["TopicArn"], Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:000000000000:told"
+        )
+
+    def machine(self, name: str) -> str:
+        return self.outputs[f"{name.capitalize()}StateMachineArn"]
+
+    def run(self, name: str, case: str) -> str:
+        """Start an execution whose task ends so, and give it when it has ended."""
+        stepfunctions = self.aws.client("stepfunctions")
+        started: str = stepfunctions.start_execution(stateMachineArn=f"{self.machine(name)}#{case}")["executionArn"]
+        self.aws.ended(started)
+        return started
+
+    def role(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.aws.client("iam").get_role(RoleName=name)["Role"]
+        return found
+
+    def statements(self, role: str) -> list[dict[str, Any]]:
+        iam = self.aws.client("iam")
+        assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        return [
+            statement
+            for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
+            for statement in iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]["Statement"]
+        ]
+
+    def container(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Task definition and its one container."""
+        definition = self.aws.client("ecs").describe_task_definition(taskDefinition=f"churn-{name}")["taskDefinition"]
+        (container,) = definition["containerDefinitions"]
+        return definition, container
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    # A minute of a machine is one second here.
+    with emulated(tmp_path_factory.mktemp("aws"), MOCKS, SFN_WAIT_SCALE="0.0167") as aws:
+        yield Deployed(aws)
+
+
+def resources() -> dict[str, Any]:
+    """Those of churn.yaml as they are written."""
+    found: dict[str, Any] = cfn_yaml.load(str(TEMPLATES / "churn.yaml"))["Resources"]
+    return found
+
+
+def of_jobs() -> dict[str, Any]:
+    """What is made for each of the jobs."""
+    found: dict[str, Any] = resources()["Fn::ForEach::Jobs"][2]
+    return found
+
+
+def several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- what is made -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bucket", ["StagingBucket", "ResultsBucket"])
+def test_buckets_are_private_encrypted_and_kept(deployed: Deployed, bucket: str) -> None:
+    s3, name = deployed.aws.client("s3"), deployed.outputs[bucket]
+    assert all(s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+    assert s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert s3.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+    (statement,) = json.loads(s3.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "s3:*")
+    assert statement["Resource"] == [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    text = (TEMPLATES / "churn.yaml").read_text()
+    assert f"  {bucket}:\n    Type: AWS::S3::Bucket\n    DeletionPolicy: Retain\n" in text
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_containers_are_confined_and_told_what_they_need(deployed: Deployed, name: str) -> None:
+    definition, container = deployed.container(name)
+    assert container["image"] == IMAGES[f"{name.capitalize()}Image"]
+    assert container["readonlyRootFilesystem"] is True
+    assert container["user"] == "10001:10001"
+    assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"]  # noqa: S108
+    assert definition["networkMode"] == "awsvpc"
+    assert definition["taskRoleArn"].endswith(f"role/churn-{name}")
+    assert container["logConfiguration"]["options"]["awslogs-group"] == f"/churn/{name}"
+    example = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.M))
+    variables = {each["name"]: each["value"] for each in container["environment"]}
+    assert set(variables) <= example
+    assert variables["CHURN_S3_ENDPOINT"] == ""
+    assert variables["CHURN_STAGING_BUCKET"] == deployed.outputs["StagingBucket"]
+    assert variables["CHURN_SNS_TOPIC"] == deployed.outputs["TopicArn"]
+    # These the emulator does not keep.
+    declared = of_jobs()["${Job}Task"]["Properties"]["ContainerDefinitions"][0]
+    assert declared["LinuxParameters"]["Capabilities"]["Drop"] == ["ALL"]
+    secrets = {each["Name"]: each["ValueFrom"]["Fn::Sub"] for each in declared["Secrets"]["Fn::If"][1]}
+    assert secrets == {
+        "MLFLOW_TRACKING_USERNAME": "${MlflowSecretArn}:username::",
+        "MLFLOW_TRACKING_PASSWORD": "${MlflowSecretArn}:password::",
+    }
+    assert set(secrets) <= example
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_containers_are_given_parameters_that_there_are(deployed: Deployed, name: str) -> None:
+    _, container = deployed.container(name)
+    option, given = container["command"]
+    assert option == "--params"
+    for parameter in given.split(","):
+        block, field = parameter.removesuffix("=true").split(".")
+        model = Parameters.model_fields[block].annotation
+        assert model is not None
+        assert model.model_fields[field].annotation is bool
+
+
+def test_the_jobs_may_do_what_the_identities_of_a_store_may(deployed: Deployed) -> None:
+    names = {"CHURN_STAGING_BUCKET": "staging", "CHURN_RESULTS_BUCKET": "results"}
+    settings = ServiceSettings.read(names, needed=())
+    wanted = {identity.name: rights for identity, rights in settings.rights().items()}
+    for role, identity in (("churn-train", "training"), ("churn-inference", "scoring")):
+        rights: dict[str, str] = {}
+        for statement in deployed.statements(role):
+            for resource in several(statement["Resource"]):
+                for bucket, short in (("StagingBucket", "staging"), ("ResultsBucket", "results")):
+                    if resource == f"arn:aws:s3:::{deployed.outputs[bucket]}/*":
+                        rights[short] = "rw" if "s3:PutObject" in several(statement["Action"]) else "r"
+        assert rights == wanted[identity]
+
+
+# What has no resource to be limited to.
+EVERYWHERE = {
+    "ecr:GetAuthorizationToken",
+    "cloudwatch:DescribeAlarms",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    "ecs:DeregisterTaskDefinition",
+    "ecs:DescribeTaskDefinition",
+    "logs:DescribeLogGroups",
+    "states:ValidateStateMachineDefinition",
+}
+STACK_ROLES = ("churn-execution", "churn-train", "churn-inference", "churn-machines", "churn-start")
+
+
+@pytest.mark.parametrize("role", [*STACK_ROLES, "churn-deploy", "churn-cloudformation"])
+def test_rights_are_limited_to_what_is_named(deployed: Deployed, role: str) -> None:
+    for statement in deployed.statements(role):
+        assert statement["Effect"] == "Allow"
+        for resource in several(statement["Resource"]):
+            if resource == "*":
+                assert set(several(statement["Action"])) <= EVERYWHERE
+            else:
+                assert resource.startswith("arn:aws:")
+        if role != "churn-cloudformation":
+            assert not [action for action in several(statement["Action"]) if "*" in action]
+        if "iam:PassRole" in several(statement["Action"]):
+            assert "iam:PassedToService" in statement["Condition"]["StringEquals"]
+
+
+def test_what_the_workflow_makes_stays_within_the_boundary(deployed: Deployed) -> None:
+    boundary = deployed.foundation["PermissionsBoundary"]
+    # The emulator does not keep the boundary of a role.
+    roles = [each for each in resources().values() if isinstance(each, dict) and each["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == len(STACK_ROLES)
+    assert all(each["Properties"]["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary" for each in roles)
+    creates = [each for each in deployed.statements("churn-cloudformation") if "iam:CreateRole" in each["Action"]]
+    assert [each["Condition"] for each in creates] == [{"StringEquals": {"iam:PermissionsBoundary": boundary}}]
+    assert sorted(creates[0]["Resource"]) == sorted(f"arn:aws:iam::000000000000:role/{role}" for role in STACK_ROLES)
+    # Every right of a role is one that the boundary leaves.
+    iam = deployed.aws.client("iam")
+    version = iam.get_policy(PolicyArn=boundary)["Policy"]["DefaultVersionId"]
+    document = iam.get_policy_version(PolicyArn=boundary, VersionId=version)["PolicyVersion"]["Document"]
+    left = {action for statement in document["Statement"] for action in several(statement["Action"])}
+    used = {action for role in STACK_ROLES for each in deployed.statements(role) for action in several(each["Action"])}
+    assert used == left
+
+
+def test_only_the_environment_of_the_repository_deploys(deployed: Deployed) -> None:
+    (statement,) = deployed.role("churn-deploy")["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Federated": PROVIDER}
+    assert statement["Condition"]["StringEquals"] == {
+        "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+        "token.actions.githubusercontent.com:sub": "repo:owner/churn:environment:production",
+    }
+
+
+def test_logs_are_kept_for_a_while(deployed: Deployed) -> None:
+    groups = deployed.aws.client("logs").describe_log_groups(logGroupNamePrefix="/churn/")["logGroups"]
+    assert {group["logGroupName"]: group["retentionInDays"] for group in groups} == {
+        "/churn/train": 90,
+        "/churn/inference": 90,
+    }
+
+
+def test_nobody_connects_to_the_tasks(deployed: Deployed) -> None:
+    groups = deployed.aws.client("ec2").describe_security_groups()["SecurityGroups"]
+    (group,) = [each for each in groups if each["Description"].startswith("The tasks connect to HTTPS")]
+    assert group["IpPermissions"] == []
+    assert {rule["FromPort"] for rule in group["IpPermissionsEgress"]} == {443}
+
+
+@pytest.mark.parametrize("name", ["retrain", "score"])
+def test_whatever_goes_wrong_is_told_and_a_failure(deployed: Deployed, name: str) -> None:
+    machine = deployed.aws.client("stepfunctions").describe_state_machine(stateMachineArn=deployed.machine(name))
+    states = json.loads(machine["definition"])["States"]
+    assert states["TellOfFailure"]["Next"] == "Failed"
+    # A subscription chooses by this attribute, which the emulator does not pass on.
+    for state, event in (("TellOfFailure", "failed"), ("TellOfTracking", "not_tracked")):
+        told = states[state]["Arguments"]["MessageAttributes"]
+        assert told == {"event": {"DataType": "String", "StringValue": event}}
+    assert states["Failed"]["Type"] == "Fail"
+    for state, what in states.items():
+        if what["Type"] == "Task" and not what["Resource"].endswith("sns:publish"):
+            (catch,) = what["Catch"]
+            assert catch["ErrorEquals"] == ["States.ALL"], state
+            assert catch["Next"] == ("HowItEnded" if state == "Run" else "TellOfFailure"), state
+    assert states["HowItEnded"]["Default"] == "TellOfFailure"
+
+
+# --- what starts what -------------------------------------------------------------------------------------------
+
+
+def test_new_objects_start_the_run_that_they_are_for_and_a_burst_starts_one(deployed: Deployed) -> None:
+    aws, bucket = deployed.aws, deployed.outputs["StagingBucket"]
+    s3, ecs = aws.client("s3"), aws.client("ecs")
+    # What the pipelines write there themselves starts nothing.
+    for key in ("training/metrics.json", "features/train.parquet", "inference_outcomes.csv", "oracle.parquet"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    before = len(aws.executions(deployed.machine("score")))
+    for part in range(3):
+        s3.put_object(Bucket=bucket, Key="training_data.csv", Body=b"x" * part)
+    deadline = time.monotonic() + PATIENCE
+    while not (tasks := ecs.list_tasks(cluster="churn", family="churn-train")["taskArns"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    found = aws.executions(deployed.machine("retrain"))
+    assert len(found) == 3
+    (running,) = [each["executionArn"] for each in found if each["status"] == "RUNNING"]
+    assert aws.states(running) == ["Quiet", "Look", "WhoseTurn", "Run"]
+    for other in found:
+        if other["executionArn"] != running:
+            assert aws.ended(other["executionArn"])["status"] == "SUCCEEDED"
+            assert aws.states(other["executionArn"])[-1] == "Superseded"
+
+    # While it runs, the next one waits, and is done afterwards.
+    s3.delete_object(Bucket=bucket, Key="training_data.csv")
+    deadline = time.monotonic() + PATIENCE
+    while "Busy" not in aws.states((newest := aws.executions(deployed.machine("retrain"))[0])["executionArn"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert newest["executionArn"] != running
+    assert len(ecs.list_tasks(cluster="churn", family="churn-train")["taskArns"]) == 1
+    ecs.stop_task(cluster="churn", task=tasks[0])
+    deadline = time.monotonic() + PATIENCE
+    while aws.states(newest["executionArn"])[-1] != "Run":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    # A task that was stopped has no exit code, and is no success.
+    assert aws.ended(running)["status"] == "FAILED"
+    for left in ecs.list_tasks(cluster="churn", family="churn-train")["taskArns"]:
+        ecs.stop_task(cluster="churn", task=left)
+    aws.ended(newest["executionArn"])
+    assert len(aws.executions(deployed.machine("score"))) == before
+
+    s3.put_object(Bucket=bucket, Key="inference_data.csv", Body=b"x")
+    deadline = time.monotonic() + PATIENCE
+    while not ecs.list_tasks(cluster="churn", family="churn-inference")["taskArns"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for left in ecs.list_tasks(cluster="churn", family="churn-inference")["taskArns"]:
+        ecs.stop_task(cluster="churn", task=left)
+    for execution in aws.executions(deployed.machine("score")):
+        aws.ended(execution["executionArn"])
+    aws.messages(deployed.queue)
+
+
+@pytest.mark.parametrize("case", ["done", "untracked", "untracked-taken-for-success"])
+def test_after_a_training_everything_is_scored(deployed: Deployed, case: str) -> None:
+    before = len(deployed.aws.executions(deployed.machine("score")))
+    execution = deployed.run("retrain", case)
+    assert deployed.aws.ended(execution)["status"] == "SUCCEEDED"
+    assert deployed.aws.states(execution)[-2:] == ["HaveItScored", "Done"]
+    assert len(deployed.aws.executions(deployed.machine("score"))) == before + 1
+    told = [message for message in deployed.aws.messages(deployed.queue) if "retrain" in message["Subject"]]
+    assert [message["Subject"] for message in told] == (
+        ["churn-retrain: done, not tracked"] if "untracked" in case else []
+    )
+    # The scoring that was started runs nothing here, and is not waited for.
+    for execution in deployed.aws.executions(deployed.machine("score")):
+        if execution["status"] == "RUNNING":
+            deployed.aws.client("stepfunctions").stop_execution(executionArn=execution["executionArn"])
+
+
+@pytest.mark.parametrize("name", ["retrain", "score"])
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("error", "States.TaskFailed ended with exit code 1."),
+        ("error-taken-for-success", "The container ended with exit code 1."),
+        ("killed", "States.TaskFailed ended with exit code 137."),
+        ("timed-out", "States.Timeout ended the run."),
+        ("no-capacity", "ECS.AmazonECSException ended the run."),
+    ],
+)
+def test_a_failure_is_one_and_is_told(deployed: Deployed, name: str, case: str, said: str) -> None:
+    before = len(deployed.aws.executions(deployed.machine("score")))
+    execution = deployed.run(name, case)
+    assert deployed.aws.ended(execution)["status"] == "FAILED"
+    (told,) = deployed.aws.messages(deployed.queue)
+    assert told["Subject"] == f"churn-{name}: failed"
+    assert told["Message"].startswith(said)
+    assert execution in told["Message"]
+    assert f"/churn/{'train' if name == 'retrain' else 'inference'} in CloudWatch" in told["Message"]
+    # Where there was no room for a task, it was tried again; what had begun was not.
+    history = deployed.aws.client("stepfunctions").get_execution_history(executionArn=execution, maxResults=1000)[
+        "events"
+    ]
+    tried = [
+        each
+        for each in history
+        if each.get("taskScheduledEventDetails", {}).get("resource", "").endswith("runTask.sync")
+    ]
+    assert len(tried) == 5 if case == "no-capacity" else len(tried) <= 1
+    # A training that failed has nothing scored.
+    assert len(deployed.aws.executions(deployed.machine("score"))) == before + (name == "score")
+
+
+def test_a_scoring_that_is_not_tracked_is_done(deployed: Deployed) -> None:
+    execution = deployed.run("score", "untracked")
+    assert deployed.aws.ended(execution)["status"] == "SUCCEEDED"
+    (told,) = deployed.aws.messages(deployed.queue)
+    assert told["Subject"] == "churn-score: done, not tracked"
+    assert "MLflow does not know of it" in told["Message"]
+
+
+def test_every_morning_is_scored(deployed: Deployed) -> None:
+    schedules = deployed.aws.client("scheduler").list_schedules()["Schedules"]
+    assert [schedule["Name"] for schedule in schedules] == ["churn-score"]
+    schedule = deployed.aws.client("scheduler").get_schedule(Name="churn-score")
+    assert schedule["ScheduleExpression"] == "cron(0 6 * * ? *)"
+    assert schedule["Target"]["Arn"] == deployed.machine("score")
