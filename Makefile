@@ -96,10 +96,10 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
 	@if test -x "$(COMPOSE)"; then mkdir -p .cache && sed 's/=$$/=x/' .env.example > .cache/compose.env && $(COMPOSE) --env-file .cache/compose.env config --quiet; fi
-	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run; fi
+	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run .github/scripts/*.sh; fi
 	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; fi
 	@$(BIN)/cfn-lint deploy/aws/*.yaml
-	@$(BIN)/zizmor --offline --quiet .github/workflows
+	@$(BIN)/zizmor --offline --quiet .github
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
