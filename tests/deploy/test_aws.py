@@ -5,8 +5,11 @@ What a task gives is either mocked, as AWS itself gives it, or comes from a task
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from cfnlint.decode import cfn_yaml
 from churn.parameters import Parameters
 from churn.services.settings import ServiceSettings
 
-from ..conftest import ROOT
+from ..conftest import ROOT, clean_environment
 from .emulator import PATIENCE, TEMPLATES, Aws, emulated
 
 DIGEST = "a" * 64
@@ -418,3 +421,45 @@ def test_every_morning_is_scored(deployed: Deployed) -> None:
     schedule = deployed.aws.client("scheduler").get_schedule(Name="churn-score")
     assert schedule["ScheduleExpression"] == "cron(0 6 * * ? *)"
     assert schedule["Target"]["Arn"] == deployed.machine("score")
+
+
+@pytest.mark.e2e
+def test_a_role_is_enough_to_write_tables_and_a_table_starts_a_training(deployed: Deployed, tmp_path: Path) -> None:
+    """As in a task: no endpoint and no keys of the project's own, but those that AWS gives to whoever has the role."""
+    before = len(deployed.aws.executions(deployed.machine("retrain")))
+    environment = {
+        **clean_environment(),
+        "CHURN_S3_ENDPOINT": "",
+        "CHURN_S3_REGION": "eu-central-1",
+        "CHURN_STAGING_BUCKET": deployed.outputs["StagingBucket"],
+        "CHURN_RESULTS_BUCKET": deployed.outputs["ResultsBucket"],
+        "CHURN_SCRATCH": str(tmp_path),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "AWS_ENDPOINT_URL": deployed.aws.endpoint,
+        "AWS_ACCESS_KEY_ID": "role",
+        "AWS_SECRET_ACCESS_KEY": "of-the-task",
+    }
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "churn.container", "train", "--pipelines", "data_generation"),
+            *("--params", "simulation.training_rows=3000,simulation.scoring_rows=1000"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = deployed.aws.client("s3").list_objects_v2(Bucket=deployed.outputs["StagingBucket"])["Contents"]
+    assert {"training_data.csv", "inference_data.csv"} <= {each["Key"] for each in found}
+    deadline = time.monotonic() + PATIENCE
+    while len(started := deployed.aws.executions(deployed.machine("retrain"))) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for name in ("retrain", "score"):
+        for execution in deployed.aws.executions(deployed.machine(name)):
+            if execution["status"] == "RUNNING":
+                deployed.aws.client("stepfunctions").stop_execution(executionArn=execution["executionArn"])
+    assert len(started) == before + 1
