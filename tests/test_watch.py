@@ -19,7 +19,7 @@ from churn.errors import ChurnError
 from churn.notifications import Notifier
 from churn.parameters import Notifications, Watch
 from churn.stores import open_store
-from churn.watch import Kind, Watcher, alone, application, check_installed
+from churn.watch import Kind, LastKnown, Watcher, alone, application, check_installed
 
 from .conftest import ROOT, Project, clean_environment
 from .stack import free_ports
@@ -170,6 +170,21 @@ def test_a_restart_goes_on_where_it_was(world: World) -> None:
     assert len(world.ran) == 1
 
 
+def test_the_champion_is_the_last_known_while_nobody_says_otherwise() -> None:
+    answers: list[str | Exception | None] = [OSError("down"), None, "1", OSError("down"), "2"]
+
+    def ask() -> str | None:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    champion = LastKnown(ask)
+    with pytest.raises(OSError, match="down"):
+        champion()
+    assert [champion() for _ in range(4)] == [None, "1", "1", "2"]
+
+
 def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(ChurnError, match="churn watch runs already"), alone(tmp_path):
         pass
@@ -289,6 +304,15 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
         seen.append(published(project))
     assert seen[0] is not None
     assert seen[0] == seen[1]
+
+    # What was given up is told by the exit code too, and by then only.
+    table = project.staging / "training_data.csv"
+    table.write_text(table.read_text() + "x\n")
+    done = project.kedro("watch", "--once", "--conf-source", str(project.conf), "--params", "watch.attempts=1")
+    assert done.returncode == 1
+    assert "Error: training was given up after 1 attempts, the last with exit code 1" in done.stderr
+    assert published(project) == seen[1]
+    assert project.kedro("watch", "--once", "--conf-source", str(project.conf)).returncode == 0
 
 
 @pytest.mark.e2e

@@ -71,7 +71,12 @@ class Job(Protocol):
 
 
 class Watcher:
-    """Decides what to do, one thing at a time."""
+    """Decides what to do, one thing at a time.
+
+    Attributes:
+        progress: How far it is.
+        given_up: What it has given up since it was started.
+    """
 
     def __init__(
         self,
@@ -97,6 +102,7 @@ class Watcher:
         self._store, self._notifier, self._clock = store, notifier, clock
         noted = store.read_json(STATE) if store.exists(STATE) else {}
         self.progress = {kind: Progress.model_validate(noted.get(kind, {})) for kind in KINDS}
+        self.given_up: list[str] = []
 
     def look(self) -> float | None:
         """Look at everything, and run what is to be run; gives in how many seconds to look again, if before long."""
@@ -144,6 +150,7 @@ class Watcher:
         self._store.update_json(lambda known: [*(known or []), record], DEAD)
         text = f"{kind} was given up after {state.attempts} attempts, the last with exit code {code}, until something changes"
         logger.error("%s", text)
+        self.given_up.append(text)
         self._notifier.tell(Event("failed", f"{text}."))
         state.handled, state.attempts = there, 0
         self._note()
@@ -151,6 +158,29 @@ class Watcher:
 
     def _note(self) -> None:
         self._store.write_json({kind: state.model_dump() for kind, state in self.progress.items()}, STATE)
+
+
+class LastKnown:
+    """The champion, or the one that was last known while MLflow does not answer: scores are published without it too."""
+
+    def __init__(self, ask: Callable[[], str | None]) -> None:
+        """Declare how it is asked for."""
+        self._ask = ask
+        self._known: str | None = None
+
+    def __call__(self) -> str | None:
+        """Its version; ``None`` where there is none.
+
+        Raises:
+            Exception: As asking did, where none was known before.
+        """
+        try:
+            self._known = self._ask()
+        except Exception as error:
+            if self._known is None:
+                raise
+            logger.warning("The champion is taken for version %s still: %s", self._known, error)
+        return self._known
 
 
 def hash_of(made_of: Mapping[str, str]) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 from kedro.framework.context import KedroContext
 
+from churn.errors import ChurnError
 from churn.fingerprint import fingerprint_of_training
 from churn.hooks import notifier_of
 from churn.parameters import check_parameters
 from churn.stores import open_store
-from churn.watch import KedroJob, Kind, Watcher, alone, watch
+from churn.watch import KedroJob, Kind, LastKnown, Watcher, alone, watch
 
 # Beside the names of files, which never look like this.
 CODE, CHAMPION = "(code and parameters)", "(champion)"
@@ -25,7 +26,7 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
         once: Look once only.
 
     Raises:
-        ChurnError: If another process watches them, or a run failed for good while looking once.
+        ChurnError: If another process watches them, or a run was given up while looking once.
     """
     loader: Any = context.config_loader
     known = check_parameters(loader["parameters"])
@@ -40,9 +41,11 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
         rest = fingerprint_of_training({"sha256": ""}, known.accounts, known.feature_engineering, known.training)
         return {**files, CODE: rest.sha256} if files else {}
 
+    reigning = LastKnown(catalog["reigning_version"].load)
+
     def inference() -> Mapping[str, str]:
         files = catalog["scoring_accounts@fingerprint"].signatures()
-        champion = catalog["reigning_version"].load() if files else None
+        champion = reigning() if files else None
         return {**files, CHAMPION: champion} if champion else {}
 
     sources: dict[Kind, Callable[[], Mapping[str, str]]] = {"training": training, "inference": inference}
@@ -56,3 +59,5 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
                 time.sleep(wait)
         finally:
             job.stop()
+        if watcher.given_up:
+            raise ChurnError("; ".join(watcher.given_up))
