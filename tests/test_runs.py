@@ -166,21 +166,24 @@ def test_only_new_files_are_scored_and_each_once(copied: Project, capsys: pytest
     assert runs == {"b.csv": first, "c.csv": second, "d.csv": third, "e.csv": third, "z.csv": first}
 
 
-def test_after_a_promotion_everything_is_scored_again_once(copied: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_a_promotion_everything_is_scored_again_once(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     again = {"inference__incremental": True, "inference__rescore": True}
-    copied.run("inference", **again)
-    before = copied.run_folder()
-    copied.run("inference", **again)
-    assert copied.run_folder() == before
-    copied.run("training", training__booster__n_estimators=15, promotion__margin=-1.0)
-    copied.run("inference", inference__incremental=True)
-    assert copied.run_folder() == before
-    copied.run("inference", **again)
-    after = copied.run_folder()
+    project.run("data_generation", "feature_engineering", "training")
+    project.run("inference", **again)
+    before = project.run_folder()
+    project.run("inference", **again)
+    assert project.run_folder() == before
+    project.run("training", training__booster__n_estimators=15, promotion__margin=-1.0)
+    project.run("inference", inference__incremental=True)
+    assert project.run_folder() == before
+    project.run("inference", **again)
+    after = project.run_folder()
     assert after != before
     capsys.readouterr()
-    copied.run("inference", **again)
-    assert copied.run_folder() == after
+    project.run("inference", **again)
+    assert project.run_folder() == after
     assert "0 of 1 files were not scored by this model" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from churn.errors import ChurnError
 from churn.notifications import Notifier
 from churn.parameters import Notifications, Watch
 from churn.stores import open_store
-from churn.watch import Kind, LastKnown, Watcher, alone, application, check_installed
+from churn.watch import Kind, LastKnown, Watcher, alone, application, check_installed, schedule
 
 from .conftest import ROOT, Project, clean_environment
 from .stack import free_ports
-from .watching import TOKEN, watching
+from .watching import PATIENCE, TOKEN, watching
 
 SETTINGS = Watch(quiet=10.0, attempts=3, backoff=60.0)
 
@@ -185,6 +185,60 @@ def test_the_champion_is_the_last_known_while_nobody_says_otherwise() -> None:
     assert [champion() for _ in range(4)] == [None, "1", "1", "2"]
 
 
+class Looks:
+    """Looks that a test lets go on one after the other."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        self.count = 0
+        self.wait: float | None = None
+
+    def __call__(self) -> float | None:
+        self.count += 1
+        self.begun.release()
+        assert self.ended.acquire(timeout=30)
+        return self.wait
+
+
+@pytest.fixture
+def looks() -> Iterator[tuple[Looks, Callable[[], None]]]:
+    looks = Looks()
+    scheduler, hint = schedule(looks, 3600.0)
+    scheduler.start()
+    assert looks.begun.acquire(timeout=30)
+    yield looks, hint
+    looks.wait = None
+    looks.ended.release(1000)
+    scheduler.shutdown(wait=False)
+
+
+def test_an_event_during_a_look_leads_to_another_one_and_many_to_one(looks: tuple[Looks, Callable[[], None]]) -> None:
+    look, hint = looks
+    look.ended.release()
+    for expected in (2, 3, 4):
+        hint()
+        assert look.begun.acquire(timeout=30)  # goes on now, and may have listed already what comes next
+        assert look.count == expected
+        if expected < 4:
+            look.ended.release()
+    for _ in range(20):
+        hint()
+        time.sleep(0.01)
+    look.ended.release()
+    assert look.begun.acquire(timeout=30)
+    look.ended.release(100)
+    time.sleep(1)
+    assert look.count <= 6
+
+
+def test_a_look_that_wants_another_one_gets_it(looks: tuple[Looks, Callable[[], None]]) -> None:
+    look, _ = looks
+    look.wait = 0.0
+    for _ in range(5):
+        look.ended.release()
+        assert look.begun.acquire(timeout=30)
+
+
 def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(ChurnError, match="churn watch runs already"), alone(tmp_path):
         pass
@@ -319,7 +373,7 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
 def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
     project.run("data_generation", simulation__training_rows=100_000)
     with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while "Completed node: hold_out_validation" not in watch.log():
             assert time.monotonic() < deadline, watch.log()
             time.sleep(0.2)

@@ -315,6 +315,45 @@ def check_installed() -> None:
         )
 
 
+def schedule(look: Callable[[], float | None], poll: float) -> tuple[Any, Callable[[], None]]:
+    """A scheduler that looks at once when it is started, every while and when it is told to, one look at a time.
+
+    Args:
+        look: Gives in how many seconds to look again, if before long.
+        poll: Seconds from look to look.
+
+    Returns:
+        The scheduler, to be started, and what tells it to look.
+    """
+    from apscheduler.executors.pool import ThreadPoolExecutor
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    # One thread: one thing at a time. Of each kind one look may wait while another goes on, which may have seen too little;
+    # more are left out, with a warning that would be one for each event.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+    scheduler = BackgroundScheduler(
+        executors={"default": ThreadPoolExecutor(1)},
+        job_defaults={"coalesce": True, "max_instances": 2, "misfire_grace_time": None},
+        timezone=UTC,
+    )
+
+    def soon(name: str, seconds: float) -> None:
+        at = datetime.now(UTC) + timedelta(seconds=seconds)
+        scheduler.add_job(look_and_see, "date", run_date=at, id=name, replace_existing=True)
+
+    def look_and_see() -> None:
+        try:
+            wait = look()
+        except Exception as error:  # a store that does not answer is asked again
+            logger.warning("What there is could not be looked at: %s", error)
+            return
+        if wait is not None:
+            soon("again", wait)
+
+    scheduler.add_job(look_and_see, "interval", seconds=poll, id="poll", next_run_time=datetime.now(UTC))
+    return scheduler, lambda: soon("event", 0.0)
+
+
 def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     """Look now, at every event and every while, until a signal ends it.
 
@@ -323,33 +362,11 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     """
     check_installed()
     import uvicorn
-    from apscheduler.executors.pool import ThreadPoolExecutor
-    from apscheduler.schedulers.background import BackgroundScheduler
 
     if token and len(token) < LEAST_TOKEN:
         raise ChurnError(f"CHURN_WATCH_TOKEN has fewer than {LEAST_TOKEN} characters; openssl rand -hex 32 makes one")
-    # One thread: one thing at a time. What comes meanwhile is done afterwards, once.
-    scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone=UTC,
-    )
-
-    def soon(name: str, seconds: float) -> None:
-        at = datetime.now(UTC) + timedelta(seconds=seconds)
-        scheduler.add_job(look, "date", run_date=at, id=name, replace_existing=True)
-
-    def look() -> None:
-        try:
-            wait = watcher.look()
-        except Exception as error:  # a store that does not answer is asked again
-            logger.warning("What there is could not be looked at: %s", error)
-            return
-        if wait is not None:
-            soon("again", wait)
-
-    scheduler.add_job(look, "interval", seconds=settings.poll, id="poll", next_run_time=datetime.now(UTC))
-    app = application(token, lambda: soon("event", 0.0), watcher)
+    scheduler, hint = schedule(watcher.look, settings.poll)
+    app = application(token, hint, watcher)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     try:
         listening = socket.create_server((settings.host, settings.port))
@@ -372,6 +389,7 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
         server.run(sockets=[listening])
     finally:
         job.stop()
-        scheduler.shutdown(wait=True)
+        # Not waited for here, with a lock that a look needs which wants another one: the interpreter waits for it at its end.
+        scheduler.shutdown(wait=False)
         for each, handler in before.items():
             signal.signal(each, handler)

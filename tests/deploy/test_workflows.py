@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ..conftest import ROOT
+from ..containers.test_files import dry_run
 
 FOLDER = ROOT / ".github"
 FILES = sorted((FOLDER / "workflows").glob("*.yml"))
@@ -89,8 +90,7 @@ def test_who_gets_the_rights_of_production() -> None:
 
 
 def test_every_image_is_built_scanned_and_pushed() -> None:
-    told = subprocess.run(["make", "--dry-run", "images"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = told.partition(";")[0].removeprefix("for image in ").split()
+    names = dry_run("images").partition(";")[0].removeprefix("for image in ").split()
     assert JOBS["images"]["strategy"]["matrix"] == {"image": names}
 
 
