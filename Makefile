@@ -13,6 +13,8 @@ export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 export JUPYTER_DATA_DIR ?= $(CURDIR)/.cache/jupyter
 export DO_NOT_TRACK := 1
+# Docker before 23 builds without it otherwise, and then cannot.
+export DOCKER_BUILDKIT := 1
 # Some machines forbid bytecode; then every start compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -154,7 +154,8 @@ class SummaryHook:
         made = pipeline.all_outputs()
         lines: list[tuple[str, str]] = []
         if "training_metrics" in made:
-            lines += _model_lines(catalog["training_metrics"].load(), _folder(catalog["promotion_decision"]))
+            folder = _folder(catalog["promotion_decision"]) if _in_checkout() else "with the run in MLflow"
+            lines += _model_lines(catalog["training_metrics"].load(), folder)
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
@@ -162,9 +163,8 @@ class SummaryHook:
         if "health_report" in made:
             lines += _health_lines(catalog["results@latest"])
         if lines:
-            lines.append(
-                ("look", f"{_tracking_page()}: runs and models; make viz: the pipelines; make notebook: a walk through")
-            )
+            more = "; make viz: the pipelines; make notebook: a walk through" if _in_checkout() else ""
+            lines.append(("look", f"{_tracking_page()}: runs and models{more}"))
             width = max(len(name) for name, _ in lines)
             click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
 
@@ -274,6 +274,11 @@ def _tracking_page() -> str:
 
     address = str(REDACTION.within(mlflow.get_tracking_uri()))
     return address if address.startswith("http") else "make mlflow"
+
+
+def _in_checkout() -> bool:
+    """Whether there is a place to stay in: a job in a container has none, its folder goes with it."""
+    return Path("Makefile").is_file()
 
 
 def _folder(dataset: Any) -> str:

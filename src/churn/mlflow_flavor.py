@@ -378,6 +378,10 @@ def _locate(uri: str) -> _Place:
     raise ChurnError(f"model_uri = {uri!r} names no model: it is neither a folder here nor of the form {FORMS}")
 
 
+class NoSuchModelError(ChurnError):
+    """The registry has no such model."""
+
+
 class RegistrySilentError(ChurnError):
     """The registry does not answer, so that it is not known whether there is such a model."""
 
@@ -388,7 +392,7 @@ def _registered(uri: str, name: str, alias: str | None, number: str) -> "ModelVe
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
         if error.error_code in ABSENT_CODES:
-            raise ChurnError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
         raise RegistrySilentError(
             f"MLflow at {mlflow.get_tracking_uri()} does not say which model {uri} is: {str(error).splitlines()[0]}"
         ) from error

@@ -160,6 +160,7 @@ class Jobs:
     def __init__(self, stack: Stack, folder: Path) -> None:
         assert stack.mlflow
         self.stack, self.folder = stack, folder
+        self.said = ""
         self.known = {name: value or "" for name, value in variables_of(stack.folder).items() if name not in os.environ}
 
     def options(self, who: re.Pattern[str]) -> list[str]:
@@ -196,12 +197,16 @@ def jobs(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     need("churn-train", "churn-inference")
     jobs = Jobs(stack, tmp_path_factory.mktemp("jobs"))
     jobs.run("churn-train", TRAINING, "--pipelines", "data_generation", *SMALL)
-    jobs.run("churn-train", TRAINING)
+    jobs.said = jobs.run("churn-train", TRAINING)
     jobs.run("churn-inference", SCORING)
     return jobs
 
 
 class TestJobs:
+    def test_what_a_training_says_outlives_its_container(self, jobs: Jobs) -> None:
+        assert "plots     with the run in MLflow" in jobs.said
+        assert "make viz" not in jobs.said
+
     def test_scoring_as_any_user(self, jobs: Jobs) -> None:
         before = jobs.manifest()
         jobs.run("churn-inference", SCORING, options=("--user", "54321:54321"))

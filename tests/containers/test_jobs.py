@@ -13,9 +13,12 @@ import click
 import mlflow
 import pytest
 from click.testing import CliRunner
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
 
 from churn import container
 from churn.container import kedro_arguments, main, model_of, watch_arguments
+from churn.hooks import SummaryHook
 
 from ..conftest import ROOT, Project, clean_environment
 
@@ -99,6 +102,22 @@ def test_help_says_what_a_job_does_without_any_setting(job: str) -> None:
     assert shown.exit_code == 0
     assert "kedro run --env minio --pipelines" in shown.output
     assert "Exit codes: 0 done; 1 an error" in " ".join(shown.output.split())
+
+
+def test_where_a_job_says_that_things_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In MLflow: the folder of the job goes with its container, and there is no Makefile."""
+    monkeypatch.chdir(tmp_path)
+    catalog = DataCatalog(
+        {"training_metrics": MemoryDataset({"test_roc_auc": 0.81}), "promotion_decision": MemoryDataset()}
+    )
+    training = Pipeline([Node(lambda x: x, "x", "training_metrics")])
+    SummaryHook().after_pipeline_run(run_params={}, pipeline=training, catalog=catalog)
+    said = capsys.readouterr().out
+    assert "test ROC AUC 0.8100" in said
+    assert "plots  with the run in MLflow" in said
+    assert "make" not in said.replace("make mlflow", "")
 
 
 class TestVerify:

@@ -97,9 +97,18 @@ def test_the_date_comes_from_the_configuration_or_the_clock() -> None:
 
 
 def test_a_model_that_need_not_exist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+    import mlflow
+
     assert ChurnModelDataset(model_uri=str(tmp_path / "none"), must_exist=False).load() is None
     assert "is left aside: model_uri" in caplog.text
+    caplog.clear()
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        assert ChurnModelDataset(model_uri="models:/churn@champion", must_exist=False).load() is None
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert "left aside" not in caplog.text, "a first training has no champion; that is no news"
 
 
 def test_trials_are_kept_and_each_is_logged_once(tmp_path: Path) -> None:

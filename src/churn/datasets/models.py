@@ -52,7 +52,9 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         except ChurnError as error:
             if self._must_exist:
                 raise
-            logger.info("%s is left aside: %s", self._model_uri, error)
+            # That there is none yet is what a first training expects.
+            if not isinstance(error, mlflow_flavor.NoSuchModelError):
+                logger.warning("%s is left aside: %s", self._model_uri, error)
             return None
 
     def _exists(self) -> bool:
