@@ -214,6 +214,17 @@ def copied(finished: Project, tmp_path: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def tracking(tmp_path: Path) -> Iterator[None]:
+    """MLflow tracks in a file of the test."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield
+    mlflow.set_tracking_uri(before)
+
+
 @pytest.fixture(autouse=True)
 def _no_run_left_open() -> Iterator[None]:
     yield

@@ -1,6 +1,5 @@
 """Back to an earlier champion, on a real MLflow store (SQLite)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -19,9 +18,7 @@ def decision(sha256: str, promote: bool = True) -> dict:
 
 
 @pytest.fixture
-def client(tmp_path: Path, model: ChurnModel, canonical, parameters) -> Iterator[mlflow.MlflowClient]:
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+def client(tmp_path: Path, tracking: None, model: ChurnModel, canonical, parameters) -> mlflow.MlflowClient:
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("rollback", artifact_location=str(tmp_path / "artifacts"))
     other = train(
@@ -34,8 +31,7 @@ def client(tmp_path: Path, model: ChurnModel, canonical, parameters) -> Iterator
         for each in (model, other):
             mlflow_flavor.log_model(each, registered_model_name="churn")
             mlflow_flavor.record_decision("churn", "champion", decision(each.sha256))
-    yield client
-    mlflow.set_tracking_uri(before)
+    return client
 
 
 def test_back_to_the_champion_before_and_forward_again(client: mlflow.MlflowClient) -> None:

@@ -153,8 +153,10 @@ class SummaryHook:
         """Print the summary of what this run's pipelines made."""
         made = pipeline.all_outputs()
         lines: list[tuple[str, str]] = []
+        # A job in a container has none, and its folder goes with it.
+        in_checkout = Path("Makefile").is_file()
         if "training_metrics" in made:
-            folder = _folder(catalog["promotion_decision"]) if _in_checkout() else "with the run in MLflow"
+            folder = _folder(catalog["promotion_decision"]) if in_checkout else "with the run in MLflow"
             lines += _model_lines(catalog["training_metrics"].load(), folder)
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
@@ -163,8 +165,7 @@ class SummaryHook:
         if "health_report" in made:
             lines += _health_lines(catalog["results@latest"])
         if lines:
-            more = "; make viz: the pipelines; make notebook: a walk through" if _in_checkout() else ""
-            lines.append(("look", f"{_tracking_page()}: runs and models{more}"))
+            lines += _look_lines(in_checkout)
             width = max(len(name) for name, _ in lines)
             click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
 
@@ -268,17 +269,14 @@ def _health_lines(results: Any) -> list[tuple[str, str]]:
     return [("health", status), *findings, ("report", _shown(f"{results.folder(run_id)}/health_report.html"))]
 
 
-def _tracking_page() -> str:
-    """Where runs and models are seen: on the server, or on the page that a command opens."""
+def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:
+    """Where runs and models are seen, on the server or on the page that a command opens, and what else make shows."""
     import mlflow
 
     address = str(REDACTION.within(mlflow.get_tracking_uri()))
-    return address if address.startswith("http") else "make mlflow"
-
-
-def _in_checkout() -> bool:
-    """Whether there is a place to stay in: a job in a container has none, its folder goes with it."""
-    return Path("Makefile").is_file()
+    page = address if address.startswith("http") else "make mlflow" if in_checkout else None
+    more = "; make viz: the pipelines; make notebook: a walk through" if in_checkout else ""
+    return [("look", f"{page}: runs and models{more}")] if page else []
 
 
 def _folder(dataset: Any) -> str:

@@ -27,11 +27,12 @@ OPTIONAL = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WATCH_TOKEN", "CHURN_WEBHOOK"}
 OURS = {"churn-train", "churn-watch", "churn-inference", "churn-mlflow"}
 
 
-def dry_run(target: str) -> str:
-    """What make would do; not as a part of a make that runs these tests."""
+def make_images() -> tuple[list[str], str]:
+    """The images that make would build, and how; not as a part of a make that runs these tests."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    command = ["make", "--no-print-directory", "--dry-run", target]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "--dry-run", "images"]
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    return told.partition(";")[0].removeprefix("for image in ").split(), told
 
 
 def strings(part: Any) -> list[str]:
@@ -254,8 +255,7 @@ class TestDockerfile:
 
     def test_make_builds_every_image_under_the_version_of_the_project(self) -> None:
         version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-        told = dry_run("images")
-        names = told.partition(";")[0].removeprefix("for image in ").split()
+        names, told = make_images()
         assert {f"churn-{name}" for name in names} == OURS
         assert f"--build-arg VERSION={version} --build-arg" in told
         assert f"--tag churn-$image:{version} " in told

@@ -104,11 +104,19 @@ def test_help_says_what_a_job_does_without_any_setting(job: str) -> None:
     assert "Exit codes: 0 done; 1 an error" in " ".join(shown.output.split())
 
 
+@pytest.mark.parametrize(
+    ("uri", "look"),
+    [
+        ("http://mlflow:5000", [["look", "http://mlflow:5000:", "runs", "and", "models"]]),
+        ("sqlite:////tmp/mlflow.db", []),
+    ],
+)
 def test_where_a_job_says_that_things_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], uri: str, look: list[list[str]]
 ) -> None:
     """In MLflow: the folder of the job goes with its container, and there is no Makefile."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
     catalog = DataCatalog(
         {"training_metrics": MemoryDataset({"test_roc_auc": 0.81}), "promotion_decision": MemoryDataset()}
     )
@@ -117,7 +125,8 @@ def test_where_a_job_says_that_things_are(
     said = capsys.readouterr().out
     assert "test ROC AUC 0.8100" in said
     assert "plots  with the run in MLflow" in said
-    assert "make" not in said.replace("make mlflow", "")
+    assert "make" not in said
+    assert [line.split() for line in said.splitlines() if "runs and models" in line] == look
 
 
 class TestVerify:

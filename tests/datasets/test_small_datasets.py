@@ -96,21 +96,16 @@ def test_the_date_comes_from_the_configuration_or_the_clock() -> None:
         AsOfDataset().save("2026-01-31")
 
 
+@pytest.mark.usefixtures("tracking")
 def test_a_model_that_need_not_exist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    import mlflow
-
     assert ChurnModelDataset(model_uri=str(tmp_path / "none"), must_exist=False).load() is None
     assert "is left aside: model_uri" in caplog.text
     caplog.clear()
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    try:
-        assert ChurnModelDataset(model_uri="models:/churn@champion", must_exist=False).load() is None
-    finally:
-        mlflow.set_tracking_uri(before)
+    assert ChurnModelDataset(model_uri="models:/churn@champion", must_exist=False).load() is None
     assert "left aside" not in caplog.text, "a first training has no champion; that is no news"
 
 
+@pytest.mark.usefixtures("tracking")
 def test_trials_are_kept_and_each_is_logged_once(tmp_path: Path) -> None:
     import mlflow
 
@@ -123,19 +118,14 @@ def test_trials_are_kept_and_each_is_logged_once(tmp_path: Path) -> None:
     assert dataset.load() == []
     assert not dataset.exists()
     dataset.save(trials[:1])  # without a run, nothing is logged
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    try:
-        client = mlflow.MlflowClient()
-        experiment = client.create_experiment("trials", artifact_location=str(tmp_path / "artifacts"))
-        with mlflow.start_run(experiment_id=experiment) as parent:
-            dataset.save(trials[:2])
-            dataset.save(trials)
-        runs = client.search_runs(
-            [experiment], f"tags.mlflow.parentRunId = '{parent.info.run_id}'", order_by=["tags.mlflow.runName"]
-        )
-    finally:
-        mlflow.set_tracking_uri(before)
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("trials", artifact_location=str(tmp_path / "artifacts"))
+    with mlflow.start_run(experiment_id=experiment) as parent:
+        dataset.save(trials[:2])
+        dataset.save(trials)
+    runs = client.search_runs(
+        [experiment], f"tags.mlflow.parentRunId = '{parent.info.run_id}'", order_by=["tags.mlflow.runName"]
+    )
     assert dataset.load() == trials
     assert [run.info.run_name for run in runs] == ["trial 1", "trial 2"]
     assert [run.data.tags["trial"] for run in runs] == ["pruned", "complete"]
