@@ -102,7 +102,7 @@ USER 10001:10001
 VOLUME /tmp
 # A job, not a server: its exit code says how it went.
 HEALTHCHECK NONE
-ENTRYPOINT ["python", "-m", "churn.container", "train"]
+ENTRYPOINT ["python", "-m", "churn.operations.container", "train"]
 ARG VERSION=0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn-train" \
@@ -119,7 +119,7 @@ USER 10001:10001
 EXPOSE 8787
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8787/health', timeout=4)"]
-ENTRYPOINT ["python", "-m", "churn.container", "watch"]
+ENTRYPOINT ["python", "-m", "churn.operations.container", "watch"]
 LABEL org.opencontainers.image.title="churn-watch" \
       org.opencontainers.image.description="Trains and scores whenever there is something new"
 
@@ -134,7 +134,7 @@ COPY conf conf
 USER 10001:10001
 VOLUME /tmp
 HEALTHCHECK NONE
-ENTRYPOINT ["python", "-m", "churn.container", "inference"]
+ENTRYPOINT ["python", "-m", "churn.operations.container", "inference"]
 ARG VERSION=0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="churn-inference" \
@@ -147,7 +147,7 @@ FROM inference AS inference-baked
 COPY --from=model --chown=0:0 / /opt/model/
 USER 0:0
 # Readable for any user; and a model that is damaged, or missing, makes no image.
-RUN chmod -R a+rX /opt/model && python -m churn.container verify /opt/model
+RUN chmod -R a+rX /opt/model && python -m churn.operations.container verify /opt/model
 USER 10001:10001
 # Tracked in a file that goes with the container, unless a server is named.
 ENV MODEL_URI=/opt/model \

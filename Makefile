@@ -96,6 +96,8 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
+	@$(BIN)/deptry src
 	@$(BIN)/hadolint Dockerfile
 	@if test -x "$(COMPOSE)"; then mkdir -p .cache && sed 's/=$$/=x/' .env.example > .cache/compose.env && $(COMPOSE) --env-file .cache/compose.env config --quiet; fi
 	@if test -x $(BIN)/shellcheck; then $(BIN)/shellcheck .ci/run .github/scripts/*.sh; fi
@@ -124,7 +126,7 @@ mlflow: .venv/.runtime  ## Look at runs and models in the browser
 	@$(IN_VENV) kedro mlflow ui $(ARGS)
 
 docs: .venv/.dev  ## Write docs/parameters.md anew from the typed parameters
-	@$(BIN)/python -m churn.parameter_docs docs/parameters.md
+	@$(BIN)/python -m churn.config.documentation docs/parameters.md
 
 clean:  ## Remove the environment and the caches, not the data
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from churn.config import Accounts, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 from churn.model import ChurnModel
-from churn.parameters import Accounts, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,7 +46,7 @@ def roles(parameters: Parameters) -> Accounts:
 @pytest.fixture(scope="session")
 def labelled(roles: Accounts) -> pd.DataFrame:
     """4,000 simulated accounts with their label, as they would come from a file."""
-    from churn.simulation import simulate_accounts
+    from churn.pipelines.data_generation.simulation import simulate_accounts
 
     simulated = simulate_accounts(4_000, 7, Simulation(base_rate=0.25))
     return simulated.accounts.assign(**{roles.label.column: simulated.churned})
@@ -54,14 +54,14 @@ def labelled(roles: Accounts) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def canonical(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
-    from churn.accounts import check_accounts
+    from churn.tables import check_accounts
 
     return check_accounts(labelled, roles, subject="accounts", labelled=True).accounts
 
 
 def train(accounts: pd.DataFrame, roles: Accounts, features: FeatureEngineering, training: Training) -> ChurnModel:
     """A model as the training pipeline makes it."""
-    from churn.trainer import train_model
+    from churn.training import train_model
 
     return train_model(accounts, roles, features, training)
 

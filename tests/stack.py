@@ -14,10 +14,14 @@ import yaml
 from dotenv import dotenv_values
 
 from churn.errors import ChurnError
-from churn.services import servers
+from churn.services.minio import minio, provision_minio
+from churn.services.mlflow import mlflow_server
+from churn.services.postgres import database_uri, postgres, socket_folder
+from churn.services.seaweedfs import seaweedfs
+from churn.services.server import Server
+from churn.services.server import free_ports as ports_of_services
 from churn.services.settings import ENV_FILE, Identity, ServiceSettings, write_env
-
-from .conftest import ROOT, Project, make_project
+from tests.conftest import ROOT, Project, make_project
 
 # Which S3 server: make test-minio sets it.
 STORE = os.environ.get("CHURN_TEST_STORE", "seaweedfs")
@@ -30,7 +34,7 @@ STACKS = itertools.count()
 
 def free_ports(count: int) -> list[int]:
     """Free ports, for which no other stack or worker looks. The numbers 10,000 above them are SeaweedFS's too."""
-    return servers.free_ports(count, 21_000 + 500 * (WORKER % 18) + os.getpid() % 200 + 40 * (next(STACKS) % 7))
+    return ports_of_services(count, 21_000 + 500 * (WORKER % 18) + os.getpid() % 200 + 40 * (next(STACKS) % 7))
 
 
 class Stack:
@@ -49,39 +53,39 @@ class Stack:
         # From the file alone: runs in this process leave variables of MLflow behind.
         self.variables = dotenv_values(folder / ENV_FILE)
         self.settings = ServiceSettings.read(self.variables)
-        self._running: list[servers.Server] = []
+        self._running: list[Server] = []
 
     @cached_property
-    def s3(self) -> servers.Server:
+    def s3(self) -> Server:
         """The store, with buckets and identities."""
-        server = (servers.minio if STORE == "minio" else servers.seaweedfs)(self.folder, self.settings)
+        server = (minio if STORE == "minio" else seaweedfs)(self.folder, self.settings)
         self._start(server)
         if STORE == "minio":
-            servers.provision_minio(self.settings)
+            provision_minio(self.settings)
         return server
 
     @cached_property
-    def database(self) -> servers.Server | None:
+    def database(self) -> Server | None:
         """PostgreSQL; ``None`` where the machine has none."""
         try:
-            server = servers.postgres(self.folder, self.settings)
+            server = postgres(self.folder, self.settings)
         except ChurnError:
             return None
         self._start(server)
         return server
 
     @cached_property
-    def mlflow(self) -> servers.Server:
+    def mlflow(self) -> Server:
         """MLflow on both."""
         assert self.s3
         uri = f"sqlite:///{self.folder}/mlflow.db"
         if self.database is not None:
-            uri = servers.database_uri(self.folder, self.settings)
-        server = servers.mlflow_server(self.folder, self.settings, uri)
+            uri = database_uri(self.folder, self.settings)
+        server = mlflow_server(self.folder, self.settings, uri)
         self._start(server)
         return server
 
-    def _start(self, server: servers.Server) -> None:
+    def _start(self, server: Server) -> None:
         server.start()
         self._running.append(server)
 
@@ -129,7 +133,7 @@ def start_stack(**variables: str) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
-        shutil.rmtree(servers.socket_folder(folder), ignore_errors=True)
+        shutil.rmtree(socket_folder(folder), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .benchmarks.__main__ import BEGIN, BENCHMARKS, END, PACKAGES, PAGE, Benchmark, main, replaced
-from .benchmarks.results import Result, added, as_markdown, in_turns, ratio, read, report
+from tests.benchmarks.__main__ import BEGIN, BENCHMARKS, END, PACKAGES, PAGE, Benchmark, main, replaced
+from tests.benchmarks.results import Result, added, as_markdown, in_turns, ratio, read, report
 
 # A benchmark that has measured already.
 MODULE = """

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from kedro.framework.cli.project import run as kedro_run
 
-from churn.parameters import check_parameters
+from churn.config import check_parameters
 from churn.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]

@@ -20,7 +20,7 @@ def main() -> None:
     elif "--help" not in sys.argv[1:]:
         click.echo("Error: this folder is in no Kedro project; go to the one with conf and pyproject.toml", err=True)
         sys.exit(1)
-    from churn.cli import cli
+    from churn.cli.commands import cli
 
     cli(prog_name="churn")
 

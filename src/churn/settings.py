@@ -1,9 +1,12 @@
 """Settings of the Kedro project."""
 
-from churn.configuration import ConfigLoader
-from churn.hooks import NotificationHook, PreflightHook, SparkHook, SummaryHook
-from churn.retraining import RetrainingHook
-from churn.tracking import TrackingHook
+from churn.config.loader import ConfigLoader
+from churn.hooks.notifications import NotificationHook
+from churn.hooks.preflight import PreflightHook
+from churn.hooks.retraining import RetrainingHook
+from churn.hooks.spark import SparkHook
+from churn.hooks.summary import SummaryHook
+from churn.hooks.tracking import TrackingHook
 
 # kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)

@@ -18,14 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from churn.parallel import cores
-
-from ..conftest import ROOT
-from .results import Result, as_markdown, read
+from churn.tables.parallel import cores
+from tests.benchmarks.results import Result, as_markdown, read
+from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/benchmarks.md"
 BEGIN, END = "<!-- the last table -->", "<!-- end of the last table -->"
-PACKAGES = ("churn", "kedro", "kedro-mlflow", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
+PACKAGES = ("kedro-churn", "kedro", "kedro-mlflow", "mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
 
 
 class Benchmark(NamedTuple):

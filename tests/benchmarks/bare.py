@@ -23,16 +23,16 @@ import pyarrow as pa
 import yaml
 from pyarrow import csv, parquet
 
-from churn import mlflow_flavor
-from churn.accounts import check_accounts
-from churn.console import quieten
-from churn.drift import count_profile
+from churn.config import Parameters, check_parameters
+from churn.hooks.logs import quieten
 from churn.model import ChurnModel, ModelSource
-from churn.parameters import Parameters, check_parameters
-from churn.profit import account_values, choose, expected_profit
-from churn.reasons import explain_accounts, typical_values
-from churn.retention_list import retention_list, spreadsheet_safe
-from churn.tables import FrameTable
+from churn.model.profile import count_profile
+from churn.registry import flavor, versions
+from churn.retention import account_values, expected_profit, explain_accounts, retention_list
+from churn.retention.profit import choose
+from churn.retention.reasons import typical_values
+from churn.retention.spreadsheet import spreadsheet_safe
+from churn.tables import FrameTable, check_accounts
 
 MODEL = "churn"
 
@@ -65,7 +65,7 @@ def inference(folder: Path) -> None:
         log_parameters(raw, ("accounts", "inference", "profit", "decision", "reasons"))
         version = mlflow.MlflowClient().get_model_version_by_alias(MODEL, "champion")
         source = Path(mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version.version}"))
-        model = ChurnModel.load(source / mlflow_flavor.DATA_FOLDER, version.tags["sha256"]).loaded_from(
+        model = ChurnModel.load(source / flavor.DATA_FOLDER, version.tags["sha256"]).loaded_from(
             ModelSource(f"models:/{MODEL}@champion", str(version.version), version.run_id)
         )
         roles = parameters.accounts
@@ -134,7 +134,7 @@ def training(folder: Path) -> None:
         folds = nodes.hold_out_validation(features_table, roles, settings)
         parts = nodes.fit_parts(features_table, folds, encoder, roles, settings)
         model = nodes.assemble_model(*parts, encoder, sound, roles, settings)
-        mlflow_flavor.log_model(model, registered_model_name=MODEL)
+        flavor.log_model(model, registered_model_name=MODEL)
         baselines = nodes.measure_baselines(train_features, test_features, encoder, roles, settings)
         intervals = nodes.measure_confidence(model, test_accounts, roles, settings)
         metrics = nodes.collect_metrics(
@@ -150,8 +150,8 @@ def training(folder: Path) -> None:
         for name, figure in plots._asdict().items():
             figure.savefig(reports / f"{name}.png")
             mlflow.log_artifact(str(reports / f"{name}.png"), "plots")
-        reigning = mlflow_flavor.alias_version(MODEL, "champion")
-        champion = mlflow_flavor.load_model(f"models:/{MODEL}@champion") if reigning else None
+        reigning = versions.alias_version(MODEL, "champion")
+        champion = flavor.load_model(f"models:/{MODEL}@champion") if reigning else None
         challenge = nodes.challenge_champion(
             model,
             champion,
@@ -165,7 +165,7 @@ def training(folder: Path) -> None:
         )
         made_of = nodes.fingerprint_training(model, source, roles, parameters.feature_engineering, settings)
         proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
-        decision = mlflow_flavor.record_decision(MODEL, "champion", proposed)
+        decision = versions.record_decision(MODEL, "champion", proposed)
         card = nodes.describe_model(
             model,
             challenge,

@@ -14,12 +14,12 @@ from statistics import median
 import pandas as pd
 from mimesis.schema import Field, Schema
 
-from churn.parameters import Simulation
-from churn.simulation import CATEGORIES, RANGES, RATIOS, simulate_accounts
-
-from ..conftest import make_project
-from .results import Result, in_turns, parser, ratio, report
-from .runs import kedro_run
+from churn.config import Simulation
+from churn.pipelines.data_generation.population import CATEGORIES, RANGES, RATIOS
+from churn.pipelines.data_generation.simulation import simulate_accounts
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report
+from tests.benchmarks.runs import kedro_run
+from tests.conftest import make_project
 
 ROWS, PEER_ROWS = 10_000_000, 20_000
 SPEED_LEAST, MIB_LIMIT = 50, 4096

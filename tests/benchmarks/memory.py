@@ -19,14 +19,13 @@ from statistics import median
 
 import yaml
 
-from churn.parameters import check_parameters
+from churn.config import check_parameters
 from churn.stores import Store, open_store
-
-from ..conftest import Project, base_parameters, make_project
-from ..stack import start_stack
-from .results import Result, added, in_turns, parser, report
-from .runs import Cost, kedro_run
-from .simulated import write_accounts, write_partitions
+from tests.benchmarks.results import Result, added, in_turns, parser, report
+from tests.benchmarks.runs import Cost, kedro_run
+from tests.benchmarks.simulated import write_accounts, write_partitions
+from tests.conftest import Project, base_parameters, make_project
+from tests.stack import start_stack
 
 TRAINING_ROWS = 30_000
 ROWS = (1_000_000, 3_000_000, 30_000_000)

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from ..conftest import make_project
-from ..stack import start_stack
-from .results import Result, in_turns, parser, ratio, report
-from .runs import kedro_run
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report
+from tests.benchmarks.runs import kedro_run
+from tests.conftest import make_project
+from tests.stack import start_stack
 
 ROWS = 30_000
 LIMIT = 1.5

@@ -13,13 +13,12 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from churn.datasets._csv import write_csv
-
-from ..conftest import make_project
-from .memory import TRAIN, TRAINING_ROWS, scoring_of
-from .results import Result, parser, report
-from .runs import kedro_run
-from .simulated import write_partitions
+from churn.tables.csv import write_csv
+from tests.benchmarks.memory import TRAIN, TRAINING_ROWS, scoring_of
+from tests.benchmarks.results import Result, parser, report
+from tests.benchmarks.runs import kedro_run
+from tests.benchmarks.simulated import write_partitions
+from tests.conftest import make_project
 
 ROWS = (1_000_000, 3_000_000, 30_000_000)
 MIB_LIMIT = 2048

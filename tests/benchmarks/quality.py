@@ -21,12 +21,12 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 
-from churn.accounts import check_accounts
-from churn.encoding import fit_encoder
+from churn.config import Accounts, FeatureEngineering, Profit, Simulation, Training
 from churn.metrics import calibration_error, classification_metrics
-from churn.parameters import Accounts, FeatureEngineering, Profit, Simulation, Training
-from churn.profit import profit_policies
-from churn.trainer import train_model
+from churn.retention.profit import profit_policies
+from churn.tables import check_accounts
+from churn.training import train_model
+from churn.training.encoding import fit_encoder
 
 ROOT = Path(__file__).parents[2]
 MEASURES = ("roc_auc", "lift_at_10", "log_loss", "calibration_error")
@@ -202,7 +202,7 @@ def training_time(table: Table, rounds: int = 10) -> list[dict[str, Any]]:
 
 def simulated(sizes: tuple[int, ...], models: dict[str, Fitter]) -> Iterator[dict[str, Any]]:
     """Share of the oracle's ROC AUC that is reached on fresh rows, by number of accounts to train on."""
-    from churn.simulation import simulate_accounts
+    from churn.pipelines.data_generation.simulation import simulate_accounts
 
     parameters = _parameters(sorted((ROOT / "conf/base").glob("parameters*.yml")))
     roles = Accounts.model_validate(parameters["accounts"])

@@ -9,15 +9,15 @@ from statistics import median
 
 import pandas as pd
 
-from churn.accounts import check_accounts
+from churn.config import Reasons, check_parameters
 from churn.model import ChurnModel
-from churn.parameters import Reasons, check_parameters
-from churn.reasons import explain_accounts, explain_in_words, typical_values
-from churn.simulation import simulate_accounts
-
-from ..conftest import base_parameters
-from .results import Result, in_turns, parser, ratio, report, seconds
-from .simulated import trained
+from churn.pipelines.data_generation.simulation import simulate_accounts
+from churn.retention import explain_accounts
+from churn.retention.reasons import explain_in_words, typical_values
+from churn.tables import check_accounts
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report, seconds
+from tests.benchmarks.simulated import trained
+from tests.conftest import base_parameters
 
 ROWS = 100_000
 LIMIT = 12.0

@@ -9,14 +9,12 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from churn.batches import checked_table
+from churn.config import Parameters
 from churn.datasets import AccountBatchesDataset, ResultsDataset, SparkAccountsDataset
 from churn.model import ChurnModel
-from churn.parameters import Parameters
-from churn.partitions import select
-from churn.scoring import scoring_run
-
-from ..conftest import ROOT, Project, clean_environment
+from churn.scoring import scoring_run, select
+from churn.tables import checked_table
+from tests.conftest import ROOT, Project, clean_environment
 
 
 class Cost(NamedTuple):

@@ -25,15 +25,14 @@ import pyarrow.compute as pc
 import xgboost as xgb
 from pyarrow import csv, parquet
 
+from churn.config import Parameters, Reasons, check_parameters
 from churn.datasets import AccountBatchesDataset
 from churn.model import ChurnModel
-from churn.parameters import Parameters, Reasons, check_parameters
 from churn.stores import open_store
-
-from ..conftest import base_parameters
-from .results import Result, in_turns, parser, ratio, report
-from .runs import publish
-from .simulated import trained, write_accounts
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report
+from tests.benchmarks.runs import publish
+from tests.benchmarks.simulated import trained, write_accounts
+from tests.conftest import base_parameters
 
 ROWS = (30_000, 1_000_000, 10_000_000)
 BOUND_ROWS = 1_000_000

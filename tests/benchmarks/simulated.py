@@ -6,15 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from churn.accounts import check_accounts
-from churn.console import progress
-from churn.datasets._csv import write_csv
+from churn.config import Parameters, Simulation
+from churn.config.console import progress
 from churn.model import ChurnModel
-from churn.parameters import Parameters, Simulation
-from churn.simulation import simulate_accounts
+from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.stores import Store
-
-from ..conftest import train
+from churn.tables import check_accounts
+from churn.tables.csv import write_csv
+from tests.conftest import train
 
 BLOCK = 250_000
 FILE_ROWS = 1_000_000

@@ -17,9 +17,9 @@ from statistics import median
 
 import yaml
 
+from churn.config import Parameters, check_parameters
 from churn.datasets import SparkAccountsDataset
 from churn.model import ChurnModel
-from churn.parameters import Parameters, check_parameters
 from churn.pipelines.feature_engineering.nodes import (
     encode_accounts,
     fit_encoder,
@@ -29,12 +29,11 @@ from churn.pipelines.feature_engineering.nodes import (
 from churn.spark import session
 from churn.spark.session import SparkSettings
 from churn.stores import open_store
-
-from ..conftest import ROOT, base_parameters
-from ..spark.cluster import running_cluster
-from .results import Result, in_turns, parser, ratio, report
-from .runs import publish
-from .simulated import trained, write_accounts
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report
+from tests.benchmarks.runs import publish
+from tests.benchmarks.simulated import trained, write_accounts
+from tests.conftest import ROOT, base_parameters
+from tests.spark.cluster import running_cluster
 
 ROWS = (1_000_000, 10_000_000)
 # The long table takes some minutes, and differs little from round to round.

@@ -15,9 +15,9 @@ from statistics import median
 
 import pandas as pd
 
-from ..conftest import ROOT, Project, clean_environment, make_project
-from .results import Result, in_turns, parser, ratio, report
-from .runs import kedro_run
+from tests.benchmarks.results import Result, in_turns, parser, ratio, report
+from tests.benchmarks.runs import kedro_run
+from tests.conftest import ROOT, Project, clean_environment, make_project
 
 ROWS, WARM_ROWS = 30_000, 1_000
 COLD_LIMIT = 1.25

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from churn.parameters import check_parameters
-
-from ..conftest import ROOT, Project, base_parameters, clean_environment, make_project
-from .results import Result, parser, report
-from .runs import Cost, kedro_run
-from .simulated import write_partitions
+from churn.config import check_parameters
+from tests.benchmarks.results import Result, parser, report
+from tests.benchmarks.runs import Cost, kedro_run
+from tests.benchmarks.simulated import write_partitions
+from tests.conftest import ROOT, Project, base_parameters, clean_environment, make_project
 
 ROWS = 20_000_000
 # Of each fold; early stopping would go on for several times as many.
@@ -32,8 +31,8 @@ import sys
 import numpy as np
 import xgboost as xgb
 from pyarrow import parquet
-from churn.boosting import booster_parameters
-from churn.parameters import check_parameters
+from churn.training.boosting import booster_parameters
+from churn.config import check_parameters
 from tests.conftest import base_parameters
 
 features, trees = sys.argv[1], int(sys.argv[2])

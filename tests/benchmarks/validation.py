@@ -11,15 +11,14 @@ from collections import deque
 from pathlib import Path
 from statistics import median
 
-from churn.batches import CheckedBatches
+from churn.config import check_parameters
 from churn.datasets import AccountBatchesDataset
-from churn.parallel import cores
-from churn.parameters import check_parameters
 from churn.stores import open_store
-
-from ..conftest import base_parameters
-from .results import Result, added, in_turns, parser, report
-from .simulated import trained, write_accounts
+from churn.tables import CheckedBatches
+from churn.tables.parallel import cores
+from tests.benchmarks.results import Result, added, in_turns, parser, report
+from tests.benchmarks.simulated import trained, write_accounts
+from tests.conftest import base_parameters
 
 ROWS = 1_000_000
 LIMIT = 0.5

@@ -16,11 +16,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 
-from churn.configuration import ConfigLoader
+from churn.config.loader import ConfigLoader
 from churn.errors import FaultsError
 from churn.settings import CONFIG_LOADER_ARGS
-
-from ..conftest import ROOT, make_project
+from tests.conftest import ROOT, make_project
 
 ENVIRONMENTS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
 NAMES = ("data_generation", "feature_engineering", "training", "inference", "monitoring")
@@ -75,7 +74,7 @@ def test_what_one_pipeline_hands_to_another_is_stored(context: KedroContext) -> 
 
 
 def test_typed_parameters_are_built(context: KedroContext) -> None:
-    from churn.parameters import Accounts
+    from churn.config import Accounts
 
     assert isinstance(context.params["accounts"], Accounts)
 
@@ -209,7 +208,7 @@ def test_local_overrides_reach_the_run(tmp_path: Path) -> None:
 
 
 def test_a_notebook_uses_the_same_database_as_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from churn.hooks import anchor_mlflow
+    from churn.hooks.preflight import anchor_mlflow
 
     loader = {"mlflow": {"server": {"mlflow_tracking_uri": "sqlite:///data/mlflow.db"}}}
     context = SimpleNamespace(project_path=tmp_path, config_loader=loader)

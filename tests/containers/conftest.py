@@ -1,5 +1,5 @@
 """The servers that containers talk to, started by the tests."""
 
-from ..stack import stack
+from tests.stack import stack
 
 __all__ = ["stack"]

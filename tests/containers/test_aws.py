@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ..deploy.emulator import PATIENCE, TEMPLATES, emulated
-from .test_engine import need
+from tests.containers.test_engine import need
+from tests.deploy.emulator import PATIENCE, TEMPLATES, emulated
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e]
 

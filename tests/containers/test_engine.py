@@ -22,10 +22,9 @@ import yaml
 
 from churn.services.settings import variables_of, write_env
 from churn.stores import Store, open_store
-
-from ..conftest import ROOT, clean_environment
-from ..stack import Stack, free_ports
-from ..watching import TOKEN
+from tests.conftest import ROOT, clean_environment
+from tests.operations.watching import TOKEN
+from tests.stack import Stack, free_ports
 
 pytestmark = [pytest.mark.containers, pytest.mark.e2e]
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from churn.parameters import Watch
-
-from ..conftest import ROOT
+from churn.config import Watch
+from tests.conftest import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -216,8 +215,8 @@ class TestDockerignore:
     @pytest.mark.parametrize(
         "path",
         [
-            *("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".telemetry", "src/churn/container.py"),
-            *("conf/base/globals.yml", "conf/minio/credentials.yml", "src/churn/templates/x.html"),
+            *("pyproject.toml", "uv.lock", "README.md", "LICENSE", ".telemetry", "src/churn/operations/container.py"),
+            *("conf/base/globals.yml", "conf/minio/credentials.yml", "src/churn/reporting/templates/x.html"),
         ],
     )
     def test_what_the_images_are_made_of(self, path: str) -> None:
@@ -278,4 +277,4 @@ class TestDockerfile:
         stages = self.stages()
         assert "ARG MODEL_IMAGE=no-model" in self.text
         assert stages["no-model"][1:] == ["COPY .telemetry /no-model"]
-        assert "churn.container verify /opt/model" in " ".join(stages["inference-baked"])
+        assert "churn.operations.container verify /opt/model" in " ".join(stages["inference-baked"])

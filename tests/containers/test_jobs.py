@@ -16,11 +16,10 @@ from click.testing import CliRunner
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from churn import container
-from churn.container import kedro_arguments, main, model_of, watch_arguments
-from churn.hooks import SummaryHook
-
-from ..conftest import ROOT, Project, clean_environment
+from churn.hooks.summary import SummaryHook
+from churn.operations import container
+from churn.operations.container import kedro_arguments, main, model_of, watch_arguments
+from tests.conftest import ROOT, Project, clean_environment
 
 PIPELINES = "inference,monitoring"
 
@@ -178,7 +177,7 @@ def slow(self, content, name=""):
         {wait}
     return write(self, content, name)
 LocalStore.write = slow
-from churn.container import main
+from churn.operations.container import main
 main(sys.argv[1:], prog_name="churn")
 """
 WAITS = {
@@ -251,7 +250,7 @@ def test_a_job_without_settings_says_what_it_lacks(tmp_path: Path) -> None:
         (["--nonsense"], 2, "Usage: kedro run [OPTIONS]"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "churn.container", "inference", *arguments],
+            [sys.executable, "-m", "churn.operations.container", "inference", *arguments],
             cwd=project,
             env={**known, "CHURN_SCRATCH": "", "TMPDIR": os.fspath(tmp_path)},
             capture_output=True,

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from churn.services import __main__ as commands
-from churn.services import servers
+from churn.services.buckets import has_buckets, s3_client
+from churn.services.mlflow import _auth_config
 from churn.services.settings import NEEDED_BY_MLFLOW, NEEDED_BY_STORE, ServiceSettings, variables_of
 from churn.stores import open_store
-
-from ..stack import STORE, Stack
+from tests.stack import STORE, Stack
 
 KEYS = {name: f"{name.lower()}-0123456789" for name in NEEDED_BY_STORE}
 DATABASE = {"POSTGRES_PASSWORD": "p@ss/word%20:x"}
@@ -77,9 +77,9 @@ class TestProvision:
         assert stack.s3
         variables = variables_for(stack)
         administrator = stack.credentials(stack.settings.admin)
-        client = servers._s3_client(stack.settings, stack.settings.admin)
+        client = s3_client(stack.settings, stack.settings.admin)
         client.delete_bucket(Bucket=stack.settings.results)
-        assert not servers.has_buckets(stack.settings)
+        assert not has_buckets(stack.settings)
         for _ in range(2):
             done = call("provision", **variables)
             assert done.exit_code == 0, done.output
@@ -88,7 +88,7 @@ class TestProvision:
             f"{kind} at {stack.settings.endpoint} has the buckets data-staging, mlflow-artifacts, ml-result, each for its "
             "identities only\n"
         )
-        assert servers.has_buckets(stack.settings)
+        assert has_buckets(stack.settings)
         # What is in them stays.
         kept = open_store(f"s3://{stack.settings.results}/kept.json", administrator)
         kept.write_json({"kept": True})
@@ -106,7 +106,7 @@ class TestProvision:
         if STORE == "minio":
             pytest.skip("MinIO is told its identities by this command")
         assert stack.s3
-        monkeypatch.setattr(servers, "PROVISION_TIMEOUT", 0.5)
+        monkeypatch.setattr("churn.services.provisioning.PROVISION_TIMEOUT", 0.5)
         done = call("provision", **{**variables_for(stack), "CHURN_SCORING_SECRET_KEY": "x" * 40})
         assert done.exit_code == 1
         assert "was the store started with the keys of this .env?" in done.output
@@ -134,7 +134,7 @@ class TestMlflow:
         def execve(program: str, command: Sequence[str], environment: dict[str, str]) -> None:
             seen.append((program, list(command), environment))
 
-        monkeypatch.setattr(servers, "has_database", has_database)
+        monkeypatch.setattr("churn.services.__main__.has_database", has_database)
         monkeypatch.setattr(commands.os, "execve", execve)
         monkeypatch.setattr(commands.tempfile, "gettempdir", lambda: str(tmp_path))
         return seen
@@ -187,8 +187,8 @@ class TestMlflow:
         assert not became
 
     def test_a_database_that_lets_nobody_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(servers, "START_TIMEOUT", -1.0)
-        monkeypatch.setattr(servers, "has_database", lambda *_: False)
+        monkeypatch.setattr("churn.services.__main__.START_TIMEOUT", -1.0)
+        monkeypatch.setattr("churn.services.__main__.has_database", lambda *_: False)
         done = call(*self.ARGUMENTS, **self.variables())
         assert done.exit_code == 1
         assert "PostgreSQL at postgres lets nobody in after" in done.output
@@ -207,7 +207,7 @@ class TestMlflow:
 def test_a_percent_sign_in_any_place_of_the_file() -> None:
     settings = ServiceSettings.read({**KEYS, **DATABASE, **USER})
     for username, password in (("a%b", "%"), ("%(x)s", "%%%")):
-        text = servers._auth_config(replace(settings, username=username, password=password), "sqlite:///%20")
+        text = _auth_config(replace(settings, username=username, password=password), "sqlite:///%20")
         read = configparser.ConfigParser()
         read.read_string(text)
         assert (read["mlflow"]["admin_username"], read["mlflow"]["admin_password"]) == (username, password)

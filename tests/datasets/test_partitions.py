@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from churn.cli import user_error
+from churn.cli.commands import user_error
+from churn.config import Accounts
 from churn.datasets import AccountBatchesDataset, AccountsDataset, FingerprintDataset
-from churn.datasets.partitions import Partitions
 from churn.errors import ChurnError
-from churn.parameters import Accounts
 from churn.stores import open_store
+from churn.stores.partitions import Partitions
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from churn.cli import user_error
+from churn.cli.commands import user_error
 from churn.datasets import HealthReportDataset, LedgerDataset, ResultsDataset
-from churn.publication import Record
+from churn.scoring import Record
 from churn.stores import open_store
 from churn.stores.local import LocalStore
 

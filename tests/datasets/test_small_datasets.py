@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.cli import user_error
+from churn.cli.commands import user_error
 from churn.datasets import (
     AliasDataset,
     AsOfDataset,
@@ -18,10 +18,9 @@ from churn.datasets import (
     OptionalDataset,
     TableDataset,
     TuningTrialsDataset,
-    files,
 )
 from churn.tables import FrameTable
-from churn.tuning import Trial
+from churn.training.tuning import Trial
 
 
 def optional(path: str | None) -> OptionalDataset:
@@ -141,7 +140,7 @@ def test_a_table_is_written_and_read_in_batches(tmp_path: Path, monkeypatch: pyt
             (whole,) = super().batches(columns)
             yield from (whole.iloc[:6], whole.iloc[6:])
 
-    monkeypatch.setattr(files, "BATCH_ROWS", 4)
+    monkeypatch.setattr("churn.tables.stored.BATCH_ROWS", 4)
     frame = pd.DataFrame({"id": list("abcdefghij"), "n": range(10), "x": [None, *map(float, range(9))]})
     path = str(tmp_path / "t.parquet")
     dataset = BatchesDataset(filepath=path)

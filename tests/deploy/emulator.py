@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 import requests
 
-from ..conftest import ROOT
-from ..stack import free_ports
+from tests.conftest import ROOT
+from tests.stack import free_ports
 
 TEMPLATES = ROOT / "deploy/aws"
 REGION = "eu-central-1"

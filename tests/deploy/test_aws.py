@@ -15,11 +15,10 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
-from churn.parameters import Parameters
+from churn.config import Parameters
 from churn.services.settings import ServiceSettings
-
-from ..conftest import ROOT, clean_environment
-from .emulator import PATIENCE, TEMPLATES, Aws, emulated
+from tests.conftest import ROOT, clean_environment
+from tests.deploy.emulator import PATIENCE, TEMPLATES, Aws, emulated
 
 DIGEST = "a" * 64
 IMAGES = {
@@ -445,7 +444,7 @@ def test_a_role_is_enough_to_write_tables_and_a_table_starts_a_training(deployed
     }
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "churn.container", "train", "--pipelines", "data_generation"),
+            *(sys.executable, "-m", "churn.operations.container", "train", "--pipelines", "data_generation"),
             *("--params", "simulation.training_rows=3000,simulation.scoring_rows=1000"),
         ],
         cwd=ROOT,

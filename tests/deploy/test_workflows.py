@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ..conftest import ROOT
-from ..containers.test_files import make_images
+from tests.conftest import ROOT
+from tests.containers.test_files import make_images
 
 FOLDER = ROOT / ".github"
 FILES = sorted((FOLDER / "workflows").glob("*.yml"))

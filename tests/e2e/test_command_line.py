@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from ..conftest import ROOT, Project, clean_environment, make_project
+from tests.conftest import ROOT, Project, clean_environment, make_project
 
 pytestmark = pytest.mark.e2e
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from churn.config import Parameters
 from churn.model import ChurnModel
-from churn.parameters import Parameters
-
-from ..conftest import ROOT, clean_environment
+from tests.conftest import ROOT, clean_environment
 
 pytestmark = pytest.mark.e2e
 
@@ -19,12 +18,12 @@ SCORE = """
 import resource, sys
 from datetime import date
 from pathlib import Path
-from churn.batches import CheckedBatches
+from churn.tables import CheckedBatches
 from churn.datasets import AccountBatchesDataset, ResultsDataset, accounts
 from churn.model import ChurnModel
-from churn.parameters import Decision, Profit, Reasons
-from churn.partitions import select
-from churn.scoring import ScoringRun
+from churn.config import Decision, Profit, Reasons
+from churn.scoring import select
+from churn.scoring.run import ScoringRun
 
 accounts.PIECE_BYTES, accounts.BATCH_ROWS = 1 << 18, 1 << 14
 model, table, results = sys.argv[1:]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ..conftest import ROOT, rng
+from tests.conftest import ROOT, rng
 
 pytestmark = pytest.mark.e2e
 

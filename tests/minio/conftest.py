@@ -12,10 +12,9 @@ import mlflow
 import pytest
 
 from churn.stores import Store, open_store
-
-from ..conftest import ROOT, Project, clean_environment
-from ..proxy import FaultyProxy
-from ..stack import Stack, stack
+from tests.conftest import ROOT, Project, clean_environment
+from tests.proxy import FaultyProxy
+from tests.stack import Stack, stack
 
 __all__ = ["stack"]
 

@@ -4,11 +4,10 @@ import hashlib
 
 import pytest
 
-from churn.services.servers import is_free
-
-from ..conftest import make_project
-from ..stack import Stack
-from .conftest import MinioProject
+from churn.services.server import is_free
+from tests.conftest import make_project
+from tests.minio.conftest import MinioProject
+from tests.stack import Stack
 
 pytestmark = pytest.mark.e2e
 

@@ -17,11 +17,10 @@ import pytest
 
 from churn.datasets import ResultsDataset
 from churn.errors import ChurnError
-
-from ..conftest import ROOT, Project, clean_environment, make_project
-from ..datasets.test_results import Given, given
-from ..proxy import FaultyProxy
-from .conftest import MinioProject
+from tests.conftest import ROOT, Project, clean_environment, make_project
+from tests.datasets.test_results import Given, given
+from tests.minio.conftest import MinioProject
+from tests.proxy import FaultyProxy
 
 pytestmark = pytest.mark.e2e
 

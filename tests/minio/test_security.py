@@ -4,17 +4,16 @@ import re
 import subprocess
 from pathlib import Path
 
-import mlflow
 import pytest
 import requests
 import s3fs
 
+from churn.services.mlflow import mlflow_server
 from churn.services.settings import Identity, variables_of
 from churn.stores import open_store
-
-from ..conftest import ROOT
-from ..stack import Stack, free_ports
-from .conftest import MinioProject
+from tests.conftest import ROOT
+from tests.minio.conftest import MinioProject
+from tests.stack import Stack, free_ports
 
 SECRET_NAMES = re.compile(r"_(SECRET_KEY|PASSWORD|SERVER_SECRET_KEY)$")
 
@@ -168,7 +167,7 @@ def test_pickles_are_not_loaded_whatever_the_environment_says(
     import os
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
-    from churn.tracking import TrackingHook
+    from churn.hooks.tracking import TrackingHook
 
     TrackingHook()
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
@@ -178,13 +177,13 @@ def test_pickles_are_not_loaded_whatever_the_environment_says(
 def test_mlflow_asks_for_a_password_where_one_is_set(stack: Stack, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from churn.services import servers
+    from churn.services import mlflow
 
     assert stack.s3
     (port,) = free_ports(1)
     uri = f"http://127.0.0.1:{port}"
     settings = replace(stack.settings, tracking_uri=uri, username="churn", password="a-password-of-the-tests")
-    server = servers.mlflow_server(tmp_path, settings, f"sqlite:///{tmp_path}/mlflow.db")
+    server = mlflow_server(tmp_path, settings, f"sqlite:///{tmp_path}/mlflow.db")
     server.start()
     try:
         search = f"{uri}/api/2.0/mlflow/experiments/search?max_results=1"

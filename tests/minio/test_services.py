@@ -15,12 +15,12 @@ import pytest
 import requests
 
 from churn.errors import ChurnError, FaultsError
-from churn.services import servers
+from churn.services.postgres import postgres, postgres_programs, socket_folder
+from churn.services.server import Server, is_free
 from churn.services.settings import ServiceSettings, port_of, variables_of, write_env
 from churn.stores import open_store
-
-from ..conftest import ROOT, clean_environment
-from ..stack import free_ports
+from tests.conftest import ROOT, clean_environment
+from tests.stack import free_ports
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
     shutil.copy(ROOT / ".env.example", folder)
     yield folder
     command(folder, "clean")
-    shutil.rmtree(servers.socket_folder(folder / ".services"), ignore_errors=True)
+    shutil.rmtree(socket_folder(folder / ".services"), ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_running_is_not_stopped(folder: Path) -> None:
 
 
 def test_a_process_that_took_the_number_is_not_stopped(tmp_path: Path) -> None:
-    server = servers.Server(name="other", folder=tmp_path, command=[], ready=lambda: True)
+    server = Server(name="other", folder=tmp_path, command=[], ready=lambda: True)
     (tmp_path / "other.pid").write_text(f'{{"process": {os.getpid()}, "started": "long ago", "stop_signal": 15}}')
     assert server.process_id() is None
     assert not server.stop()
@@ -111,17 +111,17 @@ def test_a_process_that_took_the_number_is_not_stopped(tmp_path: Path) -> None:
 def test_a_server_that_does_not_get_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, said: str
 ) -> None:
-    monkeypatch.setattr(servers, "START_TIMEOUT", 1.0)
-    server = servers.Server("lame", tmp_path, [sys.executable, "-c", program], ready=lambda: False)
+    monkeypatch.setattr("churn.services.server.START_TIMEOUT", 1.0)
+    server = Server("lame", tmp_path, [sys.executable, "-c", program], ready=lambda: False)
     with pytest.raises(ChurnError, match=said):
         server.start()
     assert server.process_id() is None
 
 
 def test_a_server_that_does_not_want_to_end_is_made_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "STOP_TIMEOUT", 0.5)
+    monkeypatch.setattr("churn.services.server.STOP_TIMEOUT", 0.5)
     program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('up', 'w'); time.sleep(60)"
-    server = servers.Server("deaf", tmp_path, [sys.executable, "-c", program], ready=(tmp_path / "up").exists)
+    server = Server("deaf", tmp_path, [sys.executable, "-c", program], ready=(tmp_path / "up").exists)
     assert server.start()
     process = server.process_id()
     assert process is not None
@@ -135,9 +135,9 @@ def test_without_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     shutil.copy(ROOT / ".env.example", tmp_path)
     write_env(tmp_path)
     settings = ServiceSettings.read({k: v for k, v in variables_of(tmp_path).items() if k not in os.environ})
-    monkeypatch.setattr(servers, "postgres_programs", lambda: None)
+    monkeypatch.setattr("churn.services.postgres.postgres_programs", lambda: None)
     with pytest.raises(ChurnError, match="PostgreSQL is not installed here"):
-        servers.postgres(tmp_path, settings)
+        postgres(tmp_path, settings)
 
 
 @pytest.mark.e2e
@@ -151,14 +151,14 @@ def test_up_and_down(folder: Path) -> None:
         refused = command(folder, "up")
     assert refused.returncode == 1
     assert f"Error: mlflow: port {taken} of 127.0.0.1 is taken by another program; stop that" in refused.stderr
-    assert servers.is_free(s3)  # all or none
+    assert is_free(s3)  # all or none
     file = folder / ".env"
     file.write_text(file.read_text().replace(str(taken), str(tracking)))
 
     up = command(folder, "up")
     assert up.returncode == 0, up.stderr
     assert f"S3        http://127.0.0.1:{s3}  SeaweedFS" in up.stdout
-    has_postgres = servers.postgres_programs() is not None
+    has_postgres = postgres_programs() is not None
     assert ("PostgreSQL, on a socket in" in up.stdout) == has_postgres
     assert ("SQLite instead of PostgreSQL: PostgreSQL is not installed here" in up.stdout) != has_postgres
     assert f"MLflow    http://127.0.0.1:{tracking}  MLflow" in up.stdout
@@ -179,8 +179,8 @@ def test_up_and_down(folder: Path) -> None:
     down = command(folder, "down")
     assert down.returncode == 0
     assert down.stdout.startswith("Stopped mlflow, ")
-    assert servers.is_free(s3)
-    assert servers.is_free(tracking)
+    assert is_free(s3)
+    assert is_free(tracking)
     assert command(folder, "up").returncode == 0
     assert open_store("s3://ml-result/kept.json", credentials).read_json() == {"kept": True}
     file.write_text(re.sub(r"^POSTGRES_PASSWORD=.*$", "POSTGRES_PASSWORD=another-one", file.read_text(), flags=re.M))

@@ -14,12 +14,13 @@ from typing import Any
 import mlflow
 import pytest
 
-from churn.model import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, ChurnModel
-from churn.parameters import Accounts
-from churn.services import servers
-
-from ..stack import Stack, free_ports
-from .conftest import MinioProject
+from churn.config import Accounts
+from churn.model import ChurnModel
+from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE
+from churn.services.mlflow import mlflow_command, mlflow_environment
+from churn.services.server import Server, answers
+from tests.minio.conftest import MinioProject
+from tests.stack import Stack, free_ports
 
 pytestmark = pytest.mark.e2e
 
@@ -31,14 +32,14 @@ class OwnMlflow:
         (port,) = free_ports(1)
         self.uri = f"http://127.0.0.1:{port}"
         settings = stack.settings
-        command = servers.mlflow_command(settings, "127.0.0.1", port, [f"127.0.0.1:{port}"])
-        self.server = servers.Server(
+        command = mlflow_command(settings, "127.0.0.1", port, [f"127.0.0.1:{port}"])
+        self.server = Server(
             name="mlflow",
             folder=folder,
             command=command,
-            ready=lambda: servers._answers(f"{self.uri}/health"),
+            ready=lambda: answers(f"{self.uri}/health"),
             ports=(port,),
-            environment=servers.mlflow_environment(folder, settings, f"sqlite:///{folder}/mlflow.db"),
+            environment=mlflow_environment(folder, settings, f"sqlite:///{folder}/mlflow.db"),
         )
         self.server.start()
 
@@ -194,7 +195,7 @@ def flipped(content: dict[str, bytes]) -> None:
 
 
 def flipped_with_its_checksum(content: dict[str, bytes]) -> None:
-    from churn.model import _checksums
+    from churn.model.storage import _checksums
 
     flipped(content)
     files = {name: content[f"churn/{name}"] for name in (BOOSTER_FILE, MODEL_FILE)}
@@ -256,7 +257,7 @@ def test_a_model_that_was_tampered_with(trained: MinioProject, kind: str) -> Non
 
 
 def test_the_model_of_another_table(trained: MinioProject, model: ChurnModel) -> None:
-    from churn import mlflow_flavor
+    from churn.registry import flavor, versions
 
     name = f"churn_{trained.name}"
     other = json.loads(json.dumps(model.roles.model_dump(mode="json")))
@@ -265,8 +266,8 @@ def test_the_model_of_another_table(trained: MinioProject, model: ChurnModel) ->
     mlflow.set_tracking_uri(trained.stack.settings.tracking_uri)
     experiment = trained.client.get_experiment_by_name(f"churn_model_{trained.name}")
     with mlflow.start_run(experiment_id=experiment.experiment_id):
-        mlflow_flavor.log_model(stranger, registered_model_name=name)
-    version = mlflow_flavor.find_version(name, stranger.sha256)
+        flavor.log_model(stranger, registered_model_name=name)
+    version = versions.find_version(name, stranger.sha256)
     trained.client.set_registered_model_alias(name, "champion", version.version)
     before = trained.manifest()
     try:

@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from churn.notifications import Notifier
-from churn.parameters import Notifications, Watch
-from churn.services import servers
+from churn.config import Notifications, Watch
+from churn.operations.notifications import Notifier
+from churn.operations.watch import Watcher
+from churn.operations.watch_server import application
+from churn.services.buckets import s3_client
+from churn.services.minio import provision_minio
 from churn.stores import open_store
-from churn.watch import Watcher, application
-
-from ..stack import STORE, free_ports, start_stack
-from ..watching import TOKEN, watching
-from .conftest import MinioProject
+from tests.minio.conftest import MinioProject
+from tests.operations.watching import TOKEN, watching
+from tests.stack import STORE, free_ports, start_stack
 
 pytestmark = pytest.mark.e2e
 
@@ -102,14 +103,14 @@ def test_the_store_itself_tells_of_new_objects(tmp_path: Path) -> None:
 def test_provisioning_again_with_another_wish(tmp_path: Path) -> None:
     for stack in start_stack(CHURN_WATCH_TOKEN=TOKEN):
         assert stack.s3
-        client = servers._s3_client(stack.settings, stack.settings.admin)
+        client = s3_client(stack.settings, stack.settings.admin)
 
         def told() -> list[str]:
             known = client.get_bucket_notification_configuration(Bucket=stack.settings.staging)  # noqa: B023
             return [queue["Id"] for queue in known.get("QueueConfigurations", [])]
 
         assert told() == ["churn"]
-        servers.provision_minio(stack.settings)
+        provision_minio(stack.settings)
         assert told() == ["churn"]
-        servers.provision_minio(replace(stack.settings, watch_token=""))
+        provision_minio(replace(stack.settings, watch_token=""))
         assert told() == []

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from churn.config import Accounts, Parameters
 from churn.errors import AccountsError, ChurnError
-from churn.model import BASELINE, ChurnModel
-from churn.parameters import Accounts, Parameters
-
-from ..conftest import rng, train
+from churn.model import ChurnModel
+from churn.model.churn_model import BASELINE
+from tests.conftest import rng, train
 
 
 @pytest.fixture(scope="module")

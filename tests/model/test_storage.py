@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from churn.errors import ChurnError
-from churn.model import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, ChurnModel
+from churn.model import ChurnModel
+from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_another_model_than_registered_is_refused(model: ChurnModel, folder: Pat
 
 
 def test_a_later_format_is_refused(model: ChurnModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.model.FORMAT", 3)
+    monkeypatch.setattr("churn.model.churn_model.FORMAT", 3)
     model.save(tmp_path)
     monkeypatch.undo()
     with pytest.raises(ChurnError, match="format 3, this version of churn reads 2"):

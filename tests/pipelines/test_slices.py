@@ -10,20 +10,17 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from churn.batches import CheckedBatches
+from churn.config import Accounts, Booster, Parameters, Simulation, Staging, Tuning
 from churn.errors import AccountsError, ChurnError, FaultsError
-from churn.parameters import Accounts, Booster, Parameters, Simulation, Staging, Tuning
-from churn.partitions import CurrentLedger, select
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.data_generation.nodes import make_snapshots
 from churn.pipelines.feature_engineering.nodes import split_accounts
 from churn.pipelines.training.nodes import true_probability
-from churn.publication import Publication
-from churn.scoring import ScoringRun
-from churn.tables import FrameTable, Table
-
-from ..conftest import InMemory, train
+from churn.scoring import CurrentLedger, Publication, select
+from churn.scoring.run import ScoringRun
+from churn.tables import CheckedBatches, FrameTable, Table
+from tests.conftest import InMemory, train
 
 
 def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from churn.services.servers import LOOPBACK, Server, is_free
-
-from ..stack import free_ports
+from churn.services.server import LOOPBACK, Server, is_free
+from tests.stack import free_ports
 
 # Of each executor, a worker's only one; Spark itself refuses less than 450.
 EXECUTOR_MIB = 512

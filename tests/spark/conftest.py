@@ -11,8 +11,7 @@ import pytest
 import yaml
 
 from churn.spark.session import SparkSettings, start
-
-from ..conftest import ROOT, Project, make_project
+from tests.conftest import ROOT, Project, make_project
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from ..conftest import ROOT, Project, clean_environment
-from ..stack import free_ports
-from .cluster import EXECUTOR_MIB, LOOPBACK, Cluster, lose, running_cluster
-from .conftest import for_spark
+from tests.conftest import ROOT, Project, clean_environment
+from tests.spark.cluster import EXECUTOR_MIB, LOOPBACK, Cluster, lose, running_cluster
+from tests.spark.conftest import for_spark
+from tests.stack import free_ports
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from ..conftest import Project
-from .cluster import connect_server
-from .conftest import for_spark
+from tests.conftest import Project
+from tests.spark.cluster import connect_server
+from tests.spark.conftest import for_spark
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
 

@@ -11,15 +11,16 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from churn.config import Accounts, FeatureEngineering, Ratio
 from churn.datasets import AccountBatchesDataset, SparkAccountsDataset
-from churn.encoding import Encoder, encode_rows, fit_encoder
 from churn.errors import AccountsError, ChurnError
-from churn.parameters import Accounts, FeatureEngineering, Ratio
+from churn.model import Encoder
+from churn.model.encoder import encode_rows
 from churn.pipelines.feature_engineering.nodes import Split, split_accounts, validate_accounts
 from churn.tables import Table
-
-from ..conftest import Project
-from .conftest import for_spark
+from churn.training.encoding import fit_encoder
+from tests.conftest import Project
+from tests.spark.conftest import for_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

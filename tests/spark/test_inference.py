@@ -13,20 +13,18 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from churn.accounts import check_accounts
-from churn.batches import CheckedBatches, Findings, checked_table
+from churn.config import Accounts, Decision, Profit, Reasons
 from churn.datasets import AccountBatchesDataset, ResultsDataset, SparkAccountsDataset
-from churn.datasets.spark import SparkTable
 from churn.errors import AccountsError, ChurnError, ParametersError
 from churn.model import ChurnModel
-from churn.parameters import Accounts, Decision, Profit, Reasons
-from churn.partitions import select
-from churn.publication import Record, Scores
-from churn.scoring import ScoringRun, scoring_run
-
-from ..conftest import Project, in_batches
-from ..test_device import has_gpu
-from .conftest import for_spark
+from churn.scoring import Record, Scores, scoring_run, select
+from churn.scoring.run import ScoringRun
+from churn.spark.frames import SparkTable
+from churn.tables import CheckedBatches, check_accounts, checked_table
+from churn.tables.batches import Findings
+from tests.conftest import Project, in_batches
+from tests.model.test_device import has_gpu
+from tests.spark.conftest import for_spark
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 

@@ -11,20 +11,18 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from churn.accounts import OutcomeRows
-from churn.batches import Batches
+from churn.config import Accounts
 from churn.datasets import OutcomeBatchesDataset, SparkOutcomesDataset
-from churn.datasets.files import StoredTable
-from churn.datasets.spark import SparkPredictions
 from churn.errors import AccountsError, ChurnError
-from churn.health import ScoredAccounts
-from churn.parameters import Accounts
-from churn.scored import scored_accounts
+from churn.monitoring import ScoredAccounts, scored_accounts
+from churn.spark.frames import SparkPredictions
 from churn.stores import open_store
-
-from ..conftest import Project
-from ..test_scored import BANDS, ROLES, mixed, outcomes_of, predictions_of
-from .conftest import for_spark
+from churn.tables import Batches
+from churn.tables.labels import OutcomeRows
+from churn.tables.stored import StoredTable
+from tests.conftest import Project
+from tests.monitoring.test_outcomes import BANDS, ROLES, mixed, outcomes_of, predictions_of
+from tests.spark.conftest import for_spark
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
@@ -32,7 +30,9 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 def gathered(
     folder: Path, predictions: pd.DataFrame, outcomes: Batches | None, *, on_spark: bool, roles: Accounts = ROLES
 ) -> ScoredAccounts:
-    import churn.spark.monitoring  # noqa: F401, as the data set does
+    from churn.spark.registration import register
+
+    register()
 
     file = folder / "scores [1].parquet"
     parquet.write_table(pa.Table.from_pandas(predictions, preserve_index=False), file, row_group_size=30)

@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from churn.stores import Store, open_store
-
-from ..conftest import ROOT, Project
-from ..stack import Stack, free_ports, stack
-from .conftest import for_spark
+from tests.conftest import ROOT, Project
+from tests.spark.conftest import for_spark
+from tests.stack import Stack, free_ports, stack
 
 __all__ = ["stack"]
 

@@ -12,10 +12,9 @@ import yaml
 from churn.errors import ChurnError, ParametersError
 from churn.spark import session
 from churn.spark.session import SparkSettings, check_answer, check_connect, check_java, check_pyspark
-
-from ..conftest import ROOT, Project, clean_environment
-from ..stack import free_ports
-from .conftest import for_spark
+from tests.conftest import ROOT, Project, clean_environment
+from tests.spark.conftest import for_spark
+from tests.stack import free_ports
 
 
 def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:

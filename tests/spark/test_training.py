@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.boosting import Grown
+from churn.config import Training
 from churn.errors import ChurnError, ParametersError
-from churn.parameters import Training
-
-from ..conftest import Project
+from churn.training.boosting import Grown
+from tests.conftest import Project
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 

@@ -14,9 +14,8 @@ import churn.stores.s3 as s3_module
 from churn.errors import ChurnError
 from churn.stores import Store, Stored, open_store
 from churn.stores.s3 import S3Store
-
-from ..proxy import Fault, FaultyProxy
-from ..stack import Stack, stack
+from tests.proxy import Fault, FaultyProxy
+from tests.stack import Stack, stack
 
 __all__ = ["stack"]
 

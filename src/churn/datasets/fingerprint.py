@@ -4,9 +4,9 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets.partitions import Partitions
 from churn.errors import ChurnError
-from churn.partitions import hash_of_files
+from churn.scoring.ledger import hash_of_files
+from churn.stores.partitions import Partitions
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):

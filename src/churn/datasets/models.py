@@ -45,15 +45,15 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         Raises:
             ChurnError: If there has to be one and there is none, or its files are damaged.
         """
-        from churn import mlflow_flavor
+        from churn.registry import flavor, uri
 
         try:
-            return mlflow_flavor.load_model(self._model_uri, cache=self._cache)
+            return flavor.load_model(self._model_uri, cache=self._cache)
         except ChurnError as error:
             if self._must_exist:
                 raise
             # That there is none yet is what a first training expects.
-            if not isinstance(error, mlflow_flavor.NoSuchModelError):
+            if not isinstance(error, uri.NoSuchModelError):
                 logger.warning("%s is left aside: %s", self._model_uri, error)
             return None
 
@@ -71,7 +71,7 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
 class ChampionDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     """The registry alias of the model in use: a decision to promote, when saved, moves the alias.
 
-    A decision is what `churn.promotion.PromotionDecision.to_dict` gives, and ``sha256``, the content hash of the
+    A decision is what `churn.training.gates.PromotionDecision.to_dict` gives, and ``sha256``, the content hash of the
     registered model. It is noted on the version whatever it is. Loading gives the decision as it was carried out.
     """
 
@@ -88,9 +88,9 @@ class ChampionDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         Raises:
             ChurnError: If no registered version has the decision's content hash.
         """
-        from churn import mlflow_flavor
+        from churn.registry import versions
 
-        self._done = mlflow_flavor.record_decision(self._model_name, self._alias, data)
+        self._done = versions.record_decision(self._model_name, self._alias, data)
 
     def load(self) -> dict[str, Any]:
         """The decision of this run as it was carried out."""
@@ -113,9 +113,9 @@ class AliasDataset(AbstractDataset[NoReturn, str | None]):
 
     def load(self) -> str | None:
         """The version as text."""
-        from churn import mlflow_flavor
+        from churn.registry import versions
 
-        return mlflow_flavor.alias_version(self._model_name, self._alias)
+        return versions.alias_version(self._model_name, self._alias)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: a decision moves the alias."""

@@ -15,13 +15,12 @@ from typing import Any, NoReturn
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets._csv import write_csv
-from churn.datasets.files import StoredTable
 from churn.errors import ChurnError
-from churn.partitions import CurrentLedger
-from churn.publication import Publication, Scores
-from churn.retention_list import spreadsheet_safe
+from churn.retention.spreadsheet import spreadsheet_safe
+from churn.scoring import CurrentLedger, Publication, Scores
 from churn.stores import Stored, open_store
+from churn.tables.csv import write_csv
+from churn.tables.stored import StoredTable
 
 POINTER = "latest.json"
 MANIFEST = "manifest.json"

@@ -1,16 +1,8 @@
 """Account tables as Spark frames; pyspark itself is imported when a frame is asked for."""
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from churn.datasets.accounts import AccountBatches, AccountBatchesDataset, OutcomeBatchesDataset
-from churn.datasets.files import StoredTable
+from churn.datasets.accounts import AccountBatchesDataset, OutcomeBatchesDataset
 from churn.datasets.results import ResultsDataset
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+from churn.spark.frames import SparkPredictions, SparkTable
 
 
 class SparkAccountsDataset(AccountBatchesDataset):
@@ -26,9 +18,7 @@ class SparkAccountsDataset(AccountBatchesDataset):
         Raises:
             ChurnError: If there is no file.
         """
-        import churn.spark.checking
-        import churn.spark.scoring  # noqa: F401, they say what is done with such a table
-
+        _register()
         return SparkTable(self._files, self._roles, self._delimiter, self._labelled)
 
 
@@ -48,43 +38,12 @@ class SparkResultsDataset(ResultsDataset):
     """The results of a `ResultsDataset`, their scores as a Spark frame."""
 
     def _predictions(self, name: str) -> "SparkPredictions":
-        import churn.spark.monitoring  # noqa: F401, says what is done with such scores
-
+        _register()
         return SparkPredictions(self._store, name)
 
 
-class SparkPredictions(StoredTable):
-    """Published scores, as a Spark frame too."""
+def _register() -> None:
+    """Make the steps of the pipelines known for Spark frames, when the first is asked for."""
+    from churn.spark.registration import register
 
-    def rows(self) -> "DataFrame":
-        """The scores, and in ``_metadata.row_index`` where each row stands in the file."""
-        from pyspark.sql import SparkSession
-
-        return SparkSession.builder.getOrCreate().read.parquet(_address(self.uri))
-
-
-class SparkTable(AccountBatches):
-    """The same files, each as a Spark frame too."""
-
-    def frames(self) -> "Iterator[DataFrame]":
-        """A frame for each file, with its columns in its order: text from a CSV file, which the check reads by its roles."""
-        from pyspark.sql import SparkSession
-        from pyspark.sql.types import StringType, StructField, StructType
-
-        spark = SparkSession.builder.getOrCreate()
-        for file in self._tables.values():
-            address = _address(file.uri)
-            if file.is_parquet:
-                yield spark.read.parquet(address)
-                continue
-            texts = StructType([StructField(name, StringType()) for name in file.columns])
-            # A row with too few or too many cells ends the run.
-            yield spark.read.csv(address, texts, sep=file.delimiter, header=True, escape='"', mode="FAILFAST")
-
-
-def _address(uri: str) -> str:
-    """A path or URL as Spark takes it, which would read some characters as a pattern, and calls S3 by another name."""
-    if uri.startswith("s3://"):
-        uri = f"s3a{uri.removeprefix('s3')}"
-    escaped = re.sub(r"([][\\*?{}])", r"\\\1", uri if "://" in uri else str(Path(uri).absolute()))
-    return escaped if "://" in uri else f"file://{escaped}"
+    register()

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from kedro_datasets.spark import SparkDatasetV2
 
-from churn.datasets.partitions import Partitions
 from churn.spark.session import explained
+from churn.stores.partitions import Partitions
 
 if TYPE_CHECKING:
     from churn.spark.rows import SparkRows
@@ -34,10 +34,10 @@ class SparkRowsDataset(SparkDatasetV2):  # type: ignore[misc]
         Raises:
             ChurnError: If Spark cannot read it.
         """
-        import churn.spark.features
-        import churn.spark.training  # noqa: F401, they say what is done with such a table
+        from churn.spark.registration import register
         from churn.spark.rows import SparkRows
 
+        register()
         with explained(self._files.uri):
             rows = SparkRows(super()._load())
             return rows if self._most_rows is None else rows.frame(most_rows=self._most_rows)

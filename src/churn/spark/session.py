@@ -83,7 +83,7 @@ def check_pyspark() -> None:
         ChurnError: If it is not installed.
     """
     if importlib.util.find_spec("pyspark") is None:
-        raise ChurnError("Spark frames need pyspark: uv sync --extra spark, or pip install 'churn[spark]'")
+        raise ChurnError("Spark frames need pyspark: uv sync --extra spark")
 
 
 def check_java() -> None:
@@ -109,9 +109,7 @@ def check_connect() -> None:
         ChurnError: If it is not installed.
     """
     if importlib.util.find_spec("grpc") is None:
-        raise ChurnError(
-            "Spark Connect needs gRPC: uv sync --extra spark-connect, or pip install 'churn[spark-connect]'"
-        )
+        raise ChurnError("Spark Connect needs gRPC: uv sync --extra spark-connect")
 
 
 def check_answer(address: str) -> None:

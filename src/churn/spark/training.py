@@ -12,12 +12,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.pandas.functions import arrow_udf
 
-from churn.boosting import FittedTrees, Grown, booster_parameters, fit_booster_of, merge
-from churn.console import with_bar
+from churn.config import Training
+from churn.config.console import with_bar
 from churn.errors import ChurnError, ParametersError
-from churn.parameters import Training
 from churn.spark.rows import ROW, SparkRows, column
 from churn.spark.session import reason_of
+from churn.training.boosting import FittedTrees, Grown, booster_parameters, merge
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ TOO_FEW_CORES = "SPARK-24819"
 LABEL, FOLD, WATCHED = "label", "fold", "watched"
 
 
-@fit_booster_of.register
-def _(
+def fit_booster_on_spark(
     features: SparkRows,
     names: Sequence[str],
     label: str,
@@ -39,6 +38,12 @@ def _(
     watched: pd.DataFrame,
     training: Training,
 ) -> FittedTrees:
+    """The booster of rows on Spark, see `churn.training.boosting.fit_booster_of`.
+
+    Raises:
+        ParametersError: If a parameter does not go with Spark.
+        ChurnError: If the session is one of Spark Connect, or the cluster was lost too often.
+    """
     check_trainable(features, training)
     # XGBoost takes no feature names with brackets, and needs none.
     plain = [f"f{position}" for position in range(len(names))]

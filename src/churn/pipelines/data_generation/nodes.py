@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from churn.accounts import as_text, check_accounts
+from churn.config import Accounts, Simulation, Staging
 from churn.errors import ChurnError
-from churn.parameters import Accounts, Simulation, Staging
-from churn.simulation import CATEGORIES, RANGES, simulate_accounts
+from churn.pipelines.data_generation.population import CATEGORIES, RANGES
+from churn.pipelines.data_generation.simulation import simulate_accounts
+from churn.tables import as_text, check_accounts
 
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 

@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from churn import encoding
-from churn.batches import Batches, CheckedTable, checked_table
+from churn.config import Accounts, FeatureEngineering
 from churn.errors import AccountsError
-from churn.parameters import Accounts, FeatureEngineering
-from churn.tables import Table
+from churn.model import Encoder
+from churn.model.encoder import encode_rows
+from churn.tables import Batches, CheckedTable, Table, checked_table
+from churn.training import encoding
 
 SUBJECT = "training accounts"
 
@@ -64,4 +65,4 @@ def fit_encoder(train_accounts: Table, accounts: Accounts, feature_engineering: 
 
 def encode_accounts(split: Table, encoder: dict[str, Any], accounts: Accounts) -> Table:
     """Encode the rows of a split: id, label, then one float32 column a feature."""
-    return encoding.encode_rows(split, encoding.Encoder.from_dict(encoder), [accounts.id, accounts.label.column])
+    return encode_rows(split, Encoder.from_dict(encoder), [accounts.id, accounts.label.column])

@@ -4,13 +4,11 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.batches import Batches, checked_table
-from churn.device import check_device
+from churn.config import Accounts, Decision, Inference, Profit, Reasons
 from churn.model import ChurnModel
-from churn.parameters import Accounts, Decision, Inference, Profit, Reasons
-from churn.partitions import CurrentLedger, Selection, select
-from churn.publication import Scores
-from churn.scoring import scoring_run
+from churn.model.device import check_device
+from churn.scoring import CurrentLedger, Scores, Selection, scoring_run, select
+from churn.tables import Batches, checked_table
 
 logger = logging.getLogger(__name__)
 

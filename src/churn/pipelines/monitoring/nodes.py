@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from churn.batches import Batches
-from churn.drift import Profile
-from churn.health import flat_metrics, health_metrics
-from churn.parameters import Accounts, Monitoring
-from churn.publication import Publication
-from churn.scored import scored_accounts
+from churn.config import Accounts, Monitoring
+from churn.model import Profile
+from churn.monitoring import health_metrics, scored_accounts
+from churn.monitoring.health import flat_metrics
+from churn.scoring import Publication
+from churn.tables import Batches
 
 
 def measure_health(
@@ -35,7 +35,7 @@ def measure_health(
 
 def report_health(health: dict[str, Any]) -> dict[str, Any]:
     """The health as figures and as a page, for the folder of the run it describes."""
-    from churn.report import render_health_report
+    from churn.reporting.health_report import render_health_report
 
     return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": render_health_report(health)}
 

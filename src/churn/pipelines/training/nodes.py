@@ -10,23 +10,25 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from churn import boosting, encoding, leakage, linear, plots, trainer, tuning
-from churn.boosting import Booster
-from churn.console import with_bar
-from churn.encoding import Encoder
-from churn.evaluation import Fold, Interval, baseline_probabilities, bootstrap_intervals, cross_validate
-from churn.fingerprint import Fingerprint, fingerprint_of_training
-from churn.linear import FittedLinear, Linear
-from churn.metrics import calibration_curve, classification_metrics
-from churn.model import ChurnModel
-from churn.model_card import model_card as describe
-from churn.model_card import package_versions
-from churn.parameters import Accounts, FeatureEngineering, Profit, Promotion, Training
-from churn.plots import Figure
-from churn.profit import account_values, expected_maximum_profit, profit_policies, save_rate_distribution
-from churn.promotion import Challenge, decide, segment_figures
+from churn.config import Accounts, FeatureEngineering, Profit, Promotion, Training
+from churn.config.console import with_bar
+from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
+from churn.model import ChurnModel, Encoder
+from churn.model.linear import Linear
+from churn.model.trees import Booster
+from churn.registry.fingerprint import Fingerprint, fingerprint_of_training, package_versions
+from churn.reporting import plots
+from churn.reporting.model_card import model_card as describe
+from churn.reporting.plots import Figure
+from churn.retention import account_values
+from churn.retention.maximum_profit import expected_maximum_profit, save_rate_distribution
+from churn.retention.profit import profit_policies
 from churn.tables import Table, spacing
-from churn.tuning import Trial
+from churn.training import boosting, decide, encoding, leakage, linear, trainer, tuning
+from churn.training.challenge import Challenge, segment_figures
+from churn.training.evaluation import Fold, baseline_probabilities, cross_validate
+from churn.training.linear import FittedLinear
+from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
 
@@ -461,7 +463,7 @@ def describe_model(
 
 def render_card(model_card: dict[str, Any]) -> str:
     """The model card as a page."""
-    from churn.model_card import render_model_card
+    from churn.reporting.model_card import render_model_card
 
     return render_model_card(model_card)
 

@@ -1,0 +1,163 @@
+"""The project's command line: Kedro's, with a user's mistake shown as one message instead of a traceback."""
+
+import copy
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any, cast
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import env_option, validate_conf_source
+
+from churn.config.secrets import REDACTION
+from churn.errors import ChurnError, NothingToDo
+
+
+@click.group(name="churn")
+def cli() -> None:
+    """Commands of the project; `kedro` has all others."""
+
+
+class ShownError(click.ClickException):
+    """What the command line shows instead of a traceback."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+def user_error(error: BaseException) -> str | None:
+    """The message of the user's mistake behind an error, or none where it is a fault of the program.
+
+    Kedro wraps what a data set raises, and raises a plain ValueError for a name that it does not know.
+    """
+    from kedro.config import MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ChurnError | MissingConfigException | OmegaConfBaseException | YAMLError):
+            return str(seen)
+        if isinstance(seen, FileNotFoundError | PermissionError):
+            return f"{seen.strerror}: {seen.filename}"
+        if isinstance(seen, ValueError) and str(seen).startswith(UNKNOWN_NAMES):
+            return str(seen)
+        if type(seen).__module__.startswith("mlflow."):
+            return mlflow_error(seen)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def mlflow_error(error: BaseException) -> str:
+    """What MLflow said, with what may be done about it."""
+    import mlflow
+
+    said = str(error).splitlines()[0]
+    if "error code 401" in said or "error code 403" in said:
+        said += "; check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    return f"MLflow at {mlflow.get_tracking_uri()}: {said}"
+
+
+def exit_code(error: BaseException) -> int:
+    """With which code the command line ends after an error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ChurnError):
+            return seen.exit_code
+        seen = seen.__cause__ or seen.__context__
+    return 1
+
+
+UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain", "Pipeline contains no nodes")
+
+
+def explained(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that ends with one message and an exit code where the user is to put something right."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except NothingToDo as reason:
+            click.echo(str(reason))
+            return None
+        except KeyboardInterrupt:
+            _end_tracking()
+            raise
+        except Exception as error:
+            message = user_error(error)
+            if message is None:
+                raise
+            raise ShownError(REDACTION.text(message), exit_code(error)) from None
+
+    return wrapper
+
+
+def _end_tracking() -> None:
+    """Mark an interrupted MLflow run as killed; left alone, MLflow would call it finished."""
+    if "mlflow" in sys.modules:
+        import mlflow
+
+        with suppress(Exception):  # the server may be what was waited for in vain
+            while mlflow.active_run():
+                mlflow.end_run("KILLED")
+
+
+@cli.command()
+@click.option("--to", "version", help="Version to go back to; by default the champion before this one.")
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+def rollback(version: str | None, env: str | None, conf_source: str | None) -> None:
+    """Make an earlier model the champion again. The next inference uses it; nothing is deleted."""
+    roll_back_champion(version, env, conf_source)
+
+
+@explained
+def roll_back_champion(version: str | None, env: str | None, conf_source: str | None) -> None:
+    """Move the alias of the environment's model back, and say from where to where."""
+    from kedro.framework.session import KedroSession
+
+    from churn.registry import versions
+
+    with KedroSession.create(env=env, conf_source=conf_source) as session:
+        name = cast("KedroSession", session).load_context().config_loader["globals"]["model"]["name"]
+        before, now = versions.roll_back(name, "champion", version)
+    click.echo(f"The champion of '{name}' is version {now} again; it was version {before}.")
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Look once, run what is to be run, and end; nothing listens.")
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@click.option("--params", default="", help="Parameters of the watch and of what it runs, as kedro run takes them.")
+def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
+    """Train and score whenever there is something new, until Ctrl-C.
+
+    Looks at the training and the scoring table, the code, the parameters and the champion every minute, and at once when told
+    to by POST /events; docs/triggers.md says how it decides.
+    """
+    watch_sources(once, env, conf_source, params)
+
+
+@explained
+def watch_sources(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
+    """See `watch`."""
+    from kedro.framework.cli.utils import _split_params
+    from kedro.framework.session import KedroSession
+
+    from churn.operations.kedro_job import KedroJob
+    from churn.operations.watch_project import watch_project
+
+    options = [word for option in (("--env", env), ("--conf-source", conf_source)) if option[1] for word in option]
+    given = _split_params(click.get_current_context(), None, params)
+    with KedroSession.create(env=env, conf_source=conf_source, runtime_params=given) as session:
+        job = KedroJob(cast("list[str]", options), params)
+        watch_project(cast("KedroSession", session).load_context(), job, once=once)
+
+
+run = copy.copy(kedro_run)
+run.callback = explained(cast("Callable[..., Any]", kedro_run.callback))
+cli.add_command(run)

@@ -1,0 +1,53 @@
+"""What can be configured: typed parameters, and how configuration, secrets and the console are handled.
+
+The parameters are pure: the core reads them, and they know neither Kedro nor files. `churn.config.loader` is Kedro's
+configuration loader with two more resolvers, `churn.config.secrets` keeps secrets out of what is shown.
+"""
+
+from churn.config.accounts import Accounts, Label, NotAbove, NumericColumn
+from churn.config.blocks import Block
+from churn.config.generation import Simulation, Staging
+from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
+from churn.config.parameters import Parameters, check_parameters
+from churn.config.retention import Decision, Profit, Reasons, ReasonText
+from churn.config.training import (
+    Booster,
+    Evaluation,
+    FeatureEngineering,
+    Leakage,
+    Promotion,
+    Ratio,
+    RiskBand,
+    Training,
+    Tuning,
+)
+
+__all__ = [
+    "Accounts",
+    "Block",
+    "Booster",
+    "Decision",
+    "Evaluation",
+    "EventKind",
+    "FeatureEngineering",
+    "Inference",
+    "Label",
+    "Leakage",
+    "Monitoring",
+    "NotAbove",
+    "Notifications",
+    "NumericColumn",
+    "Parameters",
+    "Profit",
+    "Promotion",
+    "Ratio",
+    "ReasonText",
+    "Reasons",
+    "RiskBand",
+    "Simulation",
+    "Staging",
+    "Training",
+    "Tuning",
+    "Watch",
+    "check_parameters",
+]

@@ -1,0 +1,88 @@
+"""The account table: what each of its columns is."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from churn.config.blocks import Block
+
+
+class Label(Block):
+    """The column that says what became of an account."""
+
+    column: str = Field(description="Name of the label column.")
+    positive: Annotated[str, BeforeValidator(lambda value: str(value))] = Field(
+        default="True",
+        description="Value that means churned; letter case does not count, so `True` also matches `true`.",
+    )
+
+
+class NumericColumn(Block):
+    """A column of numbers and the range its values may have."""
+
+    column: str = Field(description="Name of the column.")
+    minimum: float | None = Field(default=None, description="Smallest value allowed, in the column's unit.")
+    maximum: float | None = Field(default=None, description="Largest value allowed, in the column's unit.")
+    integer: bool = Field(default=False, description="Whether only whole numbers are allowed.")
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
+def _named(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
+
+
+class NotAbove(Block):
+    """A rule between two numeric columns."""
+
+    column: str = Field(description="Numeric column whose values must not be above those of `limit`.")
+    limit: str = Field(description="Numeric column that is the limit.")
+
+
+class Accounts(Block):
+    """What each column of the account table is. Another account table is another set of these roles."""
+
+    id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
+    label: Label = Field(description="The label column and its positive value.")
+    numeric: tuple[Annotated[NumericColumn, BeforeValidator(_named)], ...] = Field(
+        default=(), description="Columns of numbers: a name, or a name with its range."
+    )
+    categorical: tuple[str, ...] = Field(default=(), description="Columns of categories, read as text.")
+    left_out: tuple[str, ...] = Field(
+        default=(), description="Columns that are known and not used, for example dates or free text."
+    )
+    not_above: tuple[NotAbove, ...] = Field(
+        default=(), description="Pairs of numeric columns of which the first must not be above the second."
+    )
+    strict: bool = Field(
+        default=False, description="Whether a column without a role is refused; otherwise it is reported and ignored."
+    )
+
+    @property
+    def numeric_names(self) -> tuple[str, ...]:
+        """Names of the numeric columns, in declared order."""
+        return tuple(item.column for item in self.numeric)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that are read as text whatever they look like: id, label and categories."""
+        return (self.id, self.label.column, *self.categorical)
+
+    @model_validator(mode="after")
+    def _roles_do_not_overlap(self) -> Self:
+        if not self.numeric and not self.categorical:
+            raise ValueError("name at least one numeric or categorical column")
+        named = [*self.text_columns, *self.numeric_names, *self.left_out]
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(f"a column has one role only, but these are named more than once: {', '.join(twice)}")
+        unknown = sorted(
+            {name for rule in self.not_above for name in (rule.column, rule.limit)} - set(self.numeric_names)
+        )
+        if unknown:
+            raise ValueError(f"not_above names columns that are not numeric columns: {', '.join(unknown)}")
+        return self

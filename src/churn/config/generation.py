@@ -1,0 +1,49 @@
+"""Parameters of the account tables that are simulated or staged."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from churn.config.blocks import Block, OpenShare, Seed, Share
+
+
+class Simulation(Block):
+    """The simulated account tables (used where the environment names no account table of its own)."""
+
+    signal: Literal["realistic", "none"] = Field(
+        default="realistic",
+        description="`realistic`: churn follows the documented probability model; `none`: a coin flip that no model can predict.",
+    )
+    training_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to train on.")
+    scoring_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to score.")
+    training_seed: Seed = Field(default=31_459, description="Seed of the training snapshot.")
+    scoring_seed: Seed = Field(default=42, description="Seed of the scoring snapshot.")
+    base_rate: OpenShare = Field(
+        default=0.12, description="Share of accounts that churn, on average (`realistic`; a coin flip has 0.5)."
+    )
+    missing_share: float = Field(
+        default=0.04,
+        ge=0.0,
+        le=0.5,
+        description="Average share of missing values in the columns that have them in practice (`realistic` only).",
+    )
+    drift: Share = Field(
+        default=0.0, description="Strength of the shift of the scoring snapshot: 0 none, 1 strong (`realistic` only)."
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_are_different(self) -> Self:
+        if self.training_seed == self.scoring_seed:
+            raise ValueError(
+                f"training_seed and scoring_seed are both {self.training_seed}: both snapshots would be alike"
+            )
+        return self
+
+
+class Staging(Block):
+    """How an account table of your own becomes a training and a scoring snapshot."""
+
+    scoring_share: OpenShare = Field(
+        default=0.2, description="Share of the labelled accounts held out as the scoring snapshot, stratified by label."
+    )
+    random_state: Seed = Field(default=42, description="Seed of the hold-out.")

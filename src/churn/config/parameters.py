@@ -1,0 +1,117 @@
+"""Typed models of every parameter block in ``conf/*/parameters_*.yml``.
+
+Kedro builds these models from the YAML before any node runs and hands them to the nodes; ``check_parameters``
+checks the whole tree at once, so that a misspelt key is refused wherever it stands. The descriptions carry the
+unit; ``docs/parameters.md`` is generated from them (``make docs``).
+"""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from churn.config.accounts import Accounts
+from churn.config.blocks import Block
+from churn.config.generation import Simulation, Staging
+from churn.config.operation import Inference, Monitoring, Notifications, Watch
+from churn.config.retention import Decision, Profit, Reasons
+from churn.config.training import FeatureEngineering, Promotion, Training
+from churn.errors import ParametersError
+
+
+class Parameters(Block):
+    """The whole tree of parameters."""
+
+    accounts: Accounts = Field(description="Roles of the columns of the account table.")
+    simulation: Simulation = Field(default=Simulation(), description="Simulated account tables.")
+    staging: Staging = Field(default=Staging(), description="Snapshots from an account table of your own.")
+    feature_engineering: FeatureEngineering = Field(default=FeatureEngineering(), description="Split and encoding.")
+    training: Training = Field(default=Training(), description="Fitting, thresholds and bands.")
+    promotion: Promotion = Field(default=Promotion(), description="When a new model becomes the champion.")
+    profit: Profit = Field(default=Profit(), description="What acting on an account costs and brings.")
+    decision: Decision = Field(default=Decision(), description="Which accounts to act on.")
+    reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
+    inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    watch: Watch = Field(default=Watch(), description="When `churn watch` trains and scores.")
+    notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
+    model_uri: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Model to score with, on the command line only: `models:/churn/3`, `runs:/<run id>/model`, a folder, "
+        "or `<experiment>/<run>/artifacts`. Empty for the champion.",
+    )
+
+    @model_validator(mode="after")
+    def _ratios_use_numeric_columns(self) -> Self:
+        numeric = set(self.accounts.numeric_names)
+        taken = numeric | set(self.accounts.text_columns)
+        for ratio in self.feature_engineering.ratios:
+            unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
+            if unknown:
+                raise ValueError(
+                    f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, "
+                    "which accounts.numeric does not name"
+                )
+            if ratio.name in taken:
+                raise ValueError(f"feature_engineering.ratios: '{ratio.name}' is already the name of a column")
+            taken.add(ratio.name)
+        return self
+
+
+def check_parameters(raw: dict[str, Any]) -> Parameters:
+    """Build the typed parameters from the merged YAML and command-line values.
+
+    Args:
+        raw: Nested dictionary of parameters.
+
+    Returns:
+        The typed parameters.
+
+    Raises:
+        ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and what would do.
+    """
+    try:
+        return Parameters.model_validate(raw)
+    except ValidationError as error:
+        raise ParametersError("parameters", _explain(error)) from None
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        path = [part for part in fault["loc"] if part != "function-before"]
+        name = ".".join(str(part) for part in path)
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(path[:-1])
+            close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
+            yield f"{name}: unknown parameter; {hint}"
+        elif fault["type"] == "missing":
+            yield f"{name}: missing; give it in conf/<env>/parameters*.yml"
+        elif fault["type"] == "value_error":
+            yield f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"])
+        else:
+            reason = fault["msg"][0].lower() + fault["msg"][1:]
+            yield f"{name} = {fault['input']!r}: {reason}"
+
+
+def _fields_at(path: list[int | str]) -> list[str]:
+    """Names of the fields of the block at a path (positions in tuples are skipped)."""
+    block: Any = Parameters
+    for part in path:
+        if isinstance(part, int):
+            continue
+        block = _block_of(block.model_fields[part].annotation)
+    return list(block.model_fields)
+
+
+def _block_of(annotation: Any) -> Any:
+    """The block class inside an annotation such as ``tuple[Annotated[Block, ...], ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _block_of(argument)
+        if found is not None:
+            return found
+    return None

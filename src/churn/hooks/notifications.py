@@ -1,0 +1,67 @@
+"""Notifications of what a run made, or of its failure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from churn.operations.notifications import Event, Notifier, notifier_of
+
+Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
+
+
+class NotificationHook:
+    """Tells of what a run made, or of its failure."""
+
+    def __init__(self) -> None:
+        self._notifier: Notifier | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read who is told of what."""
+        self._notifier = notifier_of(context)
+
+    # First, as tracking may end the run here.
+    @hook_impl(tryfirst=True)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Tell of models, scores and alarms."""
+        if self._notifier is not None:
+            for event in _events(pipeline.all_outputs(), catalog):
+                self._notifier.tell(event)
+
+    @hook_impl(tryfirst=True)
+    def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
+        """Tell of a failure."""
+        if self._notifier is not None:
+            names = ", ".join(run_params.get("pipeline_names") or ["the whole pipeline"])
+            cause = error.__cause__ or error
+            self._notifier.tell(Event("failed", f"{names} failed: {cause}"))
+
+
+def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
+    """What people want to know of what a run made."""
+    if "promotion_decision" in made:
+        decision = catalog["promotion_decision"].load()
+        version = f"version {decision['version']}"
+        if "training_metrics" in made:
+            metrics = catalog["training_metrics"].load()
+            yield Event("trained", f"A model was trained, {version}: test ROC AUC {metrics['test_roc_auc']:.4f}.")
+        yield Event(
+            "promoted" if decision["promote"] else "not_promoted", f"{version.capitalize()}: {decision['reason']}"
+        )
+    published: Any = catalog["results@publish"] if "results@publish" in made else None
+    if published is not None and (manifest := published.published) is not None:
+        yield Event(
+            "scored",
+            f"{manifest['rows']:,} accounts were scored with model version {manifest['model']['version']}: "
+            f"{manifest['at_risk']:,} at risk, {manifest['to_act_on']:,} to act on; run {manifest['run_id']}.",
+        )
+    if "health_report" in made:
+        results: Any = catalog["results@latest"]
+        run_id = results.manifest()["run_id"]
+        health = results.document(run_id, "health_metrics.json")
+        if health["status"] == "alarm":
+            yield Event("health_alarm", f"The scores of run {run_id} raise an alarm. {'. '.join(health['alarms'])}.")

@@ -1,0 +1,83 @@
+"""Training again only where something has changed."""
+
+import logging
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from churn.config import Parameters, check_parameters
+from churn.errors import ChurnError, NothingToDo
+from churn.registry.fingerprint import Fingerprint, fingerprint_of_training
+
+logger = logging.getLogger(__name__)
+
+Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
+
+TABLE, SOURCE, MADE = "training_accounts@fingerprint", "training_source", "training_fingerprint"
+
+
+class RetrainingHook:
+    """Under ``training.only_if_changed``, ends a run that would train what is there already."""
+
+    def __init__(self) -> None:
+        self._parameters: Parameters | None = None
+        self._model = ""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read the parameters, and how the model is called."""
+        parameters = context.config_loader["parameters"]
+        self._parameters = None
+        if (parameters.get("training") or {}).get("only_if_changed"):
+            self._parameters = check_parameters(parameters)
+            self._model = context.config_loader["globals"]["model"]["name"]
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+        """Compare with the champion and with the last training, and say what is different.
+
+        Raises:
+            NothingToDo: If one of them was made of the same.
+            ChurnError: If features are to be trained on that were made of another table.
+        """
+        if self._parameters is None or MADE not in pipeline.all_outputs():
+            return
+        if TABLE.partition("@")[0] in {name.partition("@")[0] for name in pipeline.all_outputs()}:
+            return  # the run makes another table
+        if not catalog[TABLE].exists():
+            return  # which the run says itself
+        data = catalog[TABLE].load()
+        if SOURCE not in pipeline.all_outputs() and catalog[SOURCE].exists():
+            _check_features(catalog[SOURCE].load(), data)
+        known = self._parameters
+        self._compare(fingerprint_of_training(data, known.accounts, known.feature_engineering, known.training))
+
+    def _compare(self, now: Fingerprint) -> None:
+        from churn.registry.versions import fingerprint_of, trained_versions
+
+        versions = trained_versions(self._model, "champion")
+        for trained in versions:
+            if trained.fingerprint == now.sha256:
+                raise NothingToDo(
+                    f"Nothing changed: version {trained.version} of '{self._model}' was trained of the same data, parameters, "
+                    "code and packages."
+                )
+        if not versions:
+            logger.info("Training: there is no earlier one.")
+            return
+        before = fingerprint_of(versions[0])
+        said = (
+            "; ".join(now.changes(Fingerprint.model_validate(before))) if before else "what it was made of is not known"
+        )
+        logger.info("Training, as something changed since version %s: %s.", versions[0].version, said)
+
+
+def _check_features(source: dict[str, Any], table: dict[str, Any]) -> None:
+    if source["sha256"] != table["sha256"]:
+        raise ChurnError(
+            f"the features were made of another {table['name']} than there is now; run "
+            "kedro run --pipelines feature_engineering,training"
+        )

@@ -1,0 +1,59 @@
+"""Spark around a run that has Spark frames."""
+
+from typing import Any
+
+from kedro.config import MissingConfigException
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from churn.spark import session
+from churn.spark.session import SparkSettings
+
+Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
+
+
+class SparkHook:
+    """Starts Spark before a run that has Spark frames, and stops it afterwards."""
+
+    def __init__(self) -> None:
+        self._settings: SparkSettings | None = None
+        self._session: Any = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read ``spark.yml``, where the environment has one."""
+        try:
+            content = context.config_loader["spark"]
+        except MissingConfigException:
+            content = {}
+        self._settings = SparkSettings.read(content) if content else None
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+        """Start a session with these settings; one that is there already is used as it is, and stays."""
+        if self._settings is None or session.running():
+            return
+        if any(_is_of_spark(catalog.get(name)) for name in pipeline.datasets()):
+            self._session = session.start(self._settings)
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Stop the session."""
+        self._stop()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Stop the session."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._session is not None:
+            session.stop(self._session)
+            self._session = None
+
+
+def _is_of_spark(dataset: object) -> bool:
+    """Whether a data set gives Spark frames: by its module's name, as its class may need pyspark."""
+    return any(part.startswith("spark") for part in type(dataset).__module__.split("."))

@@ -1,0 +1,86 @@
+"""What a run made, in a few lines."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from churn.config.secrets import REDACTION
+from churn.hooks.preflight import shown_path
+
+Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
+
+
+class SummaryHook:
+    """Says in a few lines what a run made and where to look."""
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+        """Print the summary of what this run's pipelines made."""
+        made = pipeline.all_outputs()
+        lines: list[tuple[str, str]] = []
+        # A job in a container has none, and its folder goes with it.
+        in_checkout = Path("Makefile").is_file()
+        if "training_metrics" in made:
+            folder = _folder(catalog["promotion_decision"]) if in_checkout else "with the run in MLflow"
+            lines += _model_lines(catalog["training_metrics"].load(), folder)
+        if "promotion_decision" in made:
+            lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
+        if "results@publish" in made:
+            lines += _result_lines(catalog["results@publish"])
+        if "health_report" in made:
+            lines += _health_lines(catalog["results@latest"])
+        if lines:
+            lines += _look_lines(in_checkout)
+            width = max(len(name) for name, _ in lines)
+            click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
+
+
+def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]]:
+    text = f"test ROC AUC {metrics['test_roc_auc']:.4f}"
+    if "oracle_roc_auc" in metrics:
+        reached = metrics["test_roc_auc_of_oracle"]
+        text += f", {reached:.1%} of the best possible {metrics['oracle_roc_auc']:.4f}"
+    return [("model", text), ("plots", folder)]
+
+
+def _result_lines(results: Any) -> list[tuple[str, str]]:
+    manifest = results.published
+    if manifest is None:
+        return [("accounts", "nothing is new: all files of the table were scored before")]
+    at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
+    version = f"model version {manifest['model']['version']}"
+    return [
+        ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
+        (
+            "act on",
+            f"{manifest['to_act_on']:,} accounts, which should bring {manifest['expected_profit']:,.0f}: "
+            + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
+        ),
+        ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
+    ]
+
+
+def _health_lines(results: Any) -> list[tuple[str, str]]:
+    run_id = results.manifest()["run_id"]
+    health = results.document(run_id, "health_metrics.json")
+    status = {"ok": "healthy", "watch": "to be watched", "alarm": "alarm"}[health["status"]]
+    findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
+    return [("health", status), *findings, ("report", shown_path(f"{results.folder(run_id)}/health_report.html"))]
+
+
+def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:
+    """Where runs and models are seen, on the server or on the page that a command opens, and what else make shows."""
+    import mlflow
+
+    address = str(REDACTION.within(mlflow.get_tracking_uri()))
+    page = address if address.startswith("http") else "make mlflow" if in_checkout else None
+    more = "; make viz: the pipelines; make notebook: a walk through" if in_checkout else ""
+    return [("look", f"{page}: runs and models{more}")] if page else []
+
+
+def _folder(dataset: Any) -> str:
+    return shown_path(str(Path(str(dataset._filepath)).parent))

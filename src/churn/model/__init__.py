@@ -1,0 +1,12 @@
+"""The one deployable thing, a `ChurnModel`, and its parts: encoder, trees, linear part, calibration, reference profile."""
+
+from churn.model.churn_model import ChurnModel, ModelSource
+from churn.model.encoder import Encoder
+from churn.model.profile import Profile
+
+__all__ = [
+    "ChurnModel",
+    "Encoder",
+    "ModelSource",
+    "Profile",
+]

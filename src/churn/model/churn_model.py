@@ -1,0 +1,336 @@
+"""The one deployable thing: raw account rows in, probabilities of churn out.
+
+A `ChurnModel` is an encoder, a booster, a linear part beside it, a calibration, a threshold with risk bands, and the
+reference that later data is compared with. It is stored as a folder of safe formats only, never as a pickle: the booster
+in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Accounts, RiskBand
+from churn.errors import ChurnError
+from churn.model.calibration import Calibration
+from churn.model.contributions import Attribution
+from churn.model.device import CPU
+from churn.model.encoder import Encoder
+from churn.model.linear import Linear
+from churn.model.margins import LEAST_ROWS, Lookup
+from churn.model.profile import Profile
+from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksums_of, digest, read_verified
+from churn.model.trees import Booster
+from churn.tables import as_text
+
+# Column of `ChurnModel.explain` with what is not any column's.
+BASELINE = "(baseline)"
+
+FORMAT = 2
+# Without a linear part.
+OLDER_FORMATS = (1,)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a loaded model came from.
+
+    Attributes:
+        uri: What was asked for, for example ``models:/churn@champion``.
+        version: Version in the registry, or the first 12 digits of the content hash where it has none.
+        run_id: MLflow run that trained it, if known.
+    """
+
+    uri: str
+    version: str
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChurnModel:
+    """A trained model of churn.
+
+    Attributes:
+        roles: Roles of the columns of the table it was trained on.
+        encoder: Encoder fitted on the training rows.
+        booster: XGBoost booster that gives the margin of encoded rows, the log-odds before calibration.
+        linear: What a line adds to that margin; none where the trees do better without one.
+        threshold: Probability from which churn is predicted.
+        risk_bands: Named ranges of probability, rising from 0.
+        reference: Profile of the training rows and of their scores by boosters that were not grown on them.
+        performance: Measures of those scores.
+        importance: For each account column the mean absolute contribution to the margin, in log-odds.
+        calibration: From the margin to the probability, strictly increasing.
+        source: Where it was loaded from; none for a model that was just trained.
+    """
+
+    roles: Accounts
+    encoder: Encoder
+    booster: Booster
+    threshold: float
+    risk_bands: tuple[RiskBand, ...]
+    reference: Profile
+    performance: Mapping[str, float] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    linear: Linear | None = None
+    source: ModelSource | None = None
+
+    @property
+    def version(self) -> str:
+        """Version that results name: the registry's, or the first 12 digits of the content hash."""
+        return self.source.version if self.source else self.sha256[:12]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the stored content; equal models have equal hashes wherever and whenever they were trained."""
+        return digest(checksums_of(self.files()))
+
+    @property
+    def vocabularies(self) -> Mapping[str, tuple[str, ...]]:
+        """Known categories of each categorical column."""
+        return self.encoder.vocabularies
+
+    def probability(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        """Probability of churn of each account row, shape (n,). Rows do not influence each other.
+
+        Raises:
+            AccountsError: If a column that the encoder reads is missing or not numeric.
+        """
+        return self.probability_of(self.encoder.transform(accounts))
+
+    def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
+        return self.calibration.apply(self.margin_of(features))
+
+    def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
+        lookup = self._lookup if len(features) >= LEAST_ROWS and self.device == CPU else None
+        margin = lookup.margin(features) if lookup else self.booster.inplace_predict(features, predict_type="margin")
+        return np.asarray(margin if self.linear is None else margin + self.linear.margin(features), dtype=np.float32)
+
+    def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
+        """Score account rows, raw or canonical, in any order of columns.
+
+        Returns:
+            One row an account in the same order: the id, ``probability`` (float32), ``prediction`` (0 or 1),
+            ``risk_band`` and ``model_version``.
+
+        Raises:
+            AccountsError: If a needed column is missing or not numeric.
+        """
+        return self.scores_of(accounts, self.probability(accounts))
+
+    def scores_of(self, accounts: pd.DataFrame, probability: NDArray[np.float32]) -> pd.DataFrame:
+        """What `score` gives for accounts whose probabilities, shape (n,), are known."""
+        return pd.DataFrame(
+            {
+                self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),
+                "probability": probability,
+                "prediction": (probability >= self.threshold).astype(np.int8),
+                "risk_band": self.bands_of(probability),
+                "model_version": self.version,
+            }
+        )
+
+    def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
+        """Risk band of each probability, shape (n,)."""
+        starts = np.array([band.minimum for band in self.risk_bands], dtype=np.float32)
+        codes = np.searchsorted(starts, probability, side="right") - 1
+        names = pd.Index([band.name for band in self.risk_bands])
+        return pd.Categorical.from_codes(codes, categories=names, ordered=True)
+
+    def explain(self, accounts: pd.DataFrame) -> pd.DataFrame:
+        """Exact contributions by account column: TreeSHAP of the trees, and what the linear part adds.
+
+        TreeSHAP: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9.
+
+        Returns:
+            One row an account: a column for each account column the model uses and ``(baseline)``, in log-odds. The
+            columns of a row add up to its margin (`margin_of`), which calibration turns into the probability: it
+            keeps the order of rows but not sums. A ratio's contribution is shared equally by its two columns.
+        """
+        features = self.encoder.transform(accounts)
+        if self._attribution is None:
+            parts, baseline = tree_contributions(self.booster, self.encoder, features)
+        else:
+            parts, baseline = self._attribution.contributions(features), self._attribution.baseline
+        if self.linear is not None:
+            parts += self.linear.contributions(features) @ self.encoder.shares
+            baseline += self.linear.baseline
+        table = pd.DataFrame(parts, index=accounts.index, columns=list(self.encoder.columns))
+        return table.assign(**{BASELINE: baseline})
+
+    @cached_property
+    def _lookup(self) -> Lookup | None:
+        """Tables that give the booster's margins, made once a model; None where its trees are too large for them."""
+        return Lookup.of(self.booster)
+
+    @cached_property
+    def _attribution(self) -> Attribution | None:
+        """Look-up tables of exact contributions, made once a model; None where its trees are too deep for them."""
+        return Attribution.of(self.booster, self.encoder.shares)
+
+    def mean_contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
+        """Mean absolute contribution of each account column over encoded rows, in log-odds.
+
+        For a few rows: the tables that `explain` looks contributions up in would take longer to make.
+        """
+        parts, _ = tree_contributions(self.booster, self.encoder, features)
+        if self.linear is not None:
+            parts += self.linear.contributions(features) @ self.encoder.shares
+        return dict(zip(self.encoder.columns, np.abs(parts).mean(axis=0).tolist(), strict=True))
+
+    def check_fits(self, roles: Accounts) -> None:
+        """Refuse to score a table with other columns than the one the model was trained on.
+
+        Raises:
+            ChurnError: Names the columns that differ.
+        """
+        faults = self.misfits(roles)
+        if faults:
+            name = self.source.uri if self.source else "the model"
+            raise ChurnError(
+                f"{name} was trained for another table: {'; '.join(faults)}. "
+                "Train a model for this one (kedro run --pipelines training), or name another with --params model_uri=..."
+            )
+
+    def misfits(self, roles: Accounts) -> list[str]:
+        """How the columns of a table differ from those the model was trained on; nothing where it can be scored."""
+        faults = []
+        if roles.id != self.roles.id:
+            faults.append(f"the id is '{self.roles.id}' there and '{roles.id}' here")
+        for role, theirs, ours in (
+            ("numeric", set(self.encoder.numeric), set(roles.numeric_names)),
+            ("categorical", set(self.encoder.vocabularies), set(roles.categorical)),
+        ):
+            if theirs - ours:
+                faults.append(f"{role} columns that are not so here: {', '.join(sorted(theirs - ours))}")
+            if ours - theirs:
+                faults.append(f"{role} columns here that it does not know: {', '.join(sorted(ours - theirs))}")
+        return faults
+
+    def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
+        """For each categorical column that has values, whether the model knows any of them.
+
+        Args:
+            accounts: Canonical account rows.
+            columns: Which columns; all by default.
+        """
+        vocabularies = self.encoder.vocabularies
+        found = {}
+        for name in vocabularies if columns is None else columns:
+            values = accounts[name].dropna()
+            if len(values) and len(vocabularies[name]):
+                found[name] = bool(values.isin(vocabularies[name]).any())
+        return found
+
+    def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
+        """A sentence for each column of which the model knows no value, see `familiar`."""
+        faults = []
+        for name, vocabulary in self.encoder.vocabularies.items():
+            if not familiar.get(name, True):
+                known = ", ".join(vocabulary[:5]) + (", ..." if len(vocabulary) > 5 else "")
+                faults.append(f"{name}: holds only values that the model has never seen; it knows {known}")
+        return faults
+
+    @property
+    def device(self) -> str:
+        """Where the booster predicts."""
+        return str(json.loads(self.booster.save_config())["learner"]["generic_param"]["device"])
+
+    def use(self, *, device: str = "cpu", threads: int = 0) -> Self:
+        """Set where and with how many threads (0 for all cores) the booster predicts; returns the model itself."""
+        self.booster.set_param({"device": device, "nthread": threads})
+        return self
+
+    def loaded_from(self, source: ModelSource) -> Self:
+        """The same model with its origin noted."""
+        return replace(self, source=source)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder, which is made if need be."""
+        files = self.files()
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / CHECKSUM_FILE).write_bytes(checksums_of(files))
+
+    @classmethod
+    def load(cls, folder: Path, expected_sha256: str | None = None) -> Self:
+        """Read a model from a folder, after checking every hash.
+
+        Args:
+            folder: Folder that `save` wrote.
+            expected_sha256: Content hash noted elsewhere, for example in the registry.
+
+        Raises:
+            ChurnError: If a file is missing, damaged or of another format; nothing is loaded then.
+        """
+        return cls.from_files(read_verified(folder, expected_sha256), str(folder))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], place: str = "the model") -> Self:
+        """The model that `files` described.
+
+        Args:
+            files: What `files` gave. Nothing checks them here: XGBoost may crash on damaged ones.
+            place: Where they come from, for messages.
+
+        Raises:
+            ChurnError: If they are of another format.
+        """
+        import xgboost as xgb
+
+        stored = json.loads(files[MODEL_FILE])
+        if stored["format"] not in (FORMAT, *OLDER_FORMATS):
+            raise ChurnError(f"{place}/{MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
+        booster = xgb.Booster()
+        booster.load_model(bytearray(files[BOOSTER_FILE]))
+        return cls(
+            roles=Accounts.model_validate(stored["roles"]),
+            encoder=Encoder.from_dict(stored["encoder"]),
+            booster=booster,
+            threshold=stored["threshold"],
+            risk_bands=tuple(RiskBand.model_validate(band) for band in stored["risk_bands"]),
+            reference=Profile.from_dict(stored["reference"]),
+            performance=stored["performance"],
+            importance=stored["importance"],
+            # Models stored before there was a calibration have none.
+            calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
+            linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """The model as it is stored, by the names of the files."""
+        described = {
+            "format": FORMAT,
+            "roles": self.roles.model_dump(mode="json"),
+            "encoder": self.encoder.to_dict(),
+            "linear": self.linear.to_dict() if self.linear else None,
+            "calibration": self.calibration.to_dict(),
+            "threshold": self.threshold,
+            "risk_bands": [band.model_dump() for band in self.risk_bands],
+            "reference": self.reference.to_dict(),
+            "performance": dict(self.performance),
+            "importance": dict(self.importance),
+        }
+        text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
+        return {BOOSTER_FILE: bytes(self.booster.save_raw("ubj")), MODEL_FILE: text.encode() + b"\n"}
+
+
+def tree_contributions(
+    booster: Booster, encoder: Encoder, features: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], float]:
+    """XGBoost's own contributions of encoded rows, by account column, shape (n, columns), and its baseline."""
+    import xgboost as xgb
+
+    parts = booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
+    baseline = float(parts[0, -1]) if len(parts) else 0.0
+    return parts[:, :-1] @ encoder.shares, baseline

@@ -1,0 +1,207 @@
+"""The encoder: fitted on training rows, stored with the model, applied as stored everywhere else.
+
+Numeric columns and ratios become one feature each, missing values filled with the median of the training rows; those
+that were missing in training also get a feature that says so. A categorical column becomes one 0/1 feature for each
+category of its vocabulary, and one for *missing* if the training rows had it. A category outside the vocabulary,
+unseen or too rare in training, has 0 in all of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from churn.config import Ratio
+from churn.errors import AccountsError
+from churn.tables import Table, as_numbers, as_text
+
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What was learned from the training rows.
+
+    Attributes:
+        numeric: Numeric columns, in the order of the features.
+        ratios: Features that are the ratio of two numeric columns.
+        medians: Median of the training rows for each numeric column and ratio.
+        missing: Numeric columns, ratios and categorical columns with a feature for *missing*.
+        vocabularies: Known categories of each categorical column, sorted.
+    """
+
+    numeric: tuple[str, ...]
+    ratios: tuple[Ratio, ...]
+    medians: Mapping[str, float]
+    missing: frozenset[str]
+    vocabularies: Mapping[str, tuple[str, ...]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the account table that the encoder reads."""
+        return (*self.numeric, *self.vocabularies)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in the order of the columns of `transform`."""
+        return [name for name, _ in self._features()]
+
+    @property
+    def feature_columns(self) -> list[tuple[str, ...]]:
+        """For each feature the columns of the account table it is made of."""
+        return [columns for _, columns in self._features()]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share that each column has in each feature, shape (features, columns): a ratio belongs to its two equally."""
+        shares = np.zeros((len(self.feature_names), len(self.columns)))
+        for position, sources in enumerate(self.feature_columns):
+            for source in sources:
+                shares[position, self.columns.index(source)] += 1 / len(sources)
+        return shares
+
+    def _features(self) -> list[tuple[str, tuple[str, ...]]]:
+        sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
+        sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}
+        features: list[tuple[str, tuple[str, ...]]] = []
+        for name, columns in sources.items():
+            features.append((name, columns))
+            if name in self.missing:
+                features.append((f"{name}={MISSING}", columns))
+        for name, vocabulary in self.vocabularies.items():
+            features += [(f"{name}={value}", (name,)) for value in vocabulary]
+            if name in self.missing:
+                features.append((f"{name}={MISSING}", (name,)))
+        return features
+
+    def transform(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        """Encode accounts.
+
+        Args:
+            accounts: Account rows, raw or canonical, shape (n, any); the order of the columns does not matter.
+
+        Returns:
+            Matrix of shape (n, number of features), without nan.
+
+        Raises:
+            AccountsError: If a column is missing or holds values that are not numbers.
+        """
+        numbers = self._numbers(accounts)
+        for ratio in self.ratios:
+            numbers[ratio.name] = divide(numbers[ratio.numerator], numbers[ratio.denominator])
+        matrix = np.zeros((len(accounts), len(self.feature_names)), dtype=np.float32)
+        at = 0
+        for name, values in numbers.items():
+            absent = np.isnan(values)
+            matrix[:, at] = np.where(absent, self.medians[name], values)
+            at += 1
+            if name in self.missing:
+                matrix[:, at] = absent
+                at += 1
+        for name, vocabulary in self.vocabularies.items():
+            codes = category_codes(accounts[name], vocabulary)
+            known = np.flatnonzero(codes >= 0)
+            matrix[known, at + codes[known]] = 1.0
+            at += len(vocabulary)
+            if name in self.missing:
+                matrix[:, at] = codes == MISSING_CODE
+                at += 1
+        return matrix
+
+    def _numbers(self, accounts: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        faults = [f"missing column: {name}" for name in self.columns if name not in accounts.columns]
+        numbers: dict[str, NDArray[np.float64]] = {}
+        for name in self.numeric:
+            if name not in accounts.columns:
+                continue
+            values, wrong = as_numbers(accounts[name])
+            if wrong.any():
+                faults.append(f"{name}: {int(wrong.sum())} values are not numbers")
+            numbers[name] = values.to_numpy(np.float64)
+        if faults:
+            raise AccountsError("accounts to encode", faults)
+        return numbers
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` gives the same encoder back."""
+        return {
+            "numeric": list(self.numeric),
+            "ratios": [ratio.model_dump() for ratio in self.ratios],
+            "medians": dict(self.medians),
+            "missing": sorted(self.missing),
+            "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """The encoder that `to_dict` described."""
+        return cls(
+            numeric=tuple(stored["numeric"]),
+            ratios=tuple(Ratio.model_validate(ratio) for ratio in stored["ratios"]),
+            medians={name: float(value) for name, value in stored["medians"].items()},
+            missing=frozenset(stored["missing"]),
+            vocabularies={name: tuple(values) for name, values in stored["vocabularies"].items()},
+        )
+
+
+UNSEEN_CODE = -1
+MISSING_CODE = -2
+
+
+def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
+    """Position of each value in the vocabulary; `UNSEEN_CODE` outside of it, `MISSING_CODE` where missing."""
+    text = pa.array(as_text(series), type=pa.large_string(), from_pandas=True)
+    codes = pc.index_in(text, value_set=pa.array(vocabulary, type=pa.large_string()))
+    result: NDArray[np.int64] = codes.fill_null(UNSEEN_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
+    result[text.is_null().to_numpy(zero_copy_only=False)] = MISSING_CODE
+    return result
+
+
+def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Element-wise ratio, nan where the denominator is zero or either is missing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator == 0, np.nan, numerator / denominator)
+
+
+@singledispatch
+def encode_rows(table: Table, encoder: Encoder, kept: list[str]) -> Table:
+    """A table that is encoded while its rows pass: kept columns, then one float32 column a feature.
+
+    Args:
+        table: Canonical rows; tables of another engine have their own way, see `churn.spark.features`.
+        encoder: Says how.
+        kept: Columns that stay, in this order.
+    """
+    return EncodedRows(table, encoder, kept)
+
+
+class EncodedRows(Table):
+    """Rows of a table, encoded while they pass."""
+
+    def __init__(self, source: Table, encoder: Encoder, kept: list[str]) -> None:
+        """Declare the rows, how they are encoded, and which of their columns stand before the features."""
+        self._source, self._encoder, self._kept = source, encoder, kept
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+        return [*self._kept, *self._encoder.feature_names]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._source)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """The encoded rows."""
+        for rows in self._source.batches():
+            features = pd.DataFrame(
+                self._encoder.transform(rows), index=rows.index, columns=self._encoder.feature_names
+            )
+            encoded = pd.concat([rows[self._kept], features], axis="columns")
+            yield encoded if columns is None else encoded[list(columns)]

@@ -1,0 +1,352 @@
+"""."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+FINE_BINS = 100
+
+
+@dataclass(frozen=True)
+class NumericProfile:
+    """Counts of a column of numbers.
+
+    Bin ``i`` holds the values above ``edges[i - 1]`` and up to ``edges[i]``; the first begins at the reference's
+    ``minimum``, the last ends at its ``maximum``. A column with at most 100 different values has a bin for each of them.
+
+    Attributes:
+        edges: Inner edges, ascending, in the column's unit; k of them for k + 1 bins.
+        counts: Rows in each bin, k + 1 of them.
+        minimum: Smallest finite value of the reference; None where it has none.
+        maximum: Largest finite value of the reference; None where it has none.
+        missing: Rows without a value.
+        below: Rows under the minimum of the reference.
+        above: Rows over the maximum of the reference.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    minimum: float | None
+    maximum: float | None
+    missing: int = 0
+    below: int = 0
+    above: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.edges) + 1:
+            raise ValueError(
+                f"{len(self.edges)} edges make {len(self.edges) + 1} bins, but there are {len(self.counts)} counts"
+            )
+
+    @property
+    def present(self) -> int:
+        """Rows with a value."""
+        return sum(self.counts) + self.below + self.above
+
+    @property
+    def rows(self) -> int:
+        """Rows counted, with and without a value."""
+        return self.present + self.missing
+
+    def count(self, values: ArrayLike | pd.Series) -> "NumericProfile":
+        """Count other rows in the bins of this profile.
+
+        Args:
+            values: Numbers, shape (n,); nan or NA where missing.
+
+        Returns:
+            A profile with the same bins and the counts of the rows given.
+        """
+        numbers = _floats(values)
+        known = numbers[~np.isnan(numbers)]
+        missing = len(numbers) - len(known)
+        if self.minimum is None or self.maximum is None:
+            return replace(self, counts=(len(known),), missing=missing, below=0, above=0)
+        fences = np.array([np.nextafter(self.minimum, -np.inf), *self.edges, self.maximum])
+        counts = np.bincount(np.searchsorted(fences, known), minlength=len(fences) + 1).tolist()
+        return replace(self, counts=tuple(counts[1:-1]), missing=missing, below=counts[0], above=counts[-1])
+
+    def __add__(self, other: "NumericProfile") -> "NumericProfile":
+        if (self.edges, self.minimum, self.maximum) != (other.edges, other.minimum, other.maximum):
+            raise ValueError("profiles can only be added where they have the same bins; count both with one reference")
+        return replace(
+            self,
+            counts=tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)),
+            missing=self.missing + other.missing,
+            below=self.below + other.below,
+            above=self.above + other.above,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        return {
+            "edges": list(self.edges),
+            "counts": list(self.counts),
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "missing": self.missing,
+            "below": self.below,
+            "above": self.above,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The profile that ``to_dict`` wrote."""
+        return cls(
+            edges=tuple(float(edge) for edge in data["edges"]),
+            counts=tuple(int(count) for count in data["counts"]),
+            minimum=None if data["minimum"] is None else float(data["minimum"]),
+            maximum=None if data["maximum"] is None else float(data["maximum"]),
+            missing=int(data["missing"]),
+            below=int(data["below"]),
+            above=int(data["above"]),
+        )
+
+
+@dataclass(frozen=True)
+class CategoricalProfile:
+    """Counts of a column of categories.
+
+    Attributes:
+        values: Categories of the reference, ascending.
+        counts: Rows of each of them.
+        missing: Rows without a category.
+        unseen: Rows with a category that the reference does not have.
+    """
+
+    values: tuple[str, ...]
+    counts: tuple[int, ...]
+    missing: int = 0
+    unseen: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.values):
+            raise ValueError(f"there are {len(self.values)} categories, but {len(self.counts)} counts")
+
+    @property
+    def present(self) -> int:
+        """Rows with a category, known or not."""
+        return sum(self.counts) + self.unseen
+
+    @property
+    def rows(self) -> int:
+        """Rows counted, with and without a category."""
+        return self.present + self.missing
+
+    def count(self, values: pd.Series) -> "CategoricalProfile":
+        """Count other rows in the categories of this profile.
+
+        Args:
+            values: Categories, shape (n,); NA where missing.
+
+        Returns:
+            A profile with the same categories and the counts of the rows given.
+        """
+        found = _category_counts(values)
+        counts = tuple(found.get(value, 0) for value in self.values)
+        present = sum(found.values())
+        return replace(self, counts=counts, missing=len(values) - present, unseen=present - sum(counts))
+
+    def __add__(self, other: "CategoricalProfile") -> "CategoricalProfile":
+        if self.values != other.values:  # noqa: PD011, these are no pandas values
+            raise ValueError(
+                "profiles can only be added where they have the same categories; count both with one reference"
+            )
+        return replace(
+            self,
+            counts=tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)),
+            missing=self.missing + other.missing,
+            unseen=self.unseen + other.unseen,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        return {
+            "values": list(self.values),
+            "counts": list(self.counts),
+            "missing": self.missing,
+            "unseen": self.unseen,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The profile that ``to_dict`` wrote."""
+        return cls(
+            values=tuple(str(value) for value in data["values"]),
+            counts=tuple(int(count) for count in data["counts"]),
+            missing=int(data["missing"]),
+            unseen=int(data["unseen"]),
+        )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Counts of the columns of an account table and of the scores of its accounts.
+
+    Attributes:
+        rows: Accounts counted.
+        numeric: Profile of each column of numbers.
+        categorical: Profile of each column of categories.
+        score: Profile of the probabilities; None where there are none. Its rows may be others than those of the columns:
+            a model's scores are profiled on rows that it was not fitted on.
+    """
+
+    rows: int
+    numeric: dict[str, NumericProfile] = field(default_factory=dict)
+    categorical: dict[str, CategoricalProfile] = field(default_factory=dict)
+    score: NumericProfile | None = None
+
+    def with_score(self, score: NumericProfile | None) -> "Profile":
+        """The same profile with the profile of the scores that ``fit_score_profile`` gave."""
+        return replace(self, score=score)
+
+    def __add__(self, other: "Profile") -> "Profile":
+        check_same_columns(self, other)
+        return Profile(
+            rows=self.rows + other.rows,
+            numeric={name: mine + other.numeric[name] for name, mine in self.numeric.items()},
+            categorical={name: mine + other.categorical[name] for name, mine in self.categorical.items()},
+            score=None if self.score is None or other.score is None else self.score + other.score,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        return {
+            "rows": self.rows,
+            "numeric": {name: profile.to_dict() for name, profile in self.numeric.items()},
+            "categorical": {name: profile.to_dict() for name, profile in self.categorical.items()},
+            "score": None if self.score is None else self.score.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The profile that ``to_dict`` wrote."""
+        return cls(
+            rows=int(data["rows"]),
+            numeric={name: NumericProfile.from_dict(item) for name, item in data["numeric"].items()},
+            categorical={name: CategoricalProfile.from_dict(item) for name, item in data["categorical"].items()},
+            score=None if data["score"] is None else NumericProfile.from_dict(data["score"]),
+        )
+
+
+def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> Profile:
+    """Learn the bins of a reference table and count its rows.
+
+    The edges of a column of numbers are its percentiles, or its values where it has at most 100 different ones.
+
+    Args:
+        frame: Account rows, shape (n, at least the columns named).
+        numeric: Names of the columns of numbers.
+        categorical: Names of the columns of categories.
+
+    Returns:
+        The profile, without scores.
+
+    Raises:
+        ValueError: A column is not in the frame.
+    """
+    _check_columns(frame, [*numeric, *categorical])
+    return Profile(
+        rows=len(frame),
+        numeric={name: _fit_numeric(frame[name]) for name in numeric},
+        categorical={name: _fit_categorical(frame[name]) for name in categorical},
+    )
+
+
+def fit_score_profile(score: ArrayLike) -> NumericProfile:
+    """Learn the bins of a reference's probabilities, shape (n,), and count them."""
+    return _fit_numeric(np.asarray(score, dtype=np.float64))
+
+
+def count_profile(reference: Profile, frame: pd.DataFrame, score: ArrayLike | None = None) -> Profile:
+    """Count other rows in the bins of a reference.
+
+    Args:
+        reference: Profile whose bins are used.
+        frame: Account rows, shape (m, at least the columns of the reference).
+        score: Probabilities of these rows, shape (m,); None leaves the scores out.
+
+    Returns:
+        Profile of the rows given; profiles of the parts of a table add up to the profile of the table.
+
+    Raises:
+        ValueError: A column is not in the frame, or scores are given and the reference has none.
+    """
+    _check_columns(frame, [*reference.numeric, *reference.categorical])
+    if score is not None and reference.score is None:
+        raise ValueError("scores cannot be counted: the reference profile has no scores; attach them with with_score")
+    return Profile(
+        rows=len(frame),
+        numeric={name: profile.count(frame[name]) for name, profile in reference.numeric.items()},
+        categorical={name: profile.count(frame[name]) for name, profile in reference.categorical.items()},
+        score=None if score is None or reference.score is None else reference.score.count(score),
+    )
+
+
+def _fit_numeric(values: ArrayLike | pd.Series) -> NumericProfile:
+    numbers = _floats(values)
+    finite = np.sort(numbers[np.isfinite(numbers)])
+    if len(finite) == 0:
+        return NumericProfile(edges=(), counts=(0,), minimum=None, maximum=None).count(numbers)
+    distinct = finite[np.concatenate([[True], finite[1:] > finite[:-1]])]
+    if len(distinct) > FINE_BINS:
+        ranks = (np.arange(1, FINE_BINS) * len(finite) - 1) // FINE_BINS
+        edges = np.unique(finite[ranks])
+        edges = edges[edges < finite[-1]]
+    else:
+        edges = distinct[:-1]
+    bins = NumericProfile(
+        edges=tuple(edges.tolist()),
+        counts=(0,) * (len(edges) + 1),
+        minimum=float(finite[0]),
+        maximum=float(finite[-1]),
+    )
+    return bins.count(numbers)
+
+
+def _fit_categorical(values: pd.Series) -> CategoricalProfile:
+    found = _category_counts(values)
+    return CategoricalProfile(values=tuple(sorted(found)), counts=(0,) * len(found)).count(values)
+
+
+def _floats(values: ArrayLike | pd.Series) -> NDArray[np.float64]:
+    if isinstance(values, pd.Series):
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _category_counts(values: pd.Series) -> dict[str, int]:
+    """Rows of each category; categories of another type count as their text."""
+    counts: dict[str, int] = {}
+    for value, count in values.value_counts(dropna=True).items():
+        counts[str(value)] = counts.get(str(value), 0) + int(count)
+    # A categorical dtype also lists the categories that no row has.
+    return {value: count for value, count in counts.items() if count > 0}
+
+
+def _check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    lacking = [name for name in columns if name not in frame.columns]
+    if lacking:
+        raise ValueError(f"the table lacks columns that its profile needs: {', '.join(lacking)}")
+
+
+def check_same_columns(one: Profile, other: Profile, scores: bool = True) -> None:
+    """Refuse to compare profiles of different tables.
+
+    Args:
+        one: A profile.
+        other: Another.
+        scores: Whether both or neither must have scores.
+
+    Raises:
+        ValueError: Names the columns that only one of them has.
+    """
+    differing = sorted({*one.numeric} ^ {*other.numeric} | ({*one.categorical} ^ {*other.categorical}))
+    if differing:
+        raise ValueError(f"the profiles have different columns; only one of them has: {', '.join(differing)}")
+    if scores and (one.score is None) != (other.score is None):
+        raise ValueError("only one of the profiles has scores; count both with scores or both without")

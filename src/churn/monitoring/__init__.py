@@ -1,0 +1,12 @@
+"""How published scores are doing: drift, outcomes when they come, and the health that follows from both."""
+
+from churn.monitoring.drift import compare_profiles
+from churn.monitoring.health import health_metrics
+from churn.monitoring.outcomes import ScoredAccounts, scored_accounts
+
+__all__ = [
+    "ScoredAccounts",
+    "compare_profiles",
+    "health_metrics",
+    "scored_accounts",
+]

@@ -1,0 +1,220 @@
+"""How far the columns of a table, and the scores, have moved between the reference and the analysis."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn.model import Profile
+from churn.model.profile import CategoricalProfile, NumericProfile, check_same_columns
+
+NUMERIC_BINS = 10
+CATEGORICAL_BINS = 20
+SHARE_FLOOR = 1e-3
+UNSEEN_LABEL = "never seen before"
+
+# Standard normal quantile that chance exceeds once in a thousand times.
+CHANCE_QUANTILE = 3.0902
+
+
+class ColumnDrift(NamedTuple):
+    """How far one column has moved between the reference and the analysis; see ``compare_profiles``."""
+
+    column: str
+    kind: Literal["numeric", "categorical", "score"]
+    psi: float | None
+    psi_chance: float | None
+    jensen_shannon: float | None
+    ks: float | None
+    missing_reference: float | None
+    missing_analysis: float | None
+    unseen_share: float | None
+
+
+class Outline(NamedTuple):
+    """Shares of the rows with a value in a few bins, for drawing; each tuple has one value a bar."""
+
+    labels: tuple[str, ...]
+    reference: tuple[float, ...]
+    analysis: tuple[float, ...]
+
+
+def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]:
+    """How far each column, and the score, has moved.
+
+    - ``psi``: population stability index, the sum over bins of (a - r) ln(a / r) of the shares a and r (Siddiqi, Credit
+      Risk Scorecards, 2006; symmetric Kullback-Leibler divergence). The bins are at most 10 of about equal mass in the
+      reference, or its 19 most frequent categories and the rest; missing values, values under and over the range of the
+      reference and unseen categories are bins of their own where either side has them. A share below 0.001, or below
+      half a row of the smaller table where that is more, is raised to it, so that empty bins stay finite. The usual
+      limits are 0.1 and 0.25.
+    - ``psi_chance``: the index that two samples of these sizes from one distribution exceed once in a thousand times:
+      the 99.9 % quantile of chi-squared with bins - 1 degrees of freedom, times 1/rows + 1/rows (Yurdakul and Naranjo,
+      2020, doi:10.21314/JRMV.2020.227; quantile by Wilson and Hilferty, 1931). Below it, a movement proves nothing.
+    - ``jensen_shannon``: square root of the Jensen-Shannon divergence to base 2 on the same bins, 0 to 1 (Endres and
+      Schindelin, 2003, doi:10.1109/TIT.2003.813506). No floor is needed.
+    - ``ks``: largest difference of the two cumulative distributions at the up to 100 fine edges (Kolmogorov-Smirnov),
+      of the rows with a value; less than the exact one by at most the mass of one fine bin. None for categories.
+    - ``missing_reference``, ``missing_analysis``: shares of the rows without a value.
+    - ``unseen_share``: share of the analysis rows with a value that the reference does not have: an unseen category, or
+      a number outside its range.
+
+    Args:
+        reference: Profile that the bins were learned on.
+        analysis: Profile counted with ``count_profile`` in these bins.
+
+    Returns:
+        One entry a column, in the order of the reference, and last the score (named ``score``) where both have it.
+        Figures are None where there are no rows to make them of.
+
+    Raises:
+        ValueError: The profiles have different columns or bins.
+    """
+    check_same_columns(reference, analysis, scores=False)
+    drifts = [_compare(name, "numeric", mine, analysis.numeric[name]) for name, mine in reference.numeric.items()]
+    drifts += [
+        _compare(name, "categorical", mine, analysis.categorical[name]) for name, mine in reference.categorical.items()
+    ]
+    if reference.score is not None and analysis.score is not None:
+        drifts.append(_compare("score", "score", reference.score, analysis.score))
+    return drifts
+
+
+def outline(
+    reference: NumericProfile | CategoricalProfile, analysis: NumericProfile | CategoricalProfile, bars: int = 20
+) -> Outline:
+    """Two distributions in a few bars, for drawing.
+
+    Numbers get a bar a bin where the profile has few bins, else bars of equal width between the outermost edges, among
+    which the mass of a bin is spread evenly; the first and the last bar also hold what lies beyond. Categories get a bar
+    each, the most frequent first, the rare ones together.
+
+    Args:
+        reference: Profile of a column.
+        analysis: Profile of the same column with the same bins.
+        bars: Most bars to draw, not counting one for unseen values.
+
+    Returns:
+        Label and shares of each bar; shares are of the rows with a value and all 0 where there are none.
+    """
+    if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
+        if len(reference.counts) > bars:
+            return _even_bars(reference, analysis, bars)
+        ends = reference.edges if reference.maximum is None else (*reference.edges, reference.maximum)
+        labels = ["below", *([f"{end:.4g}" for end in ends] or ["any"]), "above"]
+        sides = [[one.below, *one.counts, one.above] for one in (reference, analysis)]
+        return _shares(labels, sides, optional=(0, len(labels) - 1))
+    if isinstance(reference, CategoricalProfile) and isinstance(analysis, CategoricalProfile):
+        groups = _rare_together(reference.counts, bars)
+        names = dict(zip(groups, reference.values, strict=True))
+        labels = [names[group] if groups.count(group) == 1 else "other" for group in sorted(names)]
+        sides = [[*_grouped(one.counts, groups), one.unseen] for one in (reference, analysis)]
+        return _shares([*labels, UNSEEN_LABEL], sides, optional=(len(labels),))
+    raise TypeError("one profile has numbers, the other categories")
+
+
+def _even_bars(reference: NumericProfile, analysis: NumericProfile, bars: int) -> Outline:
+    """Bars of equal width; the cumulative counts are known at the edges and taken as straight between them."""
+    grid = np.linspace(reference.edges[0], reference.edges[-1], bars + 1)
+    sides = []
+    for one in (reference, analysis):
+        heights = np.interp(grid, reference.edges, one.below + np.cumsum(one.counts)[:-1])
+        heights[0], heights[-1] = 0, one.present
+        sides.append(np.diff(heights).tolist())
+    return _shares([f"{low:.4g} to {high:.4g}" for low, high in pairwise(grid)], sides)
+
+
+def _shares(labels: Sequence[str], sides: Sequence[Sequence[float]], optional: Sequence[int] = ()) -> Outline:
+    """Shares of two rows of counts, without the optional bars that are empty in both."""
+    counts = np.array(sides, dtype=np.float64)
+    keep = [at for at in range(len(labels)) if at not in optional or counts[:, at].any()]
+    shares = counts[:, keep] / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return Outline(tuple(labels[at] for at in keep), tuple(shares[0].tolist()), tuple(shares[1].tolist()))
+
+
+def _compare(
+    column: str,
+    kind: Literal["numeric", "categorical", "score"],
+    reference: NumericProfile | CategoricalProfile,
+    analysis: NumericProfile | CategoricalProfile,
+) -> ColumnDrift:
+    ks = None
+    if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
+        _ = reference + analysis  # refuses other bins
+        groups = _equal_mass(reference.counts, NUMERIC_BINS)
+        sides = [[*_grouped(one.counts, groups), one.below, one.above, one.missing] for one in (reference, analysis)]
+        ks = _largest_difference(reference, analysis)
+        unseen = analysis.below + analysis.above
+    elif isinstance(reference, CategoricalProfile) and isinstance(analysis, CategoricalProfile):
+        _ = reference + analysis
+        groups = _rare_together(reference.counts, CATEGORICAL_BINS)
+        sides = [[*_grouped(one.counts, groups), one.unseen, one.missing] for one in (reference, analysis)]
+        unseen = analysis.unseen
+    else:
+        raise TypeError(f"{column}: one profile has numbers, the other categories")
+    psi, chance, distance = _distances(np.array(sides, dtype=np.float64))
+    return ColumnDrift(
+        column=column,
+        kind=kind,
+        psi=psi,
+        psi_chance=chance,
+        jensen_shannon=distance,
+        ks=ks,
+        missing_reference=reference.missing / reference.rows if reference.rows else None,
+        missing_analysis=analysis.missing / analysis.rows if analysis.rows else None,
+        unseen_share=unseen / analysis.rows if analysis.rows else None,
+    )
+
+
+def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
+    """Stability index, the one that chance exceeds, and Jensen-Shannon distance of two rows of counts."""
+    rows = counts.sum(axis=1)
+    if rows.min() == 0:
+        return None, None, None
+    shares = counts[:, counts.any(axis=0)] / rows[:, None]
+    floored = np.maximum(shares, max(SHARE_FLOOR, 0.5 / rows.min()))
+    psi = float(np.sum((floored[1] - floored[0]) * np.log(floored[1] / floored[0])))
+    freedom = shares.shape[1] - 1
+    spread = 2 / (9 * freedom) if freedom else 0.0
+    chance = freedom * (1 - spread + CHANCE_QUANTILE * math.sqrt(spread)) ** 3 * float(np.sum(1 / rows))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(shares > 0, shares * np.log2(shares / shares.mean(axis=0)), 0.0)
+    # Rounding can leave equal distributions a hair below zero.
+    return psi, chance, math.sqrt(max(0.0, float(parts.sum()) / 2))
+
+
+def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> float | None:
+    if reference.present == 0 or analysis.present == 0:
+        return None
+    heights = [np.cumsum([one.below, *one.counts]) / one.present for one in (reference, analysis)]
+    return float(np.max(np.abs(heights[1] - heights[0])))
+
+
+def _equal_mass(counts: Sequence[int], bins: int) -> list[int]:
+    """Group of each fine bin, by where its middle stands in the mass of the reference."""
+    mass = np.asarray(counts, dtype=np.float64)
+    if mass.sum() == 0:
+        return [0] * len(mass)
+    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    group = np.minimum(np.floor(middle * bins), bins - 1)
+    ranks: list[int] = np.unique(group, return_inverse=True)[1].tolist()
+    return ranks
+
+
+def _rare_together(counts: Sequence[int], bins: int) -> list[int]:
+    """Group of each category: its rank by frequency, and the last group for all that are rarer."""
+    order = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    groups: list[int] = np.minimum(rank, bins - 1).tolist()
+    return groups
+
+
+def _grouped(counts: Sequence[int], groups: Sequence[int]) -> list[int]:
+    sums = [0] * (max(groups, default=-1) + 1)
+    for count, group in zip(counts, groups, strict=True):
+        sums[group] += count
+    return sums

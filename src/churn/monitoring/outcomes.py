@@ -1,0 +1,169 @@
+"""What the health report needs of published scores and outcomes, gathered from tables of any length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Accounts
+from churn.tables import Batches, Table
+from churn.tables.ids import RepeatedIds, hashes_of, repetitions
+from churn.tables.labels import UNKNOWN, OutcomeRows, check_outcome_columns
+
+
+@dataclass(frozen=True)
+class ScoredAccounts:
+    """What the report needs of n accounts and their outcomes, 12 bytes an account.
+
+    Attributes:
+        probability: Of churn, shape (n,); nan where missing.
+        flagged: Whether each is predicted to churn, shape (n,).
+        band: Position of each one's risk band in the names of the bands, shape (n,); -1 where it is none of them.
+        unknown_bands: Names of risk bands that are none of them.
+        unique: Different ids.
+        versions: Of the model that made the scores, sorted.
+        truth: What became of each, shape (n,): 1 for churned, 0 for stayed, -1 for not known. None before any outcomes are.
+        outcomes: How many outcomes there are; they may be of other accounts.
+    """
+
+    probability: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
+    band: NDArray[np.int16]
+    unknown_bands: Sequence[str]
+    unique: int
+    versions: Sequence[str]
+    truth: NDArray[np.int8] | None = None
+    outcomes: int = 0
+
+    def __len__(self) -> int:
+        """How many accounts there are."""
+        return len(self.probability)
+
+
+# Key of a second hash, independent of the first; pandas takes 16 characters.
+SECOND_KEY = "another 16 bytes"
+
+
+@singledispatch
+def scored_accounts(
+    predictions: Table, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]
+) -> ScoredAccounts:
+    """Scored accounts and their outcomes, with ids as hashes; about 30 bytes an account while they are gathered.
+
+    Args:
+        predictions: The scores: the id in the first column, then ``probability``, ``prediction`` (0 or 1), ``risk_band`` and
+            ``model_version``. Those of another engine have their own way, see `churn.spark`.
+        outcomes: Id and label of some of the accounts, and of others; None before there are any.
+        roles: What each column is.
+        bands: Names of the risk bands, from the lowest to the highest.
+
+    Raises:
+        AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, other labels than two.
+    """
+    known = None if outcomes is None else _Outcomes(outcomes, roles)
+    rows, name = len(predictions), predictions.columns[0]
+    probability, flagged, band = np.empty(rows), np.empty(rows, np.bool_), np.empty(rows, np.int16)
+    truth = None if known is None else np.empty(rows, np.int8)
+    versions: set[str] = set()
+    unknown: set[str] = set()
+    names = [name, "probability", "prediction", "risk_band"]
+    versioned = "model_version" in predictions.columns
+    before = with_id = 0
+    with RepeatedIds() as ids:
+        for batch in predictions.batches([*names, "model_version"] if versioned else names):
+            at = slice(before, before + len(batch))
+            before = at.stop
+            probability[at] = batch["probability"].to_numpy(dtype=np.float64, na_value=np.nan)
+            flagged[at] = batch["prediction"].to_numpy(dtype=np.int64) == 1
+            words = batch["risk_band"].astype("str")
+            band[at] = pd.Index(list(bands)).get_indexer(pd.Index(words))
+            unknown |= {str(word) for word in words[band[at] < 0].unique()}
+            if versioned:
+                versions |= {str(version) for version in batch["model_version"].dropna().unique()}
+            texts = batch[name].astype("str")
+            hashes, there = hashes_of(texts), texts.notna().to_numpy(bool)
+            ids.add(hashes[there])
+            with_id += int(there.sum())
+            if known is not None and truth is not None:
+                truth[at] = np.where(there, known.of(texts, hashes), UNKNOWN)
+        suspects = ids.suspects()
+    return ScoredAccounts(
+        probability,
+        flagged,
+        band,
+        sorted(unknown),
+        unique=with_id - _repeats(predictions, name, suspects),
+        versions=sorted(versions),
+        truth=truth,
+        outcomes=0 if known is None else known.rows,
+    )
+
+
+def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
+    """Rows whose id occurred before, from a second look at those whose hashes are equal."""
+    if not len(hashes):
+        return 0
+    found: set[str] = set()
+    rows = 0
+    for batch in predictions.batches([name]):
+        texts = batch[name].astype("str")
+        again = texts[np.isin(hashes_of(texts), hashes) & texts.notna().to_numpy(bool)]
+        rows += len(again)
+        found.update(again)
+    return rows - len(found)
+
+
+class _Outcomes:
+    """Outcomes by the hashes of their ids: two for each, 96 bits together, for among so many ids two may have the same 64."""
+
+    def __init__(self, batches: Batches, roles: Accounts) -> None:
+        """Read them.
+
+        Raises:
+            AccountsError: Lists every fault.
+        """
+        check_outcome_columns(batches.columns, roles)
+        found = OutcomeRows()
+        first, second, values = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.int8)
+        with RepeatedIds() as seen:
+            for batch in batches:
+                ids, outcome = found.look(batch, roles)
+                hashes = hashes_of(ids)
+                seen.add(hashes[ids.notna().to_numpy(bool)])
+                # Long arrays grow where they are; of many short ones the memory would not come back.
+                for array, more in ((first, hashes), (second, _second_hashes(ids)), (values, outcome)):
+                    array.resize(found.rows, refcheck=False)
+                    array[found.rows - len(ids) :] = more
+            again = seen.suspects()
+        found.check(repetitions(batches, roles.id, again), roles)
+        self.rows = found.rows
+        order = np.argsort(first)
+        first.sort()
+        self._first, self._second, self._values = first, second[order], values[order]
+        # Different ids with the same hash are told apart by their text.
+        self._alike = again
+        self._by_text: dict[str, int] = {}
+        for batch in batches if len(again) else ():
+            ids, outcome = found.look(batch, roles)
+            of_these = np.isin(hashes_of(ids), again)
+            self._by_text |= dict(zip(ids[of_these], outcome[of_these].tolist(), strict=True))
+
+    def of(self, ids: pd.Series, hashes: NDArray[np.uint64]) -> NDArray[np.int8]:
+        """Outcome of each id, shape (n,)."""
+        if not len(self._first):
+            return np.full(len(ids), UNKNOWN, np.int8)
+        at = np.minimum(np.searchsorted(self._first, hashes), len(self._first) - 1)
+        same = (self._first[at] == hashes) & (self._second[at] == _second_hashes(ids))
+        outcome = np.where(same, self._values[at], UNKNOWN).astype(np.int8)
+        if len(self._alike):
+            alike = np.isin(hashes, self._alike)
+            outcome[alike] = [self._by_text.get(text, UNKNOWN) for text in ids[alike]]
+        return outcome
+
+
+def _second_hashes(ids: pd.Series) -> NDArray[np.uint32]:
+    values = ids.to_numpy(dtype=object, na_value="")
+    return pd.util.hash_array(values, hash_key=SECOND_KEY, categorize=False).astype(np.uint32)

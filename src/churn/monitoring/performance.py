@@ -1,0 +1,132 @@
+"""How good scores are: estimated without outcomes, realised with them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn.config import Monitoring
+from churn.metrics import CalibrationCurve, Ranking, calibration_curve
+from churn.metrics.calibration import error_of_curve
+from churn.metrics.classification import brier, log_loss
+from churn.metrics.ranking import estimated_roc_auc, lift
+from churn.monitoring.drift import CHANCE_QUANTILE
+from churn.monitoring.findings import Finding, judged, mean_of, percent, reaches
+
+
+def estimated_performance(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> dict[str, float | None]:
+    """What is to be expected if the probabilities are right: each account churns with its own probability."""
+    churners = float(probability.sum())
+    caught = float(probability[flagged].sum())
+    return {
+        "roc_auc": estimated_roc_auc(probability) if len(probability) else None,
+        "churn_rate": mean_of(probability),
+        "churners": churners,
+        "precision": mean_of(probability[flagged]),
+        "recall": caught / churners if churners > 0 else None,
+    }
+
+
+def realised_performance(
+    truth: NDArray[np.int8],
+    probability: NDArray[np.float64],
+    flagged: NDArray[np.bool_],
+    reference_performance: Mapping[str, float],
+    limits: Monitoring,
+) -> tuple[dict[str, Any], list[Finding], list[str]]:
+    """How good the scores turned out to be.
+
+    Args:
+        truth: Outcomes, shape (n,): 1 churned, 0 stayed, -1 not known.
+        probability: Predicted probabilities of churn, shape (n,).
+        flagged: Whether each account was predicted to churn, shape (n,).
+        reference_performance: Metrics on held-out rows at training.
+        limits: From when on a metric is to be watched or an alarm.
+
+    Returns:
+        The metrics, None where they cannot be computed; findings; and notes on what they rest on.
+    """
+    known = truth >= 0
+    # Where all are known, they need no copy.
+    labels, scores, called = (
+        (truth, probability, flagged) if known.all() else (truth[known], probability[known], flagged[known])
+    )
+    churned, caught = int(labels.sum()), int(labels[called].sum())
+    performance: dict[str, Any] = {
+        "outcomes": len(labels),
+        "coverage": mean_of(known),
+        "churned": churned,
+        "churn_rate": mean_of(labels),
+        "expected_churn_rate": mean_of(scores),
+        "flagged": int(called.sum()),
+        "flagged_churned": caught,
+        "precision": caught / int(called.sum()) if called.any() else None,
+        "recall": caught / churned if churned else None,
+        "accuracy": mean_of(called == labels),
+        **dict.fromkeys(("roc_auc", "roc_auc_standard_error", "average_precision", "log_loss", "lift_at_10")),
+        **dict.fromkeys(("brier", "calibration_error", "calibration_error_chance")),
+        "roc_auc_status": "ok",
+        "calibration_status": "ok",
+        "calibration_curve": [],
+    }
+    findings: list[Finding] = []
+    notes: list[str] = []
+    if len(labels) == 0:
+        return performance, findings, ["No outcome of a scored account is known yet"]
+    if len(labels) < len(truth):
+        notes.append(
+            f"Outcomes are known for {percent(len(labels) / len(truth))} of the accounts; where those that left are "
+            "known sooner than those that stayed, the realised churn rate and precision look higher than they are"
+        )
+
+    curve = calibration_curve(labels, scores)
+    performance["brier"] = brier(labels, scores)
+    performance["calibration_error"] = error = error_of_curve(curve)
+    performance["calibration_error_chance"] = chance = _calibration_chance(curve)
+    performance["calibration_curve"] = [
+        {"predicted": float(predicted), "observed": float(observed), "count": int(count)}
+        for predicted, observed, count in zip(*curve, strict=True)
+    ]
+    if error > 0 and reaches(error, limits.calibration_error):
+        text = f"Scores are off by {100 * error:.1f} percentage points on average (limit {100 * limits.calibration_error:g})"
+        findings.append(judged(text, error > chance, len(labels)))
+        performance["calibration_status"] = findings[-1].status
+
+    if not 0 < churned < len(labels):
+        only = "churned" if churned else "stayed"
+        notes.append(f"All accounts with a known outcome {only}: ROC AUC and average precision need both outcomes")
+        return performance, findings, notes
+    ranking = Ranking.of(labels, scores)
+    performance["roc_auc"] = now = ranking.roc_auc()
+    performance["average_precision"] = ranking.average_precision()
+    performance["log_loss"] = log_loss(labels, scores)
+    performance["lift_at_10"] = lift(labels, scores, 0.1)
+    then = reference_performance.get("roc_auc")
+    performance["roc_auc_standard_error"] = doubt = _roc_auc_standard_error(now, churned, len(labels) - churned)
+    if then is not None and then > now and reaches(then - now, limits.roc_auc_drop):
+        text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"
+        findings.append(judged(text, then - now > CHANCE_QUANTILE * doubt, len(labels)))
+        performance["roc_auc_status"] = findings[-1].status
+    return performance, findings, notes
+
+
+def _calibration_chance(curve: CalibrationCurve) -> float:
+    """Calibration error that perfectly calibrated scores exceed once in a thousand times, as a probability.
+
+    In a bin the distance of observed and predicted rate is then about half-normal with s = sqrt(p (1 - p) / n), mean
+    s sqrt(2 / pi) and variance s^2 (1 - 2 / pi); the bins are independent.
+    """
+    weight = curve.rows / curve.rows.sum()
+    spread = np.sqrt(curve.predicted * (1 - curve.predicted) / curve.rows)
+    mean = np.sum(weight * spread) * math.sqrt(2 / math.pi)
+    deviation = math.sqrt(float(np.sum((weight * spread) ** 2)) * (1 - 2 / math.pi))
+    return float(mean + CHANCE_QUANTILE * deviation)
+
+
+def _roc_auc_standard_error(area: float, churned: int, stayed: int) -> float:
+    """Standard error of a ROC AUC (Hanley and McNeil, 1982, doi:10.1148/radiology.143.1.7063747)."""
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (churned - 1) * (first - area**2) + (stayed - 1) * (second - area**2)
+    return math.sqrt(max(0.0, variance) / (churned * stayed))

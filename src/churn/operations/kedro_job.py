@@ -1,0 +1,75 @@
+"""A `kedro run` in a process of its own."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+Kind = Literal["training", "inference"]
+# In this order: what is trained is scored with.
+KINDS: tuple[Kind, ...] = ("training", "inference")
+# Seconds that a job gets to end after Ctrl-C.
+GRACE = 8.0
+
+
+class Job(Protocol):
+    """Runs what is to be run."""
+
+    def __call__(self, kind: Kind) -> int | None:
+        """Run it; gives the exit code, or none if it was stopped."""
+        ...
+
+
+COMMANDS: dict[Kind, tuple[str, str]] = {
+    "training": ("feature_engineering,training", "training.only_if_changed=true"),
+    "inference": ("inference,monitoring", "inference.incremental=true,inference.rescore=true"),
+}
+
+
+class KedroJob:
+    """A `kedro run` in a process of its own."""
+
+    def __init__(self, options: Sequence[str], parameters: str = "") -> None:
+        """Declare what every run gets: environment and configuration, and parameters as ``--params`` takes them."""
+        self._options, self._parameters = list(options), parameters
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._lock = threading.Lock()
+
+    def __call__(self, kind: Kind) -> int | None:
+        """Run it; see `Job`."""
+        pipelines, parameters = COMMANDS[kind]
+        parameters = ",".join(filter(None, (self._parameters, parameters)))
+        command = [
+            sys.executable,
+            "-m",
+            "kedro",
+            "run",
+            *self._options,
+            "--pipelines",
+            pipelines,
+            "--params",
+            parameters,
+        ]
+        with self._lock:
+            if self._stopping:
+                return None
+            # Of a group of its own, so that Ctrl-C reaches it once, from here.
+            self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+        code = self._process.wait()
+        return None if self._stopping else code
+
+    def stop(self) -> None:
+        """End what runs, as Ctrl-C does; nothing is half published."""
+        with self._lock:
+            self._stopping = True
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()

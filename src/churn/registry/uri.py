@@ -1,0 +1,102 @@
+"""Which model a URI names, and where that lies."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from churn.errors import ChurnError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+MODEL_NAME = "model"
+SHA256_TAG = "sha256"
+ABSENT_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+# Names hold no slash, no percent sign and no two dots, so that none can lead out of its place.
+_NAME = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_. -]*"
+_REFERENCE_FORM = re.compile(r"^(?P<experiment>[A-Za-z0-9_-]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
+_REGISTRY_FORM = re.compile(rf"^models:/(?P<name>{_NAME})(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))$")
+_LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
+_RUN_FORM = re.compile(rf"^runs:/(?P<run>[0-9a-f]{{32}})(?:/(?P<name>{_NAME}))?$")
+
+FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
+WAY_OUT = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
+
+
+class Place(NamedTuple):
+    """Where the model behind a URI lies, and what is known of it before it is read."""
+
+    location: str = ""
+    folder: Path | None = None
+    version: str | None = None
+    run_id: str | None = None
+    sha256: str | None = None
+
+
+def locate(uri: str) -> Place:
+    """Where the model behind a URI lies.
+
+    Raises:
+        ChurnError: If the URI has none of the `FORMS`, or the registry has no such model.
+    """
+    if match := _REGISTRY_FORM.match(uri):
+        entry = registered_version(uri, match["name"], match["alias"], match["version"])
+        return Place(
+            location=f"models:/{entry.name}/{entry.version}",
+            version=str(entry.version),
+            run_id=entry.run_id,
+            sha256=entry.tags.get(SHA256_TAG),
+        )
+    if _LOGGED_FORM.match(uri):
+        return Place(location=uri)
+    if match := _RUN_FORM.match(uri) or _REFERENCE_FORM.match(uri):
+        name = match.groupdict().get("name") or MODEL_NAME
+        return Place(location=f"runs:/{match['run']}/{name}", run_id=match["run"])
+    if Path(uri).is_dir():
+        return Place(folder=Path(uri))
+    raise ChurnError(f"model_uri = {uri!r} names no model: it is neither a folder here nor of the form {FORMS}")
+
+
+class NoSuchModelError(ChurnError):
+    """The registry has no such model."""
+
+
+class RegistrySilentError(ChurnError):
+    """The registry does not answer, so that it is not known whether there is such a model."""
+
+
+def registered_version(uri: str, name: str, alias: str | None, number: str) -> "ModelVersion":
+    """A version in the registry, by its alias or its number.
+
+    Raises:
+        NoSuchModelError: If there is none.
+        RegistrySilentError: If the registry does not answer.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+    except MlflowException as error:
+        if error.error_code in ABSENT_CODES:
+            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+        raise RegistrySilentError(
+            f"MLflow at {mlflow.get_tracking_uri()} does not say which model {uri} is: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def download(location: str, folder: str, uri: str) -> Path:
+    """Fetch a model into a folder.
+
+    Raises:
+        ChurnError: If it cannot be read.
+    """
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        raise ChurnError(
+            f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {WAY_OUT}"
+        ) from error

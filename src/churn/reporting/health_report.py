@@ -1,0 +1,157 @@
+"""The health report as a page for people: one HTML file that needs nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from churn.monitoring.drift import UNSEEN_LABEL
+from churn.reporting.pages import calibration_drawing, cell_text, page_environment, percent
+from churn.tables import humanize
+
+# A shift of the middle of a distribution, as a share of its width, that is worth a word.
+WORTH_A_WORD = 0.02
+
+
+class Bar(NamedTuple):
+    """A rectangle in the coordinates of its drawing; y grows downwards."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def render_health_report(health: Mapping[str, Any]) -> str:
+    """The page of a health report.
+
+    Args:
+        health: What ``churn.monitoring.health.health_metrics`` returned, or the same read back from JSON.
+
+    Returns:
+        A whole HTML page with its styles and drawings inside: no script, no link, no other file. All texts that come
+        from data are escaped. Equal input gives equal bytes.
+    """
+    bands = [{**band, "strength": _strength(at, len(health["bands"]))} for at, band in enumerate(health["bands"])]
+    moved = sorted(health["drift"], key=lambda entry: (-_severity(entry), -(entry["psi"] or 0.0)))
+    if health["score_drift"]:
+        moved.insert(0, health["score_drift"])
+    page = page_environment().get_template("health_report.html.j2")
+    return page.render(
+        health=health,
+        bands=bands,
+        band_bars=_side_by_side([band["share"] or 0.0 for band in bands]),
+        histogram=_histogram(health["histogram"]),
+        moved=[_moved(entry, health["limits"]["psi_watch"]) for entry in moved],
+        importance=_importance(health["importance"]),
+        calibration=calibration_drawing((health["realised_performance"] or {}).get("calibration_curve")),
+        provenance=[(humanize(key), cell_text(value)) for key, value in health["provenance"].items()],
+    )
+
+
+def _severity(entry: Mapping[str, Any]) -> int:
+    return ("ok", "watch", "alarm").index(entry["status"])
+
+
+def _strength(at: int, of: int) -> float:
+    """How strongly the accent colour marks a band: the highest band fully."""
+    return round(0.28 + 0.72 * at / (of - 1), 2) if of > 1 else 1.0
+
+
+def _side_by_side(shares: Sequence[float]) -> list[Bar]:
+    bars, start = [], 0.0
+    for share in shares:
+        bars.append(Bar(round(100 * start, 3), 0, round(100 * share, 3), 10))
+        start += share
+    return bars
+
+
+def _histogram(histogram: Mapping[str, Any]) -> dict[str, Any]:
+    """Stacked bars, one stack a bin and one bar a band, in a drawing of 100 by 100, and the rules behind them."""
+    tallest = max(histogram["counts"], default=0)
+    top = _round_up(tallest)
+    width = 100 / max(1, len(histogram["counts"]))
+    stacks: list[list[Bar]] = []
+    floors = [100.0] * len(histogram["counts"])
+    for counts in histogram["by_band"]:
+        bars = []
+        for at, number in enumerate(counts):
+            height = 100 * number / top
+            floors[at] -= height
+            bars.append(Bar(round(at * width, 3), round(floors[at], 3), round(width * 0.9, 3), round(height, 3)))
+        stacks.append(bars)
+    return {
+        "stacks": stacks,
+        "rules": [{"y": 100 - 50 * step, "value": top * step / 2} for step in (0, 1, 2)],
+        "rows": list(zip(histogram["edges"], histogram["edges"][1:], histogram["counts"], strict=False)),
+    }
+
+
+def _round_up(number: float) -> int:
+    """The next even round number: 2, 4, 6, 8 or 10 times a power of ten."""
+    scale = 1
+    while number > 10 * scale:
+        scale *= 10
+    return next(step * scale for step in (2, 4, 6, 8, 10) if number <= step * scale)
+
+
+def _importance(importance: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    longest = max((item["contribution"] or 0.0 for item in importance), default=0.0)
+    return [
+        {**item, "length": round(100 * (item["contribution"] or 0.0) / longest, 2) if longest > 0 else 0.0}
+        for item in importance
+    ]
+
+
+def _moved(entry: Mapping[str, Any], psi_watch: float) -> dict[str, Any]:
+    reference, analysis = entry["distribution"]["reference"], entry["distribution"]["analysis"]
+    tallest = max([*reference, *analysis], default=0.0) or 1.0
+    step = 100 / max(1, len(reference))
+    return {
+        **entry,
+        "title": "Scores" if entry["kind"] == "score" else humanize(entry["column"]),
+        "words": _words(entry, psi_watch),
+        "bars": [
+            {
+                "label": label,
+                "then": Bar(round(at * step + step * 0.05, 2), *_standing(before, tallest, step * 0.9)),
+                "now": Bar(round(at * step + step * 0.3, 2), *_standing(after, tallest, step * 0.4)),
+                "shares": (before, after),
+            }
+            for at, (label, before, after) in enumerate(
+                zip(entry["distribution"]["labels"], reference, analysis, strict=True)
+            )
+        ],
+    }
+
+
+def _standing(share: float, tallest: float, width: float) -> tuple[float, float, float]:
+    height = round(100 * share / tallest, 2)
+    return round(100 - height, 2), round(width, 2), height
+
+
+def _words(entry: Mapping[str, Any], psi_watch: float) -> str:
+    """What has changed, in a few words."""
+    if entry["psi"] is None:
+        return "Nothing to compare"
+    if entry["status"] == "ok":
+        by_chance = psi_watch <= entry["psi"] <= (entry["psi_chance"] or 0.0)
+        return "No more than chance, with so few accounts" if by_chance else "Much as at training"
+    labels, before, after = (entry["distribution"][key] for key in ("labels", "reference", "analysis"))
+    change = [now - then for then, now in zip(before, after, strict=True)]
+    said = []
+    if entry["kind"] != "categorical":
+        shift = sum(at * step for at, step in enumerate(change)) / max(1, len(change) - 1)
+        if any(before) and any(after) and abs(shift) >= WORTH_A_WORD:
+            said.append("Higher values than at training" if shift > 0 else "Lower values than at training")
+    elif max(change, default=0.0) >= WORTH_A_WORD and labels[change.index(max(change))] != UNSEEN_LABEL:
+        rise = change.index(max(change))
+        said.append(f"More of “{labels[rise]}”: {percent(after[rise], 0)}, {percent(before[rise], 0)} at training")
+    gap = (entry["missing_analysis"] or 0.0) - (entry["missing_reference"] or 0.0)
+    if gap >= WORTH_A_WORD:
+        said.append("More values are missing")
+    elif gap <= -WORTH_A_WORD:
+        said.append("Fewer values are missing")
+    if (entry["unseen_share"] or 0.0) > 0 and entry["kind"] == "categorical":
+        said.append("New categories")
+    elif (entry["unseen_share"] or 0.0) >= WORTH_A_WORD:
+        said.append("Values outside the range seen at training")
+    return ". ".join(said) or "Spread differently than at training"

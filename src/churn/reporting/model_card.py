@@ -1,0 +1,291 @@
+"""The model card: what a model is for, how good it is, and how it came about, for people and for machines.
+
+The contents follow Mitchell et al. (2019, doi:10.1145/3287560.3287596).
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from churn.errors import ChurnError
+from churn.metrics import CalibrationCurve
+from churn.reporting.pages import NOTHING, calibration_drawing, page_environment
+from churn.tables import humanize
+from churn.training.tuning import in_words as tuning_in_words
+
+SCHEMA_VERSION = 1
+
+INTENDED_USE = (
+    "Ranking accounts by their risk of ending the subscription, so that people talk first to those most at risk",
+    "Estimating how many accounts will leave, by adding up their scores",
+)
+NOT_FOR = (
+    "Decisions about an account that no person looks at, for example prices, contracts or credit",
+    "Accounts of another kind than those it was trained on",
+    "Finding out why accounts leave: the model shows what goes with leaving, not what causes it",
+)
+LIMITS = (
+    "A score is a probability and not a verdict: of 100 accounts with a score of 30%, about 30 leave and 70 stay",
+    "The test rows come from the same snapshot as the training rows; later accounts may be harder to predict",
+    "What was not recorded cannot be known to it, for example a takeover or a change of the person in charge",
+)
+
+# Names of the measures, and when they are better.
+MEASURES = {
+    "roc_auc": ("ROC AUC", "higher; 0.5 is guessing"),
+    "average_precision": ("Average precision", "higher; the churn rate is guessing"),
+    "lift_at_10": ("Lift in the top 10%", "higher; 1 is guessing"),
+    "calibration_error": ("Calibration error", "lower"),
+    "brier": ("Brier score", "lower"),
+    "log_loss": ("Log loss", "lower"),
+    "accuracy": ("Accuracy", "higher"),
+    "precision": ("Precision", "higher"),
+    "recall": ("Recall", "higher"),
+    "f1": ("F1", "higher"),
+    "expected_profit": ("Expected profit per account", "higher"),
+}
+HEADLINES = ("roc_auc", "average_precision", "lift_at_10", "calibration_error")
+DATA_LABELS = {"sha256": "SHA-256", "churn_rate": "Churn rate"}
+
+
+def model_card(
+    figures: Mapping[str, float | Sequence[float | None] | None],
+    *,
+    name: str = "churn",
+    version: str | None = None,
+    sha256: str | None = None,
+    confidence: float | None = None,
+    intended_use: Sequence[str] = INTENDED_USE,
+    not_for: Sequence[str] = NOT_FOR,
+    limits: Sequence[str] = LIMITS,
+    data: Mapping[str, Any] | None = None,
+    baselines: Mapping[str, Mapping[str, float]] | None = None,
+    compare_by: str = "roc_auc",
+    calibration: CalibrationCurve | None = None,
+    segments: Sequence[Mapping[str, Any]] | None = None,
+    promotion: Mapping[str, Any] | None = None,
+    importance: Mapping[str, float] | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    reproduce: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything the model card says, as plain JSON types without nan or infinity.
+
+    Only the figures are needed. What is not given is None, and the page says that it was not measured.
+
+    Args:
+        figures: Metrics on the test rows, by the names of `churn.metrics.classification.classification_metrics`: a value,
+            or a value with the ends of its confidence interval, each None where not known.
+        name: Name of the registered model.
+        version: Its version.
+        sha256: Content hash of the model.
+        confidence: Confidence of the intervals, from 0 to 1.
+        intended_use: What the model is for, sentences without a full stop.
+        not_for: What it must not be used for.
+        limits: What it cannot do.
+        data: The accounts it was trained on; ``name``, ``sha256``, ``rows``, ``churn_rate`` and dates, in this order or
+            any other, are shown as they are.
+        baselines: Measures of simpler models on the same test rows, by the name of the baseline.
+        compare_by: The measure, better when higher, in which the model should beat the baselines.
+        calibration: Observed against predicted churn on the test rows.
+        segments: Figures of categories, as `churn.training.challenge.SegmentFigures._asdict` gives them.
+        promotion: What `churn.training.gates.PromotionDecision.to_dict` returned.
+        importance: Mean absolute contribution of each column to the scores, in log-odds.
+        tuning: What `churn.training.tuning.summarise` gives.
+        parameters: Parameters of the run; nested ones get names with dots.
+        reproduce: How to make the model again: ``command``, ``code_version``, ``data_sha256`` and ``packages``
+            (versions by name), and whatever else helps.
+
+    Raises:
+        ChurnError: A figure is neither a number nor a value with two ends.
+    """
+    measured = {measure: _figure(measure, given) for measure, given in figures.items()}
+    card: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "version": version,
+        "sha256": sha256,
+        "intended_use": list(intended_use),
+        "not_for": list(not_for),
+        "limits": list(limits),
+        "data": data or None,
+        "figures": measured,
+        "confidence": confidence,
+        "baselines": baselines or None,
+        "comparison": list(_comparison(measured.get(compare_by), baselines or {}, compare_by)),
+        "calibration": None if calibration is None or not len(calibration.rows) else _points(calibration),
+        "segments": list(segments) if segments else None,
+        "promotion": promotion,
+        "importance": _ranked(importance) if importance else None,
+        "tuning": tuning or None,
+        "parameters": dict(_flat(parameters)) if parameters else None,
+        "reproduce": reproduce or None,
+    }
+    plain: dict[str, Any] = _plain(card)
+    return plain
+
+
+def render_model_card(card: Mapping[str, Any]) -> str:
+    """The page of a model card.
+
+    Args:
+        card: What `model_card` returned, or the same read back from JSON.
+
+    Returns:
+        A whole HTML page with its styles and drawings inside: no script, no link, no other file. All texts that come
+        from data are escaped. Equal input gives equal bytes.
+    """
+    reproduce = dict(card["reproduce"] or {})
+    baselines = card["baselines"] or {}
+    return (
+        page_environment()
+        .get_template("model_card.html.j2")
+        .render(
+            card=card,
+            verdict=_verdict(card["promotion"]),
+            headlines=[
+                (_title(measure), card["figures"][measure]) for measure in HEADLINES if measure in card["figures"]
+            ],
+            figures=[(_title(measure), figure, _better(measure)) for measure, figure in card["figures"].items()],
+            compared=_columns(card["figures"], baselines),
+            baselines=[(humanize(baseline), measures) for baseline, measures in baselines.items()],
+            calibration=calibration_drawing(card["calibration"]),
+            longest=max((item["contribution"] or 0.0 for item in card["importance"] or ()), default=0.0) or 1.0,
+            data=[
+                (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
+            ],
+            tuning=tuning_in_words(card["tuning"]) if card["tuning"] else None,
+            parameters=[(key, _text(value)) for key, value in (card["parameters"] or {}).items()],
+            command=reproduce.pop("command", None),
+            packages=reproduce.pop("packages", None) or {},
+            reproduce=[(_fact(key), _text(value)) for key, value in reproduce.items()],
+            title=_title,
+            number=number,
+        )
+    )
+
+
+def number(value: float | None) -> str:
+    """A figure of any size for people: ``0.842``, ``3.120``, ``12,345``; a dash where there is none."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if abs(value) >= 1000 or isinstance(value, int) else f"{value:z.3f}"
+
+
+def _figure(measure: str, given: float | Sequence[float | None] | None) -> dict[str, float | None]:
+    ends = (given, None, None) if given is None or isinstance(given, (int, float)) else tuple(given)
+    if len(ends) != 3:
+        raise ChurnError(
+            f"model card: the figure '{measure}' is {given!r}, expected a number, or a value with the two ends of its interval"
+        )
+    return dict(zip(("value", "low", "high"), ends, strict=True))
+
+
+def _comparison(
+    figure: Mapping[str, float | None] | None, baselines: Mapping[str, Mapping[str, float]], measure: str
+) -> Iterator[dict[str, str]]:
+    """A sentence on each baseline that the model does not clearly beat, or one that it beats them all."""
+    mine = _finite((figure or {}).get("value"))
+    theirs = {name: _finite(measures.get(measure)) for name, measures in baselines.items()}
+    known = {name: value for name, value in theirs.items() if value is not None}
+    if mine is None or not known:
+        return
+    low, title = _finite((figure or {}).get("low")), _title(measure)
+    doubts = 0
+    for name, value in known.items():
+        figures = f"{title} {value:.3f}, the model has {mine:.3f}"
+        if value >= mine:
+            doubts += 1
+            yield {"status": "alarm", "sentence": f"The model does not beat the baseline {_lower(name)}: {figures}"}
+        elif low is not None and value >= low:
+            doubts += 1
+            sentence = f"The model is ahead of the baseline {_lower(name)} by no more than it is uncertain: {figures}"
+            yield {"status": "watch", "sentence": sentence}
+    if not doubts:
+        best = max(known, key=lambda name: known[name])
+        figures = f"{title} {known[best]:.3f}, the model has {mine:.3f}"
+        yield {"status": "ok", "sentence": f"The model beats every baseline; the best is {_lower(best)}: {figures}"}
+
+
+def _points(curve: CalibrationCurve) -> list[dict[str, Any]]:
+    rows = zip(curve.predicted.tolist(), curve.observed.tolist(), curve.rows.tolist(), strict=True)
+    return [{"predicted": predicted, "observed": observed, "count": count} for predicted, observed, count in rows]
+
+
+def _ranked(importance: Mapping[str, float]) -> list[dict[str, Any]]:
+    total = sum(importance.values())
+    ranked = sorted(importance.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        {"column": column, "contribution": value, "share": value / total if total > 0 else None}
+        for column, value in ranked
+    ]
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in parameters.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> Any:
+    """JSON types only: nan and infinity become None, numpy's numbers become Python's, anything else its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return _finite(value)
+    return value if value is None or isinstance(value, (str, bool, int)) else str(value)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _verdict(promotion: Mapping[str, Any] | None) -> dict[str, str]:
+    if promotion is None:
+        return {"status": "watch", "word": "Not judged", "more": "No decision on its promotion is recorded"}
+    if promotion["forced"]:
+        return {"status": "watch", "word": "Promoted by force", "more": promotion["reason"]}
+    if promotion["promote"]:
+        return {"status": "ok", "word": "Promoted", "more": promotion["reason"]}
+    return {"status": "alarm", "word": "Not promoted", "more": promotion["reason"]}
+
+
+def _title(measure: str) -> str:
+    return MEASURES[measure][0] if measure in MEASURES else humanize(measure)
+
+
+def _better(measure: str) -> str:
+    return MEASURES[measure][1] if measure in MEASURES else NOTHING
+
+
+def _lower(baseline: str) -> str:
+    return humanize(baseline).lower()
+
+
+def _columns(figures: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Measures to compare with the baselines in: those of any baseline, in the order of the model's own."""
+    found = {measure for measures in baselines.values() for measure in measures}
+    return [measure for measure in figures if measure in found]
+
+
+def _datum(key: str, value: Any) -> str:
+    if isinstance(value, float) and key.endswith(("rate", "share")):
+        return f"{100 * value:.1f}%"
+    return number(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+
+
+def _fact(key: str) -> str:
+    return humanize(key).replace("sha256", "SHA-256")
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,72 @@
+"""What the pages have in common: templates, filters and drawings."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from churn.tables import humanize
+
+NOTHING = "\N{EN DASH}"
+
+
+@cache
+def page_environment() -> Environment:
+    """The templates of the pages, with the filters they use."""
+    # Autoescape is on for every template: select_autoescape would judge by the name, which ends in .j2.
+    environment = Environment(
+        loader=PackageLoader("churn.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        {"percent": percent, "count": count, "decimal": decimal, "of_hundred": of_hundred, "human": humanize}
+    )
+    return environment
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 as ``12.3%``; a dash where there is none."""
+    return NOTHING if share is None else f"{100 * share:.{digits}f}%"
+
+
+def count(number: float | None) -> str:
+    """A whole number as ``30,000``; a dash where there is none."""
+    return NOTHING if number is None else f"{number:,.0f}"
+
+
+def decimal(number: float | None, digits: int = 2) -> str:
+    """A number as ``0.31``; a dash where there is none."""
+    return NOTHING if number is None else f"{number:.{digits}f}"
+
+
+def of_hundred(share: float | None) -> str:
+    """A share from 0 to 1 as a number out of hundred; a dash where there is none."""
+    return NOTHING if share is None else f"{100 * share:.0f}"
+
+
+def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
+    """Points in a drawing of 100 by 100 whose two axes run from 0 to ``top``."""
+    if not points:
+        return None
+    highest = max(max(point["predicted"], point["observed"]) for point in points)
+    top = next(step / 10 for step in (1, 2, 4, 6, 8, 10) if highest <= step / 10)
+    return {
+        "top": top,
+        "points": [
+            {**point, "x": round(100 * point["predicted"] / top, 2), "y": round(100 - 100 * point["observed"] / top, 2)}
+            for point in points
+        ],
+    }
+
+
+def cell_text(value: Any) -> str:
+    """A value as the cell of a page shows it: text as it is, a dash for nothing, anything else as JSON."""
+    if value is None or value == "":
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

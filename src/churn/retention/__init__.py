@@ -1,0 +1,12 @@
+"""Whom to call, why, and what it brings: profit, order, reasons, and the retention list."""
+
+from churn.retention.list import retention_list
+from churn.retention.profit import account_values, expected_profit
+from churn.retention.reasons import explain_accounts
+
+__all__ = [
+    "account_values",
+    "expected_profit",
+    "explain_accounts",
+    "retention_list",
+]

@@ -1,0 +1,66 @@
+"""The list that a retention team works through: whom to call first, what for, and why.
+
+Also what makes a table safe to open in a spreadsheet. Ids and categories come from outside; a cell that begins like a
+formula would be run by the program that opens it.
+"""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+
+def retention_list(
+    scores: pd.DataFrame,
+    value: ArrayLike,
+    expected_profit: ArrayLike,
+    act: ArrayLike,
+    reasons: pd.DataFrame,
+    as_of: date | None,
+) -> pd.DataFrame:
+    """Put scored accounts in the order in which acting on them pays.
+
+    Args:
+        scores: What `ChurnModel.score` gives, n rows: the id first, ``probability``, ``risk_band``, ``model_version``.
+        value: What keeping each account is worth, in currency, shape (n,).
+        expected_profit: What acting on each account is expected to bring, in currency, shape (n,).
+        act: Whether the decision is to act on each account, shape (n,).
+        reasons: What `churn.retention.reasons.explain_in_words` gives for the same accounts in the same order, n rows.
+        as_of: Date of the scored snapshot, if known.
+
+    Returns:
+        One row an account: the id, ``probability``, ``risk_band``, ``account_value``, ``expected_profit`` rounded to 2
+        decimals, ``recommended_action`` (yes or no), the columns of ``reasons``, ``model_version`` and ``as_of``
+        (YYYY-MM-DD). By expected profit as shown, largest first, then by probability, largest first, then by id.
+
+    Raises:
+        ValueError: The arguments have different numbers of rows.
+    """
+    rows = len(scores)
+    parts: dict[str, NDArray[np.float64] | NDArray[np.bool_]] = {
+        "value": np.asarray(value, dtype=np.float64),
+        "expected_profit": np.asarray(expected_profit, dtype=np.float64),
+        "act": np.asarray(act, dtype=np.bool_),
+    }
+    wrong = [f"{name} {len(part)}" for name, part in (*parts.items(), ("reasons", reasons)) if len(part) != rows]
+    if wrong:
+        raise ValueError(f"scores have {rows} rows, but {', '.join(wrong)}")
+    name = str(scores.columns[0])
+    listed = pd.DataFrame(
+        {
+            name: scores[name].to_numpy(),
+            "probability": scores["probability"].to_numpy(),
+            "risk_band": scores["risk_band"].array,
+            "account_value": parts["value"],
+            # What is shown is what orders the list; and -0.00 would look like a fault.
+            "expected_profit": np.round(parts["expected_profit"], 2) + 0.0,
+            "recommended_action": pd.array(np.where(parts["act"], "yes", "no"), dtype="str"),
+            **{column: reasons[column].array for column in reasons.columns},
+            "model_version": scores["model_version"].array,
+            "as_of": pd.array([as_of.isoformat() if as_of else None] * rows, dtype="str"),
+        }
+    )
+    return listed.sort_values(
+        ["expected_profit", "probability", name], ascending=[False, False, True], kind="stable", ignore_index=True
+    )

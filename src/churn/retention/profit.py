@@ -1,0 +1,223 @@
+"""What acting on accounts costs and brings, and which accounts to act on.
+
+Acting means: the account is contacted, and an offer is made to it. The model behind every figure here is that of
+Neslin et al. (2006, doi:10.1509/jmkr.43.2.204) in the form of Verbraken, Verbeke and Baesens (2013,
+doi:10.1109/TKDE.2012.50). With the value v of an account, the offer cost d, the contact cost f and the save rate g,
+all amounts in one currency, acting on an account
+
+- that would leave brings g (v - d) - f: the offer keeps it with chance g, and is paid only where it is taken;
+- that would stay brings -d - f: it takes the offer and would have stayed without it.
+
+Not acting brings 0. Profits are therefore differences to doing nothing, not revenues. The fixed cost of a campaign is left
+out: it is the same whichever accounts are chosen.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from churn.config import Decision, Profit
+from churn.errors import ChurnError
+
+
+def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64]:
+    """What keeping each account is worth.
+
+    Args:
+        accounts: Account table, n rows.
+        profit: Names the column of values, if there is one, and the value that counts where it is missing.
+
+    Returns:
+        Values in currency, shape (n,), finite and at least 0.
+
+    Raises:
+        ChurnError: The column does not exist, or holds a value that is negative, infinite or not a number.
+    """
+    column = profit.value_column
+    if column is None:
+        return np.full(len(accounts), profit.account_value)
+    if column not in accounts.columns:
+        raise ChurnError(
+            f"profit.value_column = '{column}': no such column; the table has: {', '.join(map(str, accounts.columns))}. "
+            "Name one of them, or leave it empty to count profit.account_value for every account"
+        )
+    given = accounts[column]
+    values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    missing = given.isna().to_numpy(dtype=bool)
+    wrong = ~missing & ~(np.isfinite(values) & (values >= 0))
+    if wrong.any():
+        raise ChurnError(
+            f"{column}: {int(wrong.sum())} of {len(values)} accounts have a value that is not a finite number from 0 on, "
+            f"for example {given.iloc[int(np.flatnonzero(wrong)[0])]!r}. Correct them, leave them empty to count "
+            f"profit.account_value ({profit.account_value:g}), or name another column in profit.value_column"
+        )
+    return np.where(missing, profit.account_value, values)
+
+
+def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
+    """Expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
+
+    The mean of the two cases at the top of this module, weighted by the probability p of churn. It is the profit
+    of Verbraken et al. (2013, doi:10.1109/TKDE.2012.50) for one account, with the account's own value.
+
+    Args:
+        probability: Probabilities of churn, shape (n,).
+        value: Values of the accounts in currency, shape (n,) or one number.
+        profit: Costs and save rate.
+
+    Returns:
+        Profits, shape (n,), in currency; below 0 where acting costs more than it is expected to bring.
+    """
+    chance = np.asarray(probability, dtype=np.float64)
+    worth = np.asarray(value, dtype=np.float64)
+    saved = chance * profit.save_rate * (worth - profit.offer_cost)
+    given_away = (1.0 - chance) * profit.offer_cost
+    return np.asarray(saved - given_away - profit.contact_cost, dtype=np.float64)
+
+
+def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
+    """Profit of what was done to each account, given what became of it without acting.
+
+    Whether an offer would have kept a churner is unknown, so the save rate stands for it: the profit is an
+    expectation over the chance of saving, and over nothing else.
+
+    Args:
+        labels: Outcomes without acting, shape (n,), 1 for churned and 0 for stayed.
+        acted: Whether the account is acted on, shape (n,).
+        value: Values of the accounts in currency, shape (n,) or one number.
+        profit: Costs and save rate.
+
+    Returns:
+        Profits, shape (n,), in currency; 0 where nothing is done. Their mean is the profit per account.
+    """
+    return np.where(np.asarray(acted, dtype=bool), expected_profit(labels, value, profit), 0.0)
+
+
+def choose(
+    probability: ArrayLike, value: ArrayLike, profit: Profit, decision: Decision, threshold: float
+) -> NDArray[np.bool_]:
+    """Which accounts to act on.
+
+    ``profit`` takes the accounts with an expected profit above 0. ``threshold`` takes those whose probability is at
+    or above the threshold, whatever they are worth. ``capacity`` takes, of those that ``profit`` takes, the
+    ``decision.capacity`` with the highest expected profit; ties go to the higher probability, then to the earlier
+    row, so that the same table gives the same choice.
+
+    Args:
+        probability: Probabilities of churn, shape (n,).
+        value: Values of the accounts in currency, shape (n,) or one number.
+        profit: Costs and save rate.
+        decision: The rule and its capacity.
+        threshold: Probability from which churn is predicted (rule ``threshold`` only).
+
+    Returns:
+        Whether to act, shape (n,).
+    """
+    chance = np.asarray(probability, dtype=np.float64)
+    if decision.rule == "threshold":
+        return chance >= threshold
+    expected = expected_profit(chance, value, profit)
+    pays = expected > 0
+    if decision.rule == "profit":
+        return pays
+    rows = np.flatnonzero(pays)
+    best_first = rows[np.lexsort((rows, -chance[rows], -expected[rows]))]
+    acted = np.zeros(chance.shape, dtype=np.bool_)
+    acted[best_first[: decision.capacity]] = True
+    return acted
+
+
+def profit_policies(
+    labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit, threshold: float
+) -> dict[str, float]:
+    """Realised profit per account of five ways to choose accounts.
+
+    Args:
+        labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
+        probability: Probabilities of churn, shape (n,).
+        value: Values of the accounts in currency, shape (n,) or one number.
+        profit: Costs and save rate.
+        threshold: Probability from which churn is predicted.
+
+    Returns:
+        In currency per account: ``expected_profit`` of acting where the expected profit is above 0, ``profit_all``
+        and ``profit_none`` of acting on all and on none (the latter is 0), ``profit_threshold`` of acting from the
+        threshold on, and ``profit_best`` of the best cut of the ranking by expected profit, known in hindsight
+        (the maximum of ``profit_curve``; but for rounding, it is never below the first three).
+
+    Raises:
+        ChurnError: There is no account, or the lengths differ.
+    """
+    truth, chance, worth = same_length(labels, probability, value)
+    acted = {
+        "expected_profit": choose(chance, worth, profit, Decision(rule="profit"), threshold),
+        "profit_all": np.ones(chance.shape, dtype=np.bool_),
+        "profit_none": np.zeros(chance.shape, dtype=np.bool_),
+        "profit_threshold": choose(chance, worth, profit, Decision(rule="threshold"), threshold),
+    }
+    made = {name: float(realised_profit(truth, rows, worth, profit).mean()) for name, rows in acted.items()}
+    return made | {"profit_best": profit_curve(truth, chance, worth, profit).max}
+
+
+class ProfitCurve(NamedTuple):
+    """Profit against the share of accounts contacted, best prospects first; arrays have shape (cuts + 1,).
+
+    Attributes:
+        share_contacted: Share of the accounts contacted at each cut, rising from 0 to 1.
+        profit: Profit per account (contacted or not) at each cut, in currency; 0 at the first.
+        max: Largest profit per account, in currency, at least 0.
+        best_share: Smallest share of the accounts with that profit.
+    """
+
+    share_contacted: NDArray[np.float64]
+    profit: NDArray[np.float64]
+    max: float
+    best_share: float
+
+
+def profit_curve(labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit) -> ProfitCurve:
+    """Realised profit when ever more accounts are contacted, those with the highest expected profit first.
+
+    The ranking is by ``expected_profit``, not by probability: a valuable account comes before a cheap one of the same
+    risk. With one value for all accounts both rankings are the same. Accounts of equal expected profit are contacted
+    together, so that the order of the rows does not matter.
+
+    Args:
+        labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
+        probability: Probabilities of churn, shape (n,).
+        value: Values of the accounts in currency, shape (n,) or one number.
+        profit: Costs and save rate.
+
+    Returns:
+        The curve with its maximum, which is what the best cut of this ranking would have made, known in hindsight.
+
+    Raises:
+        ChurnError: There is no account, or the lengths differ.
+    """
+    truth, chance, worth = same_length(labels, probability, value)
+    share, gain = cut_ranking(expected_profit(chance, worth, profit), expected_profit(truth, worth, profit))
+    best = int(np.argmax(gain))
+    return ProfitCurve(share, gain, float(gain[best]), float(share[best]))
+
+
+def cut_ranking(scores: NDArray[np.float64], *amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Share of the rows and mean amounts above each cut of a ranking, highest scores first.
+
+    A cut never parts equal scores. The first element is 0 rows.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    sums = [np.cumsum(amount[order])[last] for amount in amounts]
+    return tuple(np.concatenate([[0.0], total]) / len(scores) for total in [last + 1.0, *sums])
+
+
+def same_length(*columns: ArrayLike) -> tuple[NDArray[np.float64], ...]:
+    """The columns as float arrays, shape (n,); a single number stands for a column of it."""
+    arrays = [np.asarray(column, dtype=np.float64) for column in columns]
+    rows = {array.shape for array in arrays if array.ndim}
+    if len(rows) != 1 or len(shape := rows.pop()) != 1 or shape[0] == 0:
+        sizes = ", ".join(str(array.shape) for array in arrays)
+        raise ChurnError(f"profit needs labels, probabilities and values of the same accounts, but has shapes {sizes}")
+    return tuple(np.broadcast_to(array, shape) for array in arrays)

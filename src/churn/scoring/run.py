@@ -1,0 +1,283 @@
+"""Scoring a table of any length: one pass, a batch at a time, in bounded memory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Decision, Profit, Reasons
+from churn.model import ChurnModel, Profile
+from churn.model.device import CPU
+from churn.model.profile import count_profile
+from churn.retention import account_values, expected_profit, explain_accounts, retention_list
+from churn.retention.profit import choose
+from churn.retention.reasons import check_texts, typical_values
+from churn.scoring.ledger import Selection
+from churn.scoring.publication import Record, Scores
+from churn.tables import CheckedBatches
+from churn.tables.parallel import cores
+
+# Columns beside those of the accounts while candidates for the list are kept.
+VALUE, EXPECTED = "(value)", "(expected profit)"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Figures of scored rows; those of the parts of a table add up to those of the table.
+
+    Attributes:
+        rows: Accounts scored.
+        at_risk: Those with a probability from the threshold on.
+        to_act_on: Accounts to act on; 0 where that depends on all accounts together (``capacity``).
+        expected_profit: What acting on them is expected to bring, in currency.
+        profile: Counts in the bins of the model's reference profile.
+    """
+
+    rows: int
+    at_risk: int
+    to_act_on: int
+    expected_profit: float
+    profile: Profile
+
+    def __add__(self, later: "Tally") -> "Tally":
+        return Tally(
+            self.rows + later.rows,
+            self.at_risk + later.at_risk,
+            self.to_act_on + later.to_act_on,
+            self.expected_profit + later.expected_profit,
+            self.profile + later.profile,
+        )
+
+
+class ScoredRows(NamedTuple):
+    """Scores of some rows, what each account is worth and acting on it brings, shape (n,) each, and their figures."""
+
+    predictions: pd.DataFrame
+    value: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    tally: Tally
+
+
+def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision) -> ScoredRows:
+    """Score canonical account rows, each by itself."""
+    predictions = model.score(accounts)
+    probability = predictions["probability"].to_numpy()
+    value = account_values(accounts, profit)
+    expected = expected_profit(probability, value, profit)
+    act = np.zeros(len(accounts), dtype=bool)
+    if decision.rule != "capacity":
+        act = choose(probability, value, profit, decision, model.threshold)
+    tally = Tally(
+        rows=len(accounts),
+        at_risk=int(predictions["prediction"].sum()),
+        to_act_on=int(act.sum()),
+        expected_profit=float(np.round(expected[act], 2).sum()),
+        profile=count_profile(model.reference, accounts, probability),
+    )
+    return ScoredRows(predictions, value, expected, tally)
+
+
+@singledispatch
+def scoring_run(accounts: Any, model: ChurnModel, **terms: Any) -> Scores:
+    """The scores of a table; see `Scoring` for the arguments.
+
+    Args:
+        accounts: What `churn.tables.batches.checked_table` gives.
+        model: What scores them.
+        terms: On which terms.
+    """
+    return ScoringRun(accounts, model, **terms)
+
+
+class Scoring(ABC):
+    """Scores of a table, and what follows from them; see `churn.scoring.publication.Scores`."""
+
+    def __init__(
+        self,
+        model: ChurnModel,
+        *,
+        selection: Selection,
+        follows: str | None = None,
+        as_of: date,
+        profit: Profit,
+        decision: Decision,
+        reasons: Reasons,
+    ) -> None:
+        """Declare how accounts are scored and decided on.
+
+        Args:
+            model: What scores them.
+            selection: Which files of the table these accounts are.
+            follows: See `churn.scoring.publication.Record`.
+            as_of: Date of the snapshot.
+            profit: What acting costs and brings.
+            decision: Which accounts to act on, and how long the list is.
+            reasons: The sentences.
+
+        Raises:
+            ParametersError: If a sentence could not be written.
+        """
+        self._model = model
+        self._selection, self._follows, self._as_of = selection, follows, as_of
+        self._profit, self._decision, self._reasons = profit, decision, reasons
+        self._typical = typical_values(model.encoder, model.reference)
+        check_texts(reasons, list(self._typical))
+        self._tally: Tally | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to score."""
+        return not self._selection.names
+
+    def _count(self, tally: Tally) -> None:
+        """Take the figures of more rows."""
+        self._tally = tally if self._tally is None else self._tally + tally
+
+    @property
+    def _list_size(self) -> int:
+        """How many of the best accounts are looked at together."""
+        capacity = self._decision.capacity if self._decision.rule == "capacity" else 0
+        return max(self._decision.list_length, capacity)
+
+    @abstractmethod
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """The scores, in the order of the table."""
+
+    @abstractmethod
+    def _best(self) -> pd.DataFrame:
+        """The accounts on which acting pays most, as `Candidates` gives them."""
+
+    def record(self) -> Record:
+        """What is published beside the scores, when all batches have been taken."""
+        tally = self._tally
+        if tally is None:
+            raise ValueError("no batch of scores was taken")
+        model = self._model
+        origin = model.source
+        listed = self._listed()
+        if self._decision.rule == "capacity":
+            chosen = listed["recommended_action"] == "yes"
+            profit = float(listed["expected_profit"][chosen].sum())
+            tally = replace(tally, to_act_on=int(chosen.sum()), expected_profit=profit)
+        return Record(
+            rows=tally.rows,
+            at_risk=tally.at_risk,
+            profile={
+                "reference": model.reference.to_dict(),
+                "scored": tally.profile.to_dict(),
+                "performance": dict(model.performance),
+                "importance": dict(model.importance),
+                "threshold": model.threshold,
+                "risk_bands": [band.name for band in model.risk_bands],
+            },
+            model={
+                "uri": origin.uri if origin else None,
+                "version": model.version,
+                "sha256": model.sha256,
+                "run_id": origin.run_id if origin else None,
+            },
+            source={**self._selection.source, "rows": tally.rows},
+            as_of=self._as_of,
+            to_act_on=tally.to_act_on,
+            expected_profit=round(tally.expected_profit, 2),
+            retention_list=listed.head(self._decision.list_length),
+            ledger=self._selection.ledger,
+            follows=self._follows,
+        )
+
+    def _listed(self) -> pd.DataFrame:
+        """The candidates as a list, each with its reasons."""
+        best = self._best()
+        probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
+        return retention_list(
+            self._model.scores_of(best, probability),
+            value=value,
+            expected_profit=best[EXPECTED].to_numpy(),
+            act=choose(probability, value, self._profit, self._decision, self._model.threshold),
+            reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
+            as_of=self._as_of,
+        )
+
+
+class ScoringRun(Scoring):
+    """Scores of batches of accounts."""
+
+    def __init__(self, accounts: CheckedBatches, model: ChurnModel, **terms: Any) -> None:
+        """Declare what is scored.
+
+        Args:
+            accounts: Account rows, in batches.
+            model: What scores them.
+            terms: See `Scoring`.
+        """
+        super().__init__(model, **terms)
+        self._accounts = accounts
+        self._candidates = Candidates(self._list_size)
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """The scores, in the order of the table; on a processor each of its cores works on a batch of its own."""
+        model, device = self._model, self._model.device
+        workers = cores() if device == CPU else 1
+
+        def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
+            return accounts, score_rows(accounts, model, self._profit, self._decision)
+
+        model.use(device=device, threads=1 if workers > 1 else 0)
+        try:
+            for accounts, (predictions, value, expected, tally) in self._accounts.mapped(score, workers):
+                self._count(tally)
+                self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
+                yield predictions
+        finally:
+            model.use(device=device)
+
+    def _best(self) -> pd.DataFrame:
+        return self._candidates.best()
+
+
+class Candidates:
+    """The accounts on which acting pays most among those seen so far, in the order in which they came."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._parts: list[pd.DataFrame] = []
+        self._count = 0
+        self._least = -np.inf  # expected profit of the last of the best, once there are enough
+
+    def add(
+        self,
+        accounts: pd.DataFrame,
+        probability: NDArray[np.float32],
+        value: NDArray[np.float64],
+        expected: NDArray[np.float64],
+    ) -> None:
+        """Look at accounts: n canonical rows, and arrays of shape (n,)."""
+        part = accounts.assign(probability=probability)
+        part[VALUE], part[EXPECTED] = value, expected
+        if self._least > -np.inf:
+            part = part[expected >= self._least]
+        self._parts.append(part)
+        self._count += len(part)
+        if self._count > 2 * self._size:
+            self._keep_best()
+
+    def _keep_best(self) -> None:
+        rows = pd.concat(self._parts, ignore_index=True)
+        expected = rows[EXPECTED].to_numpy()
+        # Ties go to the higher probability, then to the earlier row, as in `churn.retention.profit.choose`.
+        order = np.lexsort((np.arange(len(rows)), -rows["probability"].to_numpy(), -expected))[: self._size]
+        if len(order) == self._size:
+            self._least = float(expected[order[-1]])
+        self._parts = [rows.iloc[np.sort(order)]]
+        self._count = len(order)
+
+    def best(self) -> pd.DataFrame:
+        """The best, with their probability, value and expected profit."""
+        self._keep_best()
+        return self._parts[0].reset_index(drop=True)

@@ -1,0 +1,144 @@
+"""What an account table is: the roles of its columns, and whether a table keeps to them.
+
+Whatever the source, the rest of the project sees the *canonical* table: the id and the categories as text, the
+numeric columns as float64 with nan where missing, the label as 0 and 1, and no other column.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Accounts
+from churn.errors import AccountsError
+from churn.tables.cells import as_numbers, as_text
+from churn.tables.faults import NOT_A_NUMBER, Fault, repeated, sentences
+from churn.tables.labels import LabelledRows
+
+NO_ROWS = "the table has no rows"
+
+
+class CheckedAccounts(NamedTuple):
+    """A canonical account table, and notes on what was ignored in the source."""
+
+    accounts: pd.DataFrame
+    notes: list[str]
+
+
+def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labelled: bool) -> CheckedAccounts:
+    """Check a table against its roles and bring it into canonical form.
+
+    Args:
+        frame: Account table as it came, one row an account.
+        roles: What each column is.
+        subject: What the table is called in messages.
+        labelled: Whether the label is needed; without, a label column is ignored.
+
+    Returns:
+        The canonical table in the order of the source's rows, and notes on ignored columns.
+
+    Raises:
+        AccountsError: Lists every fault with its column, a few example values (never ids) and their rows, counted
+            from 1 without the header.
+    """
+    faults, notes = check_columns([str(name) for name in frame.columns], roles, subject=subject, labelled=labelled)
+    if not len(frame):
+        faults.append(NO_ROWS)
+    if faults:
+        raise AccountsError(subject, faults)
+
+    accounts, found = check_rows(frame, roles)
+    found += repeated(_again(accounts[roles.id]), roles.id)
+    faults = sentences(found, roles)
+    if labelled:
+        seen = LabelledRows()
+        accounts[roles.label.column] = seen.look(accounts, frame[roles.label.column], roles)
+        faults += seen.faults(found, roles)
+    if faults:
+        raise AccountsError(subject, faults)
+    return CheckedAccounts(accounts, notes)
+
+
+def check_columns(
+    names: Sequence[str], roles: Accounts, *, subject: str, labelled: bool
+) -> tuple[list[str], list[str]]:
+    """Check the names of a table's columns against its roles; faults, and notes on what is ignored."""
+    faults = list(_column_faults(names, roles, labelled))
+    notes: list[str] = []
+    known = {*roles.text_columns, *roles.numeric_names, *roles.left_out}
+    spare = [name for name in names if name not in known]
+    if spare and roles.strict:
+        faults.append(
+            f"columns without a role: {', '.join(spare)}; name them in accounts.left_out, or set accounts.strict to false"
+        )
+    elif spare:
+        notes.append(f"{subject}: ignored columns without a role: {', '.join(spare)}")
+    if not labelled and roles.label.column in names:
+        notes.append(f"{subject}: the label '{roles.label.column}' is not used here")
+    return faults, notes
+
+
+def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tuple[pd.DataFrame, list[Fault]]:
+    """Check rows that have all columns, each by itself, and bring them into canonical form.
+
+    Args:
+        frame: Some or all rows of an account table.
+        roles: What each column is.
+        first_row: Number of the first of them in the table.
+
+    Returns:
+        The rows without the label, and their faults. Whether an id occurs twice is not looked at.
+    """
+    found: list[Fault] = []
+
+    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None) -> None:
+        if broken.any():
+            found.append(Fault.of(column, reason, broken, values, first_row))
+
+    ids = as_text(frame[roles.id])
+    columns: dict[str, pd.Series] = {roles.id: ids}
+    fault(roles.id, "empty", ids.isna().to_numpy(), None)
+    for item in roles.numeric:
+        values, wrong = as_numbers(frame[item.column])
+        columns[item.column] = values
+        numbers = values.to_numpy()
+        if wrong.any():
+            # Text in a numeric column may be a shifted row: an id must not reach the log.
+            shown = frame[item.column].mask(frame[item.column].astype("str").isin(ids))
+            fault(item.column, NOT_A_NUMBER, wrong, shown)
+        fault(item.column, "not finite", np.isinf(numbers), values)
+        with np.errstate(invalid="ignore"):
+            if item.integer:
+                broken = np.isfinite(numbers) & (numbers != np.floor(numbers))
+                fault(item.column, "not a whole number", broken, values)
+            if item.minimum is not None:
+                broken = (numbers < item.minimum) & np.isfinite(numbers)
+                fault(item.column, f"below the minimum of {item.minimum:g}", broken, values)
+            if item.maximum is not None:
+                broken = (numbers > item.maximum) & np.isfinite(numbers)
+                fault(item.column, f"above the maximum of {item.maximum:g}", broken, values)
+    for name in roles.categorical:
+        columns[name] = as_text(frame[name])
+    for rule in roles.not_above:
+        low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
+        with np.errstate(invalid="ignore"):
+            broken = (low > high) & np.isfinite(low)
+        fault(rule.column, f"above {rule.limit}", broken, columns[rule.column])
+    return pd.DataFrame(columns), found
+
+
+def _column_faults(names: Sequence[str], roles: Accounts, labelled: bool) -> Iterable[str]:
+    needed = [roles.id, *roles.numeric_names, *roles.categorical, *([roles.label.column] if labelled else [])]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}"
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        yield f"columns that occur more than once: {', '.join(twice)}"
+
+
+def _again(ids: pd.Series) -> NDArray[np.bool_]:
+    """Whether each id occurred before."""
+    return (ids.duplicated() & ids.notna()).to_numpy(bool)

@@ -1,0 +1,95 @@
+"""Ids that occur more than once, found in bounded memory."""
+
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import IO, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.tables.cells import as_text
+from churn.tables.faults import Fault, repeated
+
+# Ids whose hashes are held in memory, 8 bytes each; beyond that they go to files, by their first bits.
+IDS_IN_MEMORY = 1 << 21
+ID_FILES = 64
+
+
+class RepeatedIds:
+    """Finds ids that occur more than once, by their hashes and in bounded memory; used in a ``with`` block."""
+
+    def __init__(self) -> None:
+        self._held: list[NDArray[np.uint64]] = []
+        self._count = 0
+        self._files: list[IO[bytes]] = []
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def add(self, hashes: NDArray[np.uint64]) -> None:
+        """Note ids by what `hashes_of` gives for them."""
+        self._held.append(hashes)
+        self._count += len(hashes)
+        if self._count > IDS_IN_MEMORY:
+            self._put_aside()
+
+    def _put_aside(self) -> None:
+        if not self._files:
+            new = (tempfile.TemporaryFile() for _ in range(ID_FILES))  # noqa: SIM115, closed by the stack
+            self._files = [self._open.enter_context(file) for file in new]
+        hashes = np.sort(np.concatenate(self._held))
+        bounds = np.searchsorted(hashes, np.arange(1, ID_FILES, dtype=np.uint64) << np.uint64(64 - 6))
+        for file, part in zip(self._files, np.split(hashes, bounds), strict=True):
+            part.tofile(file)
+        self._held, self._count = [], 0
+
+    def suspects(self) -> NDArray[np.uint64]:
+        """Hashes that occurred more than once: their ids are equal, but for one chance in millions."""
+        if not self._files:
+            return _twice(np.concatenate(self._held)) if self._held else np.empty(0, np.uint64)
+        if self._held:
+            self._put_aside()
+        found = []
+        for file in self._files:
+            file.seek(0)
+            found.append(_twice(np.fromfile(file, dtype=np.uint64)))
+        return np.concatenate(found)
+
+
+def repetitions(batches: Iterable[pd.DataFrame], name: str, hashes: NDArray[np.uint64]) -> list[Fault]:
+    """The fault of repeated ids, from a second look at those whose hashes are equal.
+
+    Args:
+        batches: The table.
+        name: Column of the ids.
+        hashes: Those that occurred more than once, see `RepeatedIds`.
+    """
+    if not len(hashes):
+        return []
+    places, texts, row = [], [], 0
+    for batch in batches:
+        ids = as_text(batch[name])
+        at = np.flatnonzero(np.isin(hashes_of(ids), hashes) & ids.notna().to_numpy())
+        places.append(at + row)
+        texts.append(ids.iloc[at])
+        row += len(ids)
+    again = pd.concat(texts, ignore_index=True).duplicated().to_numpy()
+    broken = np.zeros(row, dtype=bool)
+    broken[np.concatenate(places)[again]] = True
+    return repeated(broken, name)
+
+
+def hashes_of(ids: pd.Series) -> NDArray[np.uint64]:
+    """A hash of each id, the same in every batch, shape (n,)."""
+    return np.asarray(pd.util.hash_array(ids.to_numpy(dtype=object, na_value=""), categorize=False), dtype=np.uint64)
+
+
+def _twice(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    ordered = np.sort(hashes)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

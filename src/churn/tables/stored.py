@@ -1,0 +1,95 @@
+"""Tables in Parquet files, read a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from churn.errors import ChurnError
+from churn.tables.files import FileStore
+from churn.tables.reading import BATCH_ROWS
+from churn.tables.table import Table, spacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class StoredTable(Table):
+    """A table in a Parquet file."""
+
+    def __init__(self, store: FileStore, name: str = "") -> None:
+        """Look at the file.
+
+        Args:
+            store: Where it is.
+            name: Which file of the store.
+
+        Raises:
+            ChurnError: If it does not exist or is damaged.
+        """
+        from pyarrow import parquet
+
+        self._store, self._name = store, name
+        with store.reading(name) as file, self._explained():
+            described = parquet.ParquetFile(file)
+            self._columns, self._rows = list(described.schema_arrow.names), int(described.metadata.num_rows)
+
+    @property
+    def uri(self) -> str:
+        """Path or URL of the file."""
+        return self._store.address(self._name)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+        return self._columns
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return self._rows
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """All rows, a batch at a time.
+
+        Raises:
+            ChurnError: If the file is damaged.
+        """
+        for batch in self._read(columns):
+            yield batch.to_pandas()
+
+    def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
+        """Rows as one frame, as of any table; of a row that is not wanted no more is made than its values in the file."""
+        import pyarrow as pa
+
+        step = spacing(len(self), most_rows) if most_rows else 1
+        parts, before = [], 0
+        for batch in self._read(columns):
+            parts.append(batch.take(np.arange(-before % step, len(batch), step)) if step > 1 else batch)
+            before += len(batch)
+        whole: pd.DataFrame = pa.Table.from_batches(parts).to_pandas()
+        return whole
+
+    def _read(self, columns: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
+        """All rows in batches, of which there is at least one."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._store.reading(self._name) as file, self._explained():
+            table, empty = parquet.ParquetFile(file), True
+            wanted = self._columns if columns is None else list(columns)
+            for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
+                empty = False
+                yield batch.select(wanted)
+            if empty:
+                yield pa.RecordBatch.from_pylist([], schema=table.schema_arrow).select(wanted)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            raise ChurnError(f"{self.uri} cannot be read as a table: {error}") from error

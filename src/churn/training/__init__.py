@@ -1,0 +1,9 @@
+"""From canonical labelled rows to a model, and whether it becomes the champion."""
+
+from churn.training.gates import decide
+from churn.training.trainer import train_model
+
+__all__ = [
+    "decide",
+    "train_model",
+]

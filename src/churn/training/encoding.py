@@ -1,0 +1,77 @@
+"""The encoder fitted on training rows: medians and vocabularies."""
+
+from collections import Counter
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Accounts, FeatureEngineering
+from churn.model import Encoder
+from churn.model.encoder import divide
+from churn.tables import FrameTable, Table
+
+
+@singledispatch
+def fit_encoder(accounts: Any, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """Learn medians and vocabularies.
+
+    Args:
+        accounts: Canonical training rows, and only those: a frame or a table, see `churn.tables.table.Table`. Tables of another
+            engine have their own way, see `churn.spark.features`.
+        roles: What each column is.
+        settings: Ratios, and how many rows a category needs.
+    """
+    raise TypeError(f"an encoder is not fitted on {type(accounts).__name__}")
+
+
+@fit_encoder.register
+def _(accounts: pd.DataFrame, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    return fit_encoder(FrameTable(accounts), roles, settings)
+
+
+@fit_encoder.register
+def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+    """A column at a time is in memory."""
+    missing: set[str] = set()
+    medians: dict[str, float] = {}
+
+    def learn(name: str, values: NDArray[np.float64]) -> None:
+        if np.isnan(values).any():
+            missing.add(name)
+        medians[name] = _median(values)
+
+    for name in roles.numeric_names:
+        learn(name, accounts.column(name).to_numpy(np.float64))
+    for ratio in settings.ratios:
+        both = accounts.frame(list(dict.fromkeys([ratio.numerator, ratio.denominator])))
+        learn(
+            ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
+        )
+    vocabularies = {}
+    for name in roles.categorical:
+        counts: Counter[str] = Counter()
+        rows = 0
+        for batch in accounts.batches([name]):
+            counts.update({str(value): count for value, count in batch[name].value_counts().items()})
+            rows += len(batch)
+        vocabularies[name] = tuple(
+            sorted(value for value, count in counts.items() if count >= settings.min_category_count)
+        )
+        if counts.total() < rows:
+            missing.add(name)
+    return Encoder(
+        numeric=roles.numeric_names,
+        ratios=settings.ratios,
+        medians=medians,
+        missing=frozenset(missing),
+        vocabularies=vocabularies,
+    )
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    present = values[~np.isnan(values)]
+    # A ratio can be undefined in every training row; any constant will do, the missing feature says the rest.
+    return float(np.median(present)) if len(present) else 0.0

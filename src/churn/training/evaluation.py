@@ -1,0 +1,96 @@
+"""Cross-validation, and baselines beside the model."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from churn.config import Evaluation
+from churn.metrics import Interval, classification_metrics
+
+BASELINES = ("logistic_regression", "hist_gradient_boosting")
+
+
+class Fold(NamedTuple):
+    """Positions of the rows to fit and the rows to test."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def folds(labels: ArrayLike, evaluation: Evaluation) -> list[Fold]:
+    """Folds of a repeated stratified cross-validation, one repeat after the other."""
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
+    splitter = RepeatedStratifiedKFold(
+        n_splits=evaluation.folds, n_repeats=evaluation.repeats, random_state=evaluation.random_state
+    )
+    truth = np.asarray(labels)
+    return [Fold(train, test) for train, test in splitter.split(np.zeros(len(truth)), truth)]
+
+
+def cross_validate(
+    accounts: pd.DataFrame,
+    labels: ArrayLike,
+    fit: Callable[[pd.DataFrame], Callable[[pd.DataFrame], NDArray[np.floating]]],
+    threshold: float,
+    evaluation: Evaluation,
+    progress: Callable[[list[Fold]], Iterator[Fold]] = iter,
+) -> dict[str, Interval]:
+    """Measures by repeated stratified cross-validation, everything fitted anew in each fold.
+
+    Args:
+        accounts: Account rows with their label, shape (n, any).
+        labels: Outcomes, shape (n,).
+        fit: Fits on account rows and gives a function from account rows to probabilities.
+        threshold: Probability from which churn is predicted.
+        evaluation: Folds, repeats, confidence and seed.
+        progress: Wraps the folds, for a progress bar.
+
+    Returns:
+        Mean over the folds of each measure, with the interval of the folds' values: mean and quantiles of their
+        distribution, which shows the spread between folds, not the error of the mean.
+    """
+    truth = np.asarray(labels)
+    measured = []
+    for fold in progress(folds(truth, evaluation)):
+        predict = fit(accounts.iloc[fold.train].reset_index(drop=True))
+        probability = predict(accounts.iloc[fold.test].reset_index(drop=True))
+        measured.append(classification_metrics(truth[fold.test], probability, threshold))
+    tail = (1 - evaluation.confidence) / 2
+    table = pd.DataFrame(measured)
+    return {
+        str(name): Interval(float(values.mean()), float(values.quantile(tail)), float(values.quantile(1 - tail)))
+        for name, values in table.items()
+    }
+
+
+def baseline_probabilities(
+    features: NDArray[np.float32], labels: ArrayLike, test_features: NDArray[np.float32], seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Probabilities that scikit-learn's usual models give the test rows, from the same encoding.
+
+    Args:
+        features: Encoded training rows, shape (n, k).
+        labels: Their outcomes, shape (n,).
+        test_features: Encoded test rows, shape (m, k).
+        seed: Seed of the models that draw.
+
+    Returns:
+        For each of `BASELINES` an array of shape (m,).
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    models: Mapping[str, object] = {
+        "logistic_regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "hist_gradient_boosting": HistGradientBoostingClassifier(random_state=seed),
+    }
+    return {
+        name: np.asarray(model.fit(features, labels).predict_proba(test_features)[:, 1], dtype=np.float64)  # type: ignore[attr-defined]
+        for name, model in models.items()
+    }

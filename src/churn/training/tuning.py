@@ -1,0 +1,240 @@
+"""Search for the parameters of training that suit a table, by Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701).
+
+A trial grows the boosters of all folds with other parameters and looks at the log loss of rows that they were not grown
+on. The first trial is what is configured. What the search finds is taken only where it is better by more than a standard
+error: the best of many trials looks good by chance alone.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Accounts, FeatureEngineering, Training
+from churn.model import Encoder
+from churn.model.calibration import Calibration, log_loss
+from churn.training.boosting import Grown, grow_folds, merge
+from churn.training.encoding import fit_encoder
+
+if TYPE_CHECKING:
+    import optuna
+
+
+# Trials whose first folds are worse than the median of earlier ones are given up, but not before there are some.
+STARTUP_TRIALS = 5
+# The best trial must be better than the configured parameters by this many standard errors.
+STANDARD_ERRORS = 1.0
+# A category is never asked to have more than this share of the rows to get a feature of its own.
+LARGEST_SHARE = 0.02
+# From this ratio of its ends on, a range is searched by orders of magnitude.
+LOGARITHMIC = 8
+
+# Parameters of XGBoost and the values between which they are searched.
+RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.02, 0.2),
+    "max_depth": (2, 8),
+    "max_leaves": (3, 64),
+    "min_child_weight": (0.5, 50.0),
+    "reg_alpha": (0.0, 5.0),
+    "reg_lambda": (0.1, 100.0),
+    "subsample": (0.4, 1.0),
+    "colsample_bytree": (0.3, 1.0),
+}
+
+
+class Trial(NamedTuple):
+    """What one set of parameters came to.
+
+    Attributes:
+        number: From 0, which is what is configured.
+        state: ``pruned`` where it was given up after some folds.
+        parameters: Values by name: those of XGBoost, and ``min_category_count``.
+        loss: Mean log loss of the rows that the boosters were not grown on; of the folds so far where pruned.
+        gain: Mean fall of the loss below that of trial 0; None where pruned.
+        gain_error: Standard error of the gain over the rows; None where pruned.
+    """
+
+    number: int
+    state: Literal["complete", "pruned"]
+    parameters: dict[str, float]
+    loss: float
+    gain: float | None = None
+    gain_error: float | None = None
+
+
+class Tuned(NamedTuple):
+    """What training uses after a search.
+
+    Attributes:
+        training: The parameters, with those of the chosen trial in their place.
+        features: Likewise.
+        trial: The chosen trial; None where the configured parameters are kept.
+    """
+
+    training: Training
+    features: FeatureEngineering
+    trial: Trial | None
+
+
+def search(
+    accounts: pd.DataFrame,
+    encoder: Encoder,
+    folds: NDArray[np.int8],
+    roles: Accounts,
+    features: FeatureEngineering,
+    training: Training,
+) -> Iterator[Trial]:
+    """Try sets of parameters one after the other, until the trials or the seconds are used up.
+
+    Args:
+        accounts: Canonical training rows with their label, shape (n, any).
+        encoder: Encoder fitted on them as configured.
+        folds: Their folds, shape (n,), from 0.
+        roles: What each column is.
+        features: How they are encoded; ``min_category_count`` is the least that is tried.
+        training: What is configured, and the limits of the search.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    labels = accounts[roles.label.column].to_numpy(np.int8)
+    whole = _Encoded(encoder, encoder.transform(accounts))
+    # The median of too few folds prunes by chance, so the first trials run to their end.
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
+    space, configured = _space(training, features, len(accounts) if roles.categorical else 0)
+    study.enqueue_trial(configured)
+    losses_before: NDArray[np.float64] | None = None
+    start = time.monotonic()
+    for number in range(training.tuning.trials):
+        if number and time.monotonic() - start >= training.tuning.seconds:
+            return
+        asked = study.ask(space)
+        tried = _with(training, features, asked.params)
+        matrix = whole.matrix
+        if tried.features != features:
+            matrix = whole.only(fit_encoder(accounts, roles, tried.features))
+        grown = _grow(matrix, labels, folds, tried.training, asked)
+        if len(grown) <= folds.max():
+            study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+            yield Trial(number, "pruned", asked.params, _mean_of_folds(grown))
+            continue
+        losses = log_loss(Calibration(), merge(grown, matrix, folds).margin, labels)
+        losses_before = losses if losses_before is None else losses_before
+        gains = losses_before - losses
+        study.tell(asked, float(losses.mean()))
+        error = float(gains.std() / math.sqrt(len(gains)))
+        yield Trial(number, "complete", asked.params, float(losses.mean()), float(gains.mean()), error)
+
+
+def choose(trials: Sequence[Trial], training: Training, features: FeatureEngineering) -> Tuned:
+    """Take the best trial if it is clearly better than what is configured."""
+    if not trials:
+        return Tuned(training, features, None)
+    best = best_trial(trials)
+    if best.gain is None or best.gain_error is None or best.gain <= STANDARD_ERRORS * best.gain_error:
+        return Tuned(training, features, None)
+    return _with(training, features, best.parameters)._replace(trial=best)
+
+
+def summarise(trials: Sequence[Trial], tuned: Tuned) -> dict[str, Any]:
+    """What the search came to, as plain JSON types; empty where there was none.
+
+    Returns:
+        ``trials``, ``pruned``, ``chosen`` (the number of the trial, None where the configured parameters are kept),
+        ``parameters`` of the chosen trial, and ``gain`` and ``gain_error`` of the best one.
+    """
+    if not trials:
+        return {}
+    best = best_trial(trials)
+    return {
+        "trials": len(trials),
+        "pruned": sum(trial.state == "pruned" for trial in trials),
+        "chosen": tuned.trial.number if tuned.trial else None,
+        "parameters": dict(tuned.trial.parameters) if tuned.trial else {},
+        "gain": best.gain,
+        "gain_error": best.gain_error,
+    }
+
+
+def in_words(summary: Mapping[str, Any]) -> str:
+    """What a search came to, in a sentence or two without the last full stop."""
+    tried = f"{summary['trials']} sets of parameters were tried, {summary['pruned']} of them given up early"
+    gain = f"log loss lower by {summary['gain']:.5f} ± {summary['gain_error']:.5f} on rows that the trees had not seen"
+    if summary["chosen"] is None:
+        return f"{tried}. The configured ones were kept: the best is not clearly better ({gain})"
+    return f"{tried}. Number {summary['chosen']} was taken: {gain}"
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial:
+    """The complete trial with the least loss; the first of equal ones. The first trial is never pruned."""
+    return min((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.loss)
+
+
+class _Encoded(NamedTuple):
+    """The encoded rows, from which a narrower encoding is cut."""
+
+    encoder: Encoder
+    matrix: NDArray[np.float32]
+
+    def only(self, narrower: Encoder) -> NDArray[np.float32]:
+        position = {name: at for at, name in enumerate(self.encoder.feature_names)}
+        return np.ascontiguousarray(self.matrix[:, [position[name] for name in narrower.feature_names]])
+
+
+def _grow(
+    matrix: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    folds: NDArray[np.int8],
+    training: Training,
+    asked: "optuna.Trial",
+) -> list[Grown]:
+    """Grow the folds in their order, and no more of them once the trial is to be given up."""
+    grown: list[Grown] = []
+    with closing(grow_folds(matrix, labels, folds, training)) as growing:
+        for each in growing:
+            grown.append(each)
+            asked.report(_mean_of_folds(grown), len(grown))
+            if len(grown) <= folds.max() and asked.should_prune():
+                break
+    return grown
+
+
+def _mean_of_folds(grown: Sequence[Grown]) -> float:
+    return float(np.mean([min(each.losses) for each in grown]))
+
+
+def _space(
+    training: Training, features: FeatureEngineering, rows: int
+) -> tuple[dict[str, "optuna.distributions.BaseDistribution"], dict[str, float]]:
+    """What is searched, widened where need be to hold what is configured, and what is configured."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    ranges: dict[str, tuple[float, float]] = dict(RANGES)
+    configured: dict[str, float] = {name: getattr(training.booster, name) for name in RANGES}
+    least = features.min_category_count
+    if (most := int(LARGEST_SHARE * rows)) > least:
+        ranges["min_category_count"], configured["min_category_count"] = (least, most), least
+    space: dict[str, optuna.distributions.BaseDistribution] = {}
+    for name, (low, high) in ranges.items():
+        low, high = min(low, configured[name]), max(high, configured[name])
+        log = low > 0 and high / low >= LOGARITHMIC
+        whole = isinstance(ranges[name][0], int)
+        space[name] = IntDistribution(int(low), int(high), log) if whole else FloatDistribution(low, high, log)
+    return space, configured
+
+
+def _with(training: Training, features: FeatureEngineering, parameters: Mapping[str, float]) -> Tuned:
+    """The configuration with the parameters of a trial in their place."""
+    given = dict(parameters)
+    count = int(given.pop("min_category_count", features.min_category_count))
+    return Tuned(
+        training.model_copy(update={"booster": training.booster.model_copy(update=given)}),
+        features.model_copy(update={"min_category_count": count}),
+        None,
+    )

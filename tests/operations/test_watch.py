@@ -1,0 +1,409 @@
+"""What the watch does when: with tables, runs and a clock of the tests' own, and then with real ones."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import requests
+
+from churn.config import Notifications, Watch
+from churn.errors import ChurnError
+from churn.operations.kedro_job import Kind
+from churn.operations.notifications import Notifier
+from churn.operations.watch import LastKnown, Watcher, alone
+from churn.operations.watch_server import application, check_installed, schedule
+from churn.stores import open_store
+from tests.conftest import ROOT, Project, clean_environment
+from tests.operations.watching import PATIENCE, TOKEN, watching
+from tests.stack import free_ports
+
+SETTINGS = Watch(quiet=10.0, attempts=3, backoff=60.0)
+
+
+class World:
+    """Tables, runs and time, as the tests want them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 1000.0
+        self.files: dict[Kind, dict[str, str]] = {"training": {}, "inference": {}}
+        self.codes: list[int | None] = []
+        self.ran: list[Kind] = []
+        self.meanwhile: Any = lambda: None
+        self.watcher = self.started()
+
+    def started(self) -> Watcher:
+        """A watch of this world, as after a restart."""
+        store = open_store(str(self.folder))
+        return Watcher(
+            {"training": lambda: self.files["training"], "inference": lambda: self.files["inference"]},
+            self.run,
+            SETTINGS,
+            store,
+            Notifier(Notifications(), [], str(self.folder)),
+            lambda: self.now,
+        )
+
+    def run(self, kind: Kind) -> int | None:
+        self.ran.append(kind)
+        self.meanwhile()
+        return self.codes.pop(0) if self.codes else 0
+
+    def later(self, seconds: float) -> float | None:
+        self.now += seconds
+        return self.watcher.look()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_table_is_taken_when_nothing_of_it_has_changed_for_a_while(world: World) -> None:
+    assert world.later(0) is None
+    world.files["training"] = {"a": "1"}
+    assert world.later(60) == 10
+    world.files["training"] = {"a": "2"}  # still being written
+    assert world.later(6) == 10
+    assert world.later(6) == 4
+    assert not world.ran
+    assert world.later(4) is None
+    assert world.ran == ["training"]
+    assert world.later(60) is None
+    assert len(world.ran) == 1
+
+
+def test_what_changes_while_it_runs_is_dealt_with_afterwards(world: World) -> None:
+    world.files["inference"] = {"a": "1"}
+    world.later(0)
+    world.meanwhile = lambda: world.files.update(inference={"a": "1", "b": "2"})
+    world.later(10)
+    world.meanwhile = lambda: None
+    assert world.later(1) == 10
+    world.later(10)
+    assert world.ran == ["inference"] * 2
+
+
+def test_a_failure_is_tried_again_later_and_later_and_then_given_up(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.files["training"] = {"b": "1", "a": "1"}
+    world.codes = [1, -9, 1]
+    world.later(0)
+    assert world.later(10) == 60
+    assert world.later(59) == 1
+    assert world.later(1) == 120
+    world.watcher = world.started()
+    assert world.later(119) == 1
+    assert world.later(1) is None
+    assert len(world.ran) == 3
+    (record,) = json.loads((world.folder / "dead_letters.json").read_text())
+    assert (record["kind"], record["exit_code"], record["attempts"]) == ("training", 1, 3)
+    assert record["made_of"] == ["a", "b"]
+    assert "training was given up after 3 attempts" in caplog.text
+    assert world.later(600) is None
+    world.files["training"] = {"a": "2"}
+    world.later(0)
+    world.later(10)
+    assert len(world.ran) == 4
+
+
+def test_other_data_is_not_made_to_wait_for_what_failed(world: World) -> None:
+    world.files["training"] = {"a": "1"}
+    world.codes = [1]
+    world.later(0)
+    assert world.later(10) == 60
+    world.files["training"] = {"a": "2"}
+    assert world.later(5) == 10
+    assert world.later(10) is None
+    assert world.ran == ["training"] * 2
+
+
+def test_published_but_not_tracked_is_done(world: World) -> None:
+    world.files["inference"] = {"a": "1"}
+    world.codes = [3]
+    world.later(0)
+    world.later(10)
+    assert world.later(600) is None
+    assert len(world.ran) == 1
+
+
+def test_a_new_champion_scores_after_the_training(world: World) -> None:
+    """The champion is among what scores are made of."""
+    world.files = {"training": {"a": "1"}, "inference": {}}
+    world.meanwhile = lambda: world.files.update(inference={"b": "1", "(champion)": "1"})
+    world.later(0)
+    assert world.later(10) == 10
+    assert world.ran == ["training"]
+    assert world.later(10) is None
+    assert world.ran == ["training", "inference"]
+    world.files["training"] = {"a": "2"}
+    world.later(0)
+    world.later(10)
+    assert world.ran[2:] == ["training"]
+
+
+def test_what_was_stopped_is_not_done(world: World) -> None:
+    world.files["training"] = {"a": "1"}
+    world.codes = [None]
+    world.later(0)
+    world.later(10)
+    world.watcher = world.started()
+    world.later(10)
+    assert len(world.ran) == 2
+
+
+def test_a_restart_goes_on_where_it_was(world: World) -> None:
+    world.files["training"] = {"a": "1"}
+    world.later(0)
+    world.later(10)
+    world.watcher = world.started()
+    assert world.later(60) is None
+    assert len(world.ran) == 1
+
+
+def test_the_champion_is_the_last_known_while_nobody_says_otherwise() -> None:
+    answers: list[str | Exception | None] = [OSError("down"), None, "1", OSError("down"), "2"]
+
+    def ask() -> str | None:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    champion = LastKnown(ask)
+    with pytest.raises(OSError, match="down"):
+        champion()
+    assert [champion() for _ in range(4)] == [None, "1", "1", "2"]
+
+
+class Looks:
+    """Looks that a test lets go on one after the other."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        self.count = 0
+        self.wait: float | None = None
+
+    def __call__(self) -> float | None:
+        self.count += 1
+        self.begun.release()
+        assert self.ended.acquire(timeout=30)
+        return self.wait
+
+
+@pytest.fixture
+def looks() -> Iterator[tuple[Looks, Callable[[], None]]]:
+    looks = Looks()
+    scheduler, hint = schedule(looks, 3600.0)
+    scheduler.start()
+    assert looks.begun.acquire(timeout=30)
+    yield looks, hint
+    looks.wait = None
+    looks.ended.release(1000)
+    scheduler.shutdown(wait=False)
+
+
+def test_an_event_during_a_look_leads_to_another_one_and_many_to_one(looks: tuple[Looks, Callable[[], None]]) -> None:
+    look, hint = looks
+    look.ended.release()
+    for expected in (2, 3, 4):
+        hint()
+        assert look.begun.acquire(timeout=30)  # goes on now, and may have listed already what comes next
+        assert look.count == expected
+        if expected < 4:
+            look.ended.release()
+    for _ in range(20):
+        hint()
+        time.sleep(0.01)
+    look.ended.release()
+    assert look.begun.acquire(timeout=30)
+    look.ended.release(100)
+    time.sleep(1)
+    assert look.count <= 6
+
+
+def test_a_look_that_wants_another_one_gets_it(looks: tuple[Looks, Callable[[], None]]) -> None:
+    look, _ = looks
+    look.wait = 0.0
+    for _ in range(5):
+        look.ended.release()
+        assert look.begun.acquire(timeout=30)
+
+
+def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(ChurnError, match="churn watch runs already"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("churn.operations.watch_server.NEEDED", ("json", "no_such_package"))
+    with pytest.raises(ChurnError, match="churn watch needs no_such_package: uv sync --extra watch"):
+        check_installed()
+
+
+@pytest.fixture(params=[TOKEN, ""])
+def served(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[str, str, list[int]]]:
+    """Address, token and hints of a real server."""
+    import uvicorn
+
+    hints: list[int] = []
+    (port,) = free_ports(1)
+    app = application(request.param, lambda: hints.append(1), world.watcher)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}", request.param, hints
+    server.should_exit = True
+    thread.join()
+
+
+def test_events_are_taken_from_those_who_know_the_token(served: tuple[str, str, list[int]], world: World) -> None:
+    address, token, hints = served
+    for wrong in ({}, {"Authorization": ""}, {"Authorization": "Bearer "}, {"Authorization": "Bearer wrong"}):
+        answer = requests.post(f"{address}/events", json={}, headers=wrong, timeout=5)
+        assert answer.status_code == 401
+    assert not hints
+    right = {"Authorization": f"Bearer {token}"}
+    answer = requests.post(f"{address}/events", json={"Key": "data-staging/a.csv"}, headers=right, timeout=5)
+    assert answer.status_code == (202 if token else 401)
+    assert len(hints) == bool(token)
+    if token:
+        assert requests.post(f"{address}/events", data=b"x" * (2 << 20), headers=right, timeout=5).status_code == 413
+        assert len(hints) == 1
+    assert requests.get(f"{address}/events", headers=right, timeout=5).status_code == 405
+    world.files["training"] = {"a": "1"}
+    world.later(0)
+    health = requests.get(f"{address}/health", timeout=5).json()
+    assert health["status"] == "ok"
+    assert health["runs"]["training"] == {"waiting": True, "attempts": 0}
+
+
+# --- with real runs ---------------------------------------------------------------------------------------------
+
+
+def published(project: Project) -> str | None:
+    file = project.results / "latest.json"
+    return str(json.loads(file.read_text())["run_id"]) if file.exists() else None
+
+
+def version_of(project: Project) -> str:
+    return str(json.loads((project.run_folder() / "manifest.json").read_text())["model"]["version"])
+
+
+@pytest.mark.e2e
+def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, checkout: Path) -> None:
+    project.run("data_generation")
+    source = project.staging / "training_data.csv"
+    state = project.folder / "cache/watch/state.json"
+
+    def looked_at() -> float:
+        return float(json.loads(state.read_text())["training"]["since"])
+
+    with watching(project, "local", checkout=checkout) as watch:
+        watch.until(lambda: published(project) is not None)
+        first, before = published(project), looked_at()
+        assert version_of(project) == "1"
+
+        # The same again: looked at, and nothing made of it.
+        os.utime(source)
+        watch.tell()
+        watch.until(lambda: looked_at() > before)
+        assert published(project) == first
+        assert "Nothing changed: version 1" in " ".join(watch.log().split())
+
+        table = pd.read_csv(source, dtype=str)
+        table.head(len(table) - 100).to_csv(source, index=False)
+        for _ in range(3):  # events that come several times
+            watch.tell()
+        watch.until(lambda: published(project) != first)
+        assert version_of(project) == "2"
+        assert "data: 1 file changed; -100 rows" in " ".join(watch.log().split())
+
+        second = published(project)
+        with (checkout / "src/churn/encoding.py").open("a") as file:
+            file.write("# Changed.\n")
+        watch.tell()
+        watch.until(lambda: "something changed since version 2: code: encoding.py." in " ".join(watch.log().split()))
+        # It came out as the same model.
+        assert published(project) == second
+
+    # Another parameter, with the next start.
+    with watching(project, "local", checkout=checkout, training={"booster": {"n_estimators": 21}}) as watch:
+        watch.until(lambda: published(project) != second)
+        assert version_of(project) == "3"
+        assert "parameters: training.booster.n_estimators 20 -> 21" in " ".join(watch.log().split())
+
+
+@pytest.mark.e2e
+def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
+    project.run("data_generation")
+    project.configure("local", "parameters", {"training": {"booster": {"n_estimators": 20}}, "watch": {"quiet": 0.0}})
+    seen = []
+    for _ in range(2):
+        done = project.kedro("watch", "--once", "--conf-source", str(project.conf))
+        assert done.returncode == 0, done.stdout + done.stderr
+        seen.append(published(project))
+    assert seen[0] is not None
+    assert seen[0] == seen[1]
+
+    # What was given up is told by the exit code too, and by then only.
+    table = project.staging / "training_data.csv"
+    table.write_text(table.read_text() + "x\n")
+    done = project.kedro("watch", "--once", "--conf-source", str(project.conf), "--params", "watch.attempts=1")
+    assert done.returncode == 1
+    assert "Error: training was given up after 1 attempts, the last with exit code 1" in done.stderr
+    assert published(project) == seen[1]
+    assert project.kedro("watch", "--once", "--conf-source", str(project.conf)).returncode == 0
+
+
+@pytest.mark.e2e
+def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
+    project.run("data_generation", simulation__training_rows=100_000)
+    with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
+        deadline = time.monotonic() + PATIENCE
+        # What comes next, the models of the folds, takes minutes.
+        while "Completed node: encode_train_accounts" not in watch.log():
+            assert time.monotonic() < deadline, watch.log()
+            time.sleep(0.2)
+        threads = Path(f"/proc/{watch.process_id}/task").glob("*/children")
+        (child,) = (int(number) for thread in threads for number in thread.read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+    assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
+
+
+def test_a_port_that_is_taken_is_told(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        project.configure("local", "parameters", {"watch": {"port": taken.getsockname()[1]}})
+        done = project.kedro("watch", "--conf-source", str(project.conf))
+    assert done.returncode == 1
+    assert "nothing can listen there (Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_token_that_is_too_short_is_refused(project: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", "watch", "--conf-source", str(project.conf)],
+        cwd=ROOT,
+        env=clean_environment() | {"CHURN_WATCH_TOKEN": "short"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "CHURN_WATCH_TOKEN has fewer than 16 characters" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,512 @@
+"""Reasons in words, on models whose reasons are known."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost as xgb
+
+from churn.config import Accounts, FeatureEngineering, Ratio, Reasons, RiskBand
+from churn.errors import ChurnError, ParametersError
+from churn.model import ChurnModel, Encoder, Profile, churn_model
+from churn.model.profile import CategoricalProfile, fit_profile
+from churn.retention import explain_accounts
+from churn.retention.reasons import (
+    BASELINE,
+    check_texts,
+    explain_in_words,
+    number_text,
+    reason_columns,
+    rows_to_explain,
+    typical_values,
+)
+from churn.tables import check_accounts
+from churn.training.encoding import fit_encoder
+from tests.conftest import rng
+
+LOGINS, SEATS, PLAN = "logins", "seats", "plan"
+ROLES = Accounts(id="id", label={"column": "left"}, numeric=[LOGINS, SEATS], categorical=[PLAN])
+TYPICAL = {LOGINS: 310.0, SEATS: 10.0, PLAN: "basic"}
+DEFAULTS = Reasons()
+
+
+def stump(feature: int, below: float, left: float, right: float) -> dict[str, Any]:
+    """A tree with one split, of which half of the training rows went either way, in XGBoost's JSON."""
+    return {
+        "base_weights": [0.0, float(left), float(right)],
+        "categories": [],
+        "categories_nodes": [],
+        "categories_segments": [],
+        "categories_sizes": [],
+        "default_left": [0, 0, 0],
+        "left_children": [1, -1, -1],
+        "loss_changes": [1.0, 0.0, 0.0],
+        "parents": [2**31 - 1, 0, 0],
+        "right_children": [2, -1, -1],
+        "split_conditions": [float(below), float(left), float(right)],
+        "split_indices": [feature, 0, 0],
+        "split_type": [0, 0, 0],
+        "sum_hessian": [100.0, 50.0, 50.0],
+    }
+
+
+def booster_of(trees: list[dict[str, Any]], features: int) -> xgb.Booster:
+    """A booster with these trees and a base score of one half."""
+    empty = xgb.train(
+        {"objective": "binary:logistic", "base_score": 0.5}, xgb.DMatrix(np.zeros((2, features)), [0, 1]), 0
+    )
+    stored = json.loads(empty.save_raw("json"))
+    form = {"num_deleted": "0", "num_feature": str(features), "num_nodes": "3", "size_leaf_vector": "1"}
+    stored["learner"]["gradient_booster"]["model"] |= {
+        "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": str(len(trees))},
+        "iteration_indptr": list(range(len(trees) + 1)),
+        "tree_info": [0] * len(trees),
+        "trees": [{**one, "id": at, "tree_param": form} for at, one in enumerate(trees)],
+    }
+    made = xgb.Booster()
+    made.load_model(bytearray(json.dumps(stored).encode()))
+    return made
+
+
+def model_of(encoder: Encoder, trees: list[dict[str, Any]], roles: Accounts = ROLES) -> ChurnModel:
+    profile = CategoricalProfile(values=("basic", "plus"), counts=(70, 30))
+    return ChurnModel(
+        roles=roles,
+        encoder=encoder,
+        booster=booster_of(trees, len(encoder.feature_names)),
+        threshold=0.5,
+        risk_bands=(RiskBand(name="any", minimum=0.0),),
+        reference=Profile(rows=100, categorical=dict.fromkeys(roles.categorical, profile)),
+    )
+
+
+@pytest.fixture(scope="module")
+def additive() -> ChurnModel:
+    """Few logins: +2 or -2; many seats: +1 or -1; plan plus: +0.5, else -0.5; logins missing: +4 (else 0)."""
+    encoder = Encoder(
+        numeric=(LOGINS, SEATS),
+        ratios=(),
+        medians={LOGINS: 310.0, SEATS: 10.0},
+        missing=frozenset({LOGINS}),
+        vocabularies={PLAN: ("basic", "plus")},
+    )
+    assert encoder.feature_names == ["logins", "logins=(missing)", "seats", "plan=basic", "plan=plus"]
+    trees = [stump(0, 100, 2, -2), stump(1, 0.5, 0, 4), stump(2, 50, -1, 1), stump(4, 0.5, -0.5, 0.5)]
+    return model_of(encoder, trees)
+
+
+def table(rows: list[tuple[float | None, float | None, str | None]]) -> pd.DataFrame:
+    """Canonical accounts."""
+    frame = pd.DataFrame(rows, columns=[LOGINS, SEATS, PLAN])
+    frame.insert(0, "id", [f"a{position}" for position in range(len(rows))])
+    return check_accounts(frame, ROLES, subject="accounts", labelled=False).accounts
+
+
+def words(model: ChurnModel, accounts: pd.DataFrame, reasons: Reasons = DEFAULTS) -> pd.DataFrame:
+    return explain_in_words(model.explain(accounts), accounts, typical_values(model.encoder, model.reference), reasons)
+
+
+def parts(*rows: tuple[float, ...], columns: tuple[str, ...] = (LOGINS, SEATS, PLAN)) -> pd.DataFrame:
+    """Contributions written by hand."""
+    return pd.DataFrame(list(rows), columns=list(columns), dtype=np.float64)
+
+
+# --- reasons that must come out ---------------------------------------------------------------------------------
+
+
+def test_the_contributions_of_a_hand_made_model_are_those_of_its_trees(additive: ChurnModel) -> None:
+    accounts = table([(12, 60, "plus"), (500, 5, "basic"), (None, 5, "basic")])
+    explained = additive.explain(accounts)
+    np.testing.assert_allclose(
+        explained[[LOGINS, SEATS, PLAN]], [[2 - 2, 1, 0.5], [-2 - 2, -1, -0.5], [-2 + 2, -1, -0.5]], atol=1e-6
+    )
+    np.testing.assert_allclose(explained[BASELINE], 2, atol=1e-6)
+    log_odds = np.array([2 + 0 + 1 + 0.5, -2 + 0 - 1 - 0.5, -2 + 4 - 1 - 0.5])
+    np.testing.assert_allclose(explained.sum(axis=1), log_odds, atol=1e-5)
+    np.testing.assert_allclose(additive.probability(accounts), 1 / (1 + np.exp(-log_odds)), atol=1e-6)
+
+
+def test_the_strongest_driver_comes_first() -> None:
+    accounts = table([(12, 60, "plus"), (500, 5, "basic")])
+    found = explain_in_words(parts((2.0, 1.0, 0.5), (-2.0, -1.0, -0.5)), accounts, TYPICAL, Reasons())
+    assert list(found) == reason_columns(3)
+    assert list(found) == ["reason_1_code", "reason_1", "reason_2_code", "reason_2", "reason_3_code", "reason_3"]
+    assert found.iloc[0].tolist() == [
+        *("LOGINS_LOW", "Logins is low: 12, typical 310"),
+        *("SEATS_HIGH", "Seats is high: 60, typical 10"),
+        *("PLAN_CATEGORY", "Plan is plus, typical basic"),
+    ]
+    assert found.iloc[1].isna().all()
+    assert set(found.dtypes.astype("str")) == {"str"}
+
+
+def test_the_reasons_of_a_hand_made_model(additive: ChurnModel) -> None:
+    found = words(additive, table([(12, 60, "plus"), (500, 60, "basic"), (None, 60, "plus"), (500, 5, "atlantis")]))
+    # Few logins (+2) just make up for what not being missing takes away (-2): no driver.
+    assert found["reason_1_code"].iloc[:3].tolist() == ["SEATS_HIGH"] * 3
+    assert found["reason_2_code"].iloc[[0, 2]].tolist() == ["PLAN_CATEGORY"] * 2
+    assert pd.isna(found["reason_2_code"].iloc[1])
+    assert found.iloc[3].isna().all()
+
+
+@pytest.mark.parametrize(("column", "low"), [(LOGINS, True), (SEATS, False)])
+def test_a_column_that_alone_decides_is_the_only_reason(column: str, low: bool) -> None:
+    generator = rng(3)
+    accounts = pd.DataFrame(
+        {
+            "id": np.arange(600).astype("str"),
+            LOGINS: generator.integers(0, 6, 600) * 100.0,
+            SEATS: generator.integers(0, 20, 600).astype(np.float64),
+            PLAN: generator.choice(["basic", "plus"], 600),
+        }
+    )
+    risky = accounts[column] < 300 if low else accounts[column] > accounts[column].median()
+    encoder = fit_encoder(accounts, ROLES, FeatureEngineering())
+    booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(encoder.transform(accounts), risky), 10)
+    parts, _ = churn_model.tree_contributions(booster, encoder, encoder.transform(accounts))
+    contributions = pd.DataFrame(parts, columns=list(encoder.columns))
+    typical = typical_values(encoder, fit_profile(accounts, [LOGINS, SEATS], [PLAN]))
+    found = explain_in_words(contributions, accounts, typical, Reasons())
+    assert set(found["reason_1_code"][risky]) == {f"{column.upper()}_{'LOW' if low else 'HIGH'}"}
+    assert found["reason_1"][~risky].isna().all()
+    assert found["reason_2"].isna().all()
+
+
+def test_a_missing_value_is_a_reason(additive: ChurnModel) -> None:
+    by_missing = model_of(additive.encoder, [stump(1, 0.5, 0, 4)])
+    found = words(by_missing, table([(None, 5, "basic"), (0, 5, "basic")]))
+    assert found["reason_1_code"].iloc[0] == "LOGINS_MISSING"
+    assert found["reason_1"].iloc[0] == "Logins is not known"
+    assert pd.isna(found["reason_1"].iloc[1])
+
+
+def test_missing_and_unseen_categories_are_reasons() -> None:
+    found = explain_in_words(
+        parts((0, 0, 1), (0, 0, 1), (0, 0, 1)),
+        table([(1, 1, None), (1, 1, "atlantis"), (1, 1, "basic")]),
+        TYPICAL,
+        Reasons(count=1),
+    )
+    assert found["reason_1_code"].tolist() == ["PLAN_MISSING", "PLAN_CATEGORY", "PLAN_CATEGORY"]
+    assert found["reason_1"].tolist() == [
+        "Plan is not known",
+        "Plan is atlantis, typical basic",
+        "Plan is basic, as is typical",
+    ]
+
+
+def test_the_contribution_of_a_ratio_is_shared_by_its_columns() -> None:
+    encoder = Encoder(
+        numeric=(LOGINS, SEATS),
+        ratios=(Ratio(name="logins_per_seat", numerator=LOGINS, denominator=SEATS),),
+        medians={LOGINS: 310.0, SEATS: 10.0, "logins_per_seat": 31.0},
+        missing=frozenset(),
+        vocabularies={PLAN: ("basic", "plus")},
+    )
+    by_ratio = model_of(encoder, [stump(2, 5, 3, -3)])
+    accounts = table([(40, 10, "basic"), (800, 10, "basic")])
+    np.testing.assert_allclose(by_ratio.explain(accounts)[[LOGINS, SEATS]], [[1.5, 1.5], [-1.5, -1.5]], atol=1e-6)
+    found = words(by_ratio, accounts)
+    # Equal contributions: in the order of the columns.
+    assert found[["reason_1_code", "reason_2_code"]].iloc[0].tolist() == ["LOGINS_LOW", "SEATS_LOW"]
+    assert found["reason_2"].iloc[0] == "Seats is 10, as is typical"
+    assert pd.isna(found["reason_3"].iloc[0])
+
+
+def test_reasons_of_a_trained_model_are_its_largest_contributions(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    accounts = canonical.head(300)
+    explained = model.explain(accounts)
+    assert model.linear is not None
+    margin = model.margin_of(model.encoder.transform(accounts))
+    np.testing.assert_allclose(explained.sum(axis=1), margin, atol=1e-4)
+    found = words(model, accounts, Reasons(count=12))
+    columns = explained.drop(columns=BASELINE)
+    for position in range(0, 300, 10):
+        row = columns.iloc[position]
+        expected = row[row > 0].sort_values(ascending=False, kind="stable").index
+        codes = found.filter(like="_code").iloc[position].dropna()
+        assert [code.rpartition("_")[0] for code in codes] == [name.upper() for name in expected]
+
+
+# --- how many ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_count_is_the_most_that_an_account_gets(count: int) -> None:
+    found = explain_in_words(parts((2, 1, -1)), table([(1, 1, "plus")]), TYPICAL, Reasons(count=count))
+    assert found.shape == (1, 2 * count)
+    assert found.filter(like="_code").iloc[0].dropna().tolist() == ["LOGINS_LOW", "SEATS_LOW"][:count]
+
+
+def test_what_does_not_raise_the_risk_is_no_reason() -> None:
+    contributions = parts((0.0, -0.0, np.nan), (np.nan, 1e-12, -5))
+    found = explain_in_words(contributions, table([(1, 1, "plus")] * 2), TYPICAL, Reasons())
+    assert found.iloc[0].isna().all()
+    assert found["reason_1_code"].iloc[1] == "SEATS_LOW"
+    assert found["reason_2_code"].isna().all()
+
+
+def test_the_baseline_is_no_reason() -> None:
+    contributions = parts((1, 0, 0)).assign(**{BASELINE: 9.0})
+    found = explain_in_words(contributions, table([(1, 1, "plus")]), TYPICAL, Reasons())
+    assert found["reason_1_code"].tolist() == ["LOGINS_LOW"]
+    assert found["reason_2_code"].isna().all()
+    assert churn_model.BASELINE == BASELINE
+
+
+def test_rows_to_explain_begin_at_the_minimum_probability() -> None:
+    probability = np.array([0.1, 0.2, 0.7, 0.19], dtype=np.float32)
+    assert rows_to_explain(probability, Reasons(minimum_probability=0.2)).tolist() == [1, 2]
+    assert rows_to_explain(probability, Reasons()).tolist() == [0, 1, 2, 3]
+    assert rows_to_explain(pd.Series(probability), Reasons(minimum_probability=1.0)).tolist() == []
+
+
+def test_accounts_below_the_minimum_are_not_explained(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    accounts = canonical.head(200).set_axis(range(500, 700))
+    probability = model.probability(accounts)
+    typical = typical_values(model.encoder, model.reference)
+    explained = []
+
+    def explain(rows: pd.DataFrame) -> pd.DataFrame:
+        explained.append(len(rows))
+        return model.explain(rows)
+
+    everybody = explain_accounts(explain, accounts, probability, typical, Reasons())
+    some = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=0.3))
+    nobody = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=1.0))
+    risky = probability >= 0.3
+    assert explained == [200, int(risky.sum())]
+    pd.testing.assert_frame_equal(some[risky], everybody[risky])
+    assert some[~risky].isna().all(axis=None)
+    assert nobody.isna().all(axis=None)
+    for frame in (everybody, some, nobody):
+        assert list(frame) == reason_columns(3)
+        assert (frame.dtypes == "str").all()
+        pd.testing.assert_index_equal(frame.index, accounts.index)
+
+
+def test_tables_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 rows of contributions do not fit 1 accounts"):
+        explain_in_words(parts((1, 0, 0), (1, 0, 0)), table([(1, 1, "plus")]), TYPICAL, Reasons())
+
+
+def test_no_accounts_have_no_reasons() -> None:
+    empty = table([(1, 1, "plus")]).head(0)
+    assert explain_in_words(parts().reindex(columns=[LOGINS, SEATS, PLAN]), empty, TYPICAL, Reasons()).shape == (0, 6)
+
+
+# --- determinism ------------------------------------------------------------------------------------------------
+
+
+def test_ties_follow_the_order_of_the_columns() -> None:
+    accounts = table([(1, 1, "plus")])
+    found = explain_in_words(parts((1, 1, 1)), accounts, TYPICAL, Reasons())
+    assert found.filter(like="_code").iloc[0].tolist() == ["LOGINS_LOW", "SEATS_LOW", "PLAN_CATEGORY"]
+
+
+def test_reasons_of_a_row_do_not_depend_on_the_others(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    accounts = canonical.head(400)
+    explained = model.explain(accounts)
+    typical = typical_values(model.encoder, model.reference)
+    before = accounts.copy()
+    whole = explain_in_words(explained, accounts, typical, Reasons())
+    order = rng(5).permutation(400)
+    shuffled = explain_in_words(explained.iloc[order], accounts.iloc[order], typical, Reasons())
+    pd.testing.assert_frame_equal(shuffled, whole.iloc[order])
+    halves = [explain_in_words(explained[at], accounts[at], typical, Reasons()) for at in (slice(7), slice(7, None))]
+    pd.testing.assert_frame_equal(pd.concat(halves), whole)
+    pd.testing.assert_frame_equal(accounts, before)
+
+
+def test_many_accounts_get_their_reasons() -> None:
+    rows = 100_000
+    generator = rng(9)
+    accounts = pd.DataFrame(
+        {f"n{at}": generator.normal(size=rows).round(4) for at in range(9)}
+        | {f"c{at}": generator.choice(["a", "b", "c"], rows) for at in range(3)}
+    )
+    typical = {name: 0.0 if name.startswith("n") else "a" for name in accounts}
+    contributions = pd.DataFrame(generator.normal(size=(rows, 12)), columns=accounts.columns)
+    found = explain_in_words(contributions, accounts, typical, Reasons())
+    assert found["reason_1"].notna().mean() > 0.99
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (12.0, "12"),
+        (1_200.0, "1,200"),
+        (1_234_567.891, "1,234,567.891"),
+        (0.25, "0.25"),
+        (-0.4, "-0.4"),
+        (0.123456, "0.1235"),
+        (100.0, "100"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (-0.00001, "0"),
+        (2.5, "2.5"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(number: float, text: str) -> None:
+    assert number_text(number) == text
+
+
+def test_the_case_is_told_before_rounding() -> None:
+    found = explain_in_words(
+        parts((1, 0, 0), (1, 0, 0)), table([(310.00001, 1, "plus"), (309.99999, 1, "plus")]), TYPICAL, Reasons(count=1)
+    )
+    assert found["reason_1_code"].tolist() == ["LOGINS_HIGH", "LOGINS_LOW"]
+    assert found["reason_1"].tolist() == ["Logins is 310, as is typical"] * 2
+
+
+def test_own_sentences_take_the_place_of_the_general_ones() -> None:
+    reasons = Reasons(
+        count=1,
+        texts=[
+            {"column": LOGINS, "low": "{value} logins, typical {typical}; 100 {{%}}", "missing": "no logins on record"},
+            {"column": PLAN, "category": "is on {value}, not {typical}"},
+        ],
+    )
+    accounts = table([(12, 1, "plus"), (None, 1, "plus"), (1_500, 1, "plus"), (1, 1, "{typical}")])
+    found = explain_in_words(parts((1, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 1)), accounts, TYPICAL, reasons)
+    assert found["reason_1"].tolist() == [
+        "12 logins, typical 310; 100 {%}",
+        "no logins on record",
+        "Logins is high: 1,500, typical 310",
+        "is on {typical}, not basic",
+    ]
+
+
+def test_general_sentences_name_columns_for_people() -> None:
+    name = "login_count_p1m"
+    accounts = pd.DataFrame({name: [12.0]})
+    found = explain_in_words(parts((1,), columns=(name,)), accounts, {name: 310.0}, Reasons(count=1))
+    assert found.iloc[0].tolist() == ["LOGIN_COUNT_P1M_LOW", "Login count past month is low: 12, typical 310"]
+
+
+@pytest.mark.parametrize(
+    ("column", "code"),
+    [
+        ("monthly fee (EUR)", "MONTHLY_FEE_EUR_LOW"),
+        ("größe", "GRÖSSE_LOW"),
+        ("{0.__class__}", "0___CLASS_LOW"),
+        ("=cmd|' /C calc'!A0", "CMD_C_CALC_A0_LOW"),
+        ("%", "COLUMN_LOW"),
+        ("_", "COLUMN_LOW"),
+        ("", "COLUMN_LOW"),
+    ],
+)
+def test_columns_with_odd_characters(column: str, code: str) -> None:
+    accounts = pd.DataFrame({column: [1.0]})
+    reasons = Reasons(count=1, texts=[{"column": column, "high": "never shown"}])
+    found = explain_in_words(parts((1,), columns=(column,)), accounts, {column: 2.0}, reasons)
+    assert found["reason_1_code"].tolist() == [code]
+    assert found["reason_1"].iloc[0].endswith(" is low: 1, typical 2")
+
+
+def test_different_columns_have_different_codes() -> None:
+    columns = ("a b", "a-b", "a_b")
+    accounts = pd.DataFrame(1.0, index=[0], columns=list(columns))
+    found = explain_in_words(parts((3, 2, 1), columns=columns), accounts, dict.fromkeys(columns, 2.0), Reasons())
+    assert found.filter(like="_code").iloc[0].tolist() == ["A_B_LOW", "A_B_2_LOW", "A_B_3_LOW"]
+
+
+# --- typical values ---------------------------------------------------------------------------------------------
+
+
+def test_typical_values_are_medians_and_the_most_frequent_known_categories(
+    model: ChurnModel, canonical: pd.DataFrame
+) -> None:
+    typical = typical_values(model.encoder, model.reference)
+    assert list(typical) == list(model.encoder.columns)
+    assert typical["login_count_p1m"] == canonical["login_count_p1m"].median()
+    assert typical["operating_country"] == canonical["operating_country"].mode()[0] == "us"
+
+
+def test_only_known_categories_are_typical() -> None:
+    encoder = Encoder(numeric=(), ratios=(), medians={}, missing=frozenset(), vocabularies={PLAN: ("b", "c"), "x": ()})
+    profile = Profile(
+        rows=9,
+        categorical={PLAN: CategoricalProfile(("a", "b", "c"), (5, 2, 2)), "x": CategoricalProfile(("rare",), (1,))},
+    )
+    assert typical_values(encoder, profile) == {PLAN: "b", "x": "unknown"}
+
+
+# --- templates --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{value.__class__}",
+        "{value.__class__.__mro__[1]}",
+        "{typical[0]}",
+        "{0}",
+        "{}",
+        "{value!r:>1000000}",
+        "{value:>1000000}",
+        "{value!r}",
+        "{value:{typical}}",
+        "{ value}",
+        "{account_id}",
+        "{value",
+        "value}",
+        "{value}}",
+        "{value!}",
+        "{{value}",
+        "",
+        "  ",
+    ],
+)
+def test_a_sentence_that_cannot_be_written_is_refused(template: str) -> None:
+    for case in ("high", "low", "category", "missing"):
+        reasons = Reasons(texts=[{"column": LOGINS, case: template}])
+        with pytest.raises(ChurnError, match=rf"reasons\.texts\[0\]\.{case} = "):
+            check_texts(reasons, [LOGINS])
+
+
+@pytest.mark.parametrize(
+    "template", ["plain", "{value}", "{typical} and {value} and {value}", "{{}}", "{{{value}}}", "100 %s %(x)s $value"]
+)
+def test_a_sentence_that_can_be_written_is_let_through(template: str) -> None:
+    check_texts(Reasons(texts=[{"column": LOGINS, "low": template}]), [LOGINS])
+
+
+def test_all_faults_are_listed_before_any_work() -> None:
+    reasons = Reasons(
+        texts=[
+            {"column": LOGINS, "low": "{value.__class__}", "high": "{valeu}"},
+            {"column": "lugins", "low": "ok"},
+            {"column": LOGINS, "missing": "{"},
+        ]
+    )
+
+    def explain(rows: pd.DataFrame) -> pd.DataFrame:
+        raise AssertionError("explained before the sentences were checked")
+
+    with pytest.raises(ParametersError) as caught:
+        explain_accounts(explain, table([(1, 1, "plus")]), [0.9], TYPICAL, reasons)
+    assert caught.value.faults == [
+        "reasons.texts[0].high = '{valeu}': {valeu} is no placeholder; there are {value} and {typical}, as they stand",
+        (
+            "reasons.texts[0].low = '{value.__class__}': {value.__class__} is no placeholder; "
+            "there are {value} and {typical}, as they stand"
+        ),
+        "reasons.texts[1].column = 'lugins': no column that can be a reason; those are logins, seats, plan",
+        "reasons.texts[2].column = 'logins': named before; give a column's sentences in one place",
+        (
+            "reasons.texts[2].missing = '{': broken braces (Single '{' encountered in format string); "
+            "write {value} or {typical}, and {{ or }} for a brace"
+        ),
+    ]
+
+
+def test_a_long_sentence_is_cut_in_the_message() -> None:
+    with pytest.raises(ParametersError) as caught:
+        check_texts(Reasons(texts=[{"column": LOGINS, "low": "{" + "x" * 10_000 + "}"}]), [LOGINS])
+    assert len(str(caught.value)) < 400
