@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from churn.config import Accounts, FeatureEngineering, Parameters, Simulation, Training, check_parameters
+from churn.config import AccountSchema, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 from churn.model import ChurnModel
 
 ROOT = Path(__file__).parents[1]
@@ -39,31 +39,33 @@ def parameters() -> Parameters:
 
 
 @pytest.fixture(scope="session")
-def roles(parameters: Parameters) -> Accounts:
+def schema(parameters: Parameters) -> AccountSchema:
     return parameters.accounts
 
 
 @pytest.fixture(scope="session")
-def labelled(roles: Accounts) -> pd.DataFrame:
+def labelled(schema: AccountSchema) -> pd.DataFrame:
     """4,000 simulated accounts with their label, as they would come from a file."""
     from churn.pipelines.data_generation.simulation import simulate_accounts
 
     simulated = simulate_accounts(4_000, 7, Simulation(base_rate=0.25))
-    return simulated.accounts.assign(**{roles.label.column: simulated.churned})
+    return simulated.accounts.assign(**{schema.label.column: simulated.churned})
 
 
 @pytest.fixture(scope="session")
-def canonical(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
+def canonical(labelled: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
     from churn.tables import check_accounts
 
-    return check_accounts(labelled, roles, subject="accounts", labelled=True).accounts
+    return check_accounts(labelled, schema, subject="accounts", labelled=True).accounts
 
 
-def train(accounts: pd.DataFrame, roles: Accounts, features: FeatureEngineering, training: Training) -> ChurnModel:
+def train(
+    accounts: pd.DataFrame, schema: AccountSchema, features: FeatureEngineering, training: Training
+) -> ChurnModel:
     """A model as the training pipeline makes it."""
     from churn.training import train_model
 
-    return train_model(accounts, roles, features, training)
+    return train_model(accounts, schema, features, training)
 
 
 @pytest.fixture(scope="session")

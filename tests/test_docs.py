@@ -200,7 +200,7 @@ class TestTheWorkedExample:
             r"^\| `(\w+)` \| .* \| (?:id|left out|numeric|categorical|label) \|$", text_of(self.page), re.M
         )
         assert listed == columns
-        roles = check_parameters(
+        schema = check_parameters(
             merge(base_parameters(), yaml.safe_load(marked["file: conf/gym/parameters.yml"]))
         ).accounts
-        assert set(columns) == {*roles.text_columns, *roles.numeric_names, *roles.left_out}
+        assert set(columns) == {*schema.text_columns, *schema.numeric_names, *schema.left_out}

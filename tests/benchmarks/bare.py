@@ -68,12 +68,12 @@ def inference(folder: Path) -> None:
         model = ChurnModel.load(source / flavor.DATA_FOLDER, version.tags["sha256"]).loaded_from(
             ModelSource(f"models:/{MODEL}@champion", str(version.version), version.run_id)
         )
-        roles = parameters.accounts
+        schema = parameters.accounts
         table = folder / "data-staging/inference_data.csv"
         read = csv.read_csv(
-            table, convert_options=csv.ConvertOptions(column_types=dict.fromkeys(roles.text_columns, pa.string()))
+            table, convert_options=csv.ConvertOptions(column_types=dict.fromkeys(schema.text_columns, pa.string()))
         )
-        accounts = check_accounts(read.to_pandas(), roles, subject="accounts to score", labelled=False).accounts
+        accounts = check_accounts(read.to_pandas(), schema, subject="accounts to score", labelled=False).accounts
         scores = model.score(accounts)
         probability = scores["probability"].to_numpy()
         value = account_values(accounts, parameters.profit)
@@ -115,7 +115,7 @@ def training(folder: Path) -> None:
     from churn.pipelines.training import nodes
 
     parameters, raw = read_parameters(folder)
-    roles, settings = parameters.accounts, parameters.training
+    schema, settings = parameters.accounts, parameters.training
     features = folder / "data-staging/features"
     train_accounts, test_accounts, train_features, test_features = (
         parquet.read_table(features / f"{name}.parquet").to_pandas()
@@ -129,24 +129,24 @@ def training(folder: Path) -> None:
     with mlflow.start_run():
         log_parameters(raw, ("accounts", "feature_engineering", "training", "promotion", "profit"))
         sound, features_table = nodes.check_leakage(
-            train_accounts, test_accounts, FrameTable(train_features), roles, settings
+            train_accounts, test_accounts, FrameTable(train_features), schema, settings
         )
-        folds = nodes.hold_out_validation(features_table, roles, settings)
-        parts = nodes.fit_parts(features_table, folds, encoder, roles, settings)
-        model = nodes.assemble_model(*parts, encoder, sound, roles, settings)
+        folds = nodes.hold_out_validation(features_table, schema, settings)
+        parts = nodes.fit_parts(features_table, folds, encoder, schema, settings)
+        model = nodes.assemble_model(*parts, encoder, sound, schema, settings)
         flavor.log_model(model, registered_model_name=MODEL)
-        baselines = nodes.measure_baselines(train_features, test_features, encoder, roles, settings)
-        intervals = nodes.measure_confidence(model, test_accounts, roles, settings)
+        baselines = nodes.measure_baselines(train_features, test_features, encoder, schema, settings)
+        intervals = nodes.measure_confidence(model, test_accounts, schema, settings)
         metrics = nodes.collect_metrics(
-            nodes.evaluate_model(model, train_accounts, test_accounts, oracle, roles),
-            nodes.measure_profit(model, test_accounts, roles, parameters.profit),
+            nodes.evaluate_model(model, train_accounts, test_accounts, oracle, schema),
+            nodes.measure_profit(model, test_accounts, schema, parameters.profit),
             baselines,
             intervals,
             {},
         )
         mlflow.log_metrics(metrics, step=0)
         (reports / "metrics.json").write_text(json.dumps(metrics))
-        plots = nodes.plot_evaluation(model, test_accounts, roles, parameters.profit)
+        plots = nodes.plot_evaluation(model, test_accounts, schema, parameters.profit)
         for name, figure in plots._asdict().items():
             figure.savefig(reports / f"{name}.png")
             mlflow.log_artifact(str(reports / f"{name}.png"), "plots")
@@ -158,12 +158,12 @@ def training(folder: Path) -> None:
             reigning,
             test_accounts,
             nodes.measure_latency(model, test_accounts),
-            roles,
+            schema,
             settings,
             parameters.promotion,
             parameters.profit,
         )
-        made_of = nodes.fingerprint_training(model, source, roles, parameters.feature_engineering, settings)
+        made_of = nodes.fingerprint_training(model, source, schema, parameters.feature_engineering, settings)
         proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
         decision = versions.record_decision(MODEL, "champion", proposed)
         card = nodes.describe_model(

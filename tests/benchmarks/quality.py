@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 
-from churn.config import Accounts, FeatureEngineering, Profit, Simulation, Training
+from churn.config import AccountSchema, FeatureEngineering, Profit, Simulation, Training
 from churn.metrics import calibration_error, classification_metrics
 from churn.retention.profit import profit_policies
 from churn.tables import check_accounts
@@ -41,13 +41,13 @@ class Table(NamedTuple):
 
     name: str
     accounts: pd.DataFrame
-    roles: Accounts
+    schema: AccountSchema
     features: FeatureEngineering
     training: Training
 
     @property
     def labels(self) -> np.ndarray:
-        return self.accounts[self.roles.label.column].to_numpy(np.int8)
+        return self.accounts[self.schema.label.column].to_numpy(np.int8)
 
 
 # Fits on training rows and gives the probabilities of test rows.
@@ -56,15 +56,15 @@ Fitter = Callable[[Table, pd.DataFrame], Callable[[pd.DataFrame], np.ndarray]]
 
 def fit_churn(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
     """This project's model with the configured parameters."""
-    return train_model(rows, table.roles, table.features, table.training).probability
+    return train_model(rows, table.schema, table.features, table.training).probability
 
 
 def encoded(estimator: Any) -> Fitter:
     """An estimator of scikit-learn's interface on the same encoded features."""
 
     def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-        encoder = fit_encoder(rows, table.roles, table.features)
-        fitted = estimator().fit(encoder.transform(rows), rows[table.roles.label.column].to_numpy(np.int8))
+        encoder = fit_encoder(rows, table.schema, table.features)
+        fitted = estimator().fit(encoder.transform(rows), rows[table.schema.label.column].to_numpy(np.int8))
         return lambda others: fitted.predict_proba(encoder.transform(others))[:, 1]
 
     return fit
@@ -88,7 +88,7 @@ def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.nda
     """InterpretML's explainable boosting machine with its default parameters, on the account columns themselves."""
     from interpret.glassbox import ExplainableBoostingClassifier
 
-    numeric, categorical = list(table.roles.numeric_names), list(table.roles.categorical)
+    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
 
     def columns(accounts: pd.DataFrame) -> pd.DataFrame:
         texts = {name: accounts[name].astype(object).where(accounts[name].notna(), None) for name in categorical}
@@ -96,7 +96,7 @@ def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.nda
 
     kinds = ["continuous"] * len(numeric) + ["nominal"] * len(categorical)
     model = ExplainableBoostingClassifier(feature_types=kinds, n_jobs=-1)
-    model.fit(columns(rows), rows[table.roles.label.column].to_numpy(np.int8))
+    model.fit(columns(rows), rows[table.schema.label.column].to_numpy(np.int8))
     return lambda others: model.predict_proba(columns(others))[:, 1]
 
 
@@ -116,7 +116,7 @@ def measured(table: Table, fitter: Fitter, train: pd.DataFrame, test: pd.DataFra
     predict = fitter(table, train)
     seconds = time.perf_counter() - start
     probability = np.asarray(predict(test), dtype=np.float64)
-    labels = test[table.roles.label.column].to_numpy(np.int8)
+    labels = test[table.schema.label.column].to_numpy(np.int8)
     values = classification_metrics(labels, probability, 0.5)
     made = profit_policies(labels, probability, np.full(len(test), PROFIT.account_value), PROFIT, 0.5)
     return {
@@ -174,7 +174,7 @@ def training_time(table: Table, rounds: int = 10) -> list[dict[str, Any]]:
     """
     from xgboost import XGBClassifier
 
-    model = train_model(table.accounts, table.roles, table.features, table.training)
+    model = train_model(table.accounts, table.schema, table.features, table.training)
     matrix = model.encoder.transform(table.accounts)
     grown = model.booster.num_boosted_rounds()
     trees = grown * table.training.folds
@@ -185,7 +185,7 @@ def training_time(table: Table, rounds: int = 10) -> list[dict[str, Any]]:
 
     work: dict[str, Callable[[], object]] = {
         f"churn: {trees} trees, calibration, profile": lambda: train_model(
-            table.accounts, table.roles, table.features, table.training
+            table.accounts, table.schema, table.features, table.training
         ),
         f"XGBoost: {grown} trees": lambda: plain(grown),
         f"XGBoost: {trees} trees": lambda: plain(trees),
@@ -205,23 +205,23 @@ def simulated(sizes: tuple[int, ...], models: dict[str, Fitter]) -> Iterator[dic
     from churn.pipelines.data_generation.simulation import simulate_accounts
 
     parameters = _parameters(sorted((ROOT / "conf/base").glob("parameters*.yml")))
-    roles = Accounts.model_validate(parameters["accounts"])
+    schema = AccountSchema.model_validate(parameters["accounts"])
 
     def table(rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
         drawn = simulate_accounts(rows, seed, Simulation())
-        labelled = drawn.accounts.assign(**{roles.label.column: drawn.churned})
-        return check_accounts(labelled, roles, subject="simulated", labelled=True).accounts, drawn.probability
+        labelled = drawn.accounts.assign(**{schema.label.column: drawn.churned})
+        return check_accounts(labelled, schema, subject="simulated", labelled=True).accounts, drawn.probability
 
     test, truth = table(FRESH_ROWS, 99)
     for size in sizes:
         given = Table(
             "simulated",
             table(size, 31_459)[0],
-            roles,
+            schema,
             FeatureEngineering.model_validate(parameters["feature_engineering"]),
             Training.model_validate(parameters["training"]),
         )
-        best = classification_metrics(test[roles.label.column], truth, 0.5)["roc_auc"]
+        best = classification_metrics(test[schema.label.column], truth, 0.5)["roc_auc"]
         for name, fitter in models.items():
             values = measured(given, fitter, given.accounts, test)
             yield {"rows": size, "model": name, "of_oracle": values["roc_auc"] / best, **values}
@@ -230,11 +230,11 @@ def simulated(sizes: tuple[int, ...], models: dict[str, Fitter]) -> Iterator[dic
 def read_table(file: Path, parameters_files: list[Path]) -> Table:
     """An account table from a CSV file, with the roles of an environment."""
     parameters = _parameters(parameters_files)
-    roles = Accounts.model_validate(parameters["accounts"])
-    raw = pd.read_csv(file, dtype=dict.fromkeys(roles.text_columns, str))
-    accounts = check_accounts(raw, roles, subject=str(file), labelled=True).accounts
+    schema = AccountSchema.model_validate(parameters["accounts"])
+    raw = pd.read_csv(file, dtype=dict.fromkeys(schema.text_columns, str))
+    accounts = check_accounts(raw, schema, subject=str(file), labelled=True).accounts
     features = FeatureEngineering.model_validate(parameters.get("feature_engineering", {}))
-    return Table(file.stem, accounts, roles, features, Training.model_validate(parameters.get("training", {})))
+    return Table(file.stem, accounts, schema, features, Training.model_validate(parameters.get("training", {})))
 
 
 def _parameters(files: list[Path]) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def main() -> None:
     if missing and not arguments.no_ebm:
         print("interpret-core is not installed: the explainable boosting machine is left out", file=sys.stderr)
     models = fitters(with_ebm=not (missing or arguments.no_ebm))
-    table = read_table(arguments.table, [arguments.roles])
+    table = read_table(arguments.table, [arguments.schema])
     figures: dict[str, Any] = {}
 
     def show(title: str, rows: list[dict[str, Any]]) -> None:

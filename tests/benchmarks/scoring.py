@@ -42,7 +42,7 @@ SCRIPT_LIMIT, REASONS_LIMIT, REFERENCE_LEAST = 1.25, 3.0, 1.5
 def ours(model: ChurnModel, parameters: Parameters, table: Path, results: Path, *, reasons: bool) -> None:
     """What a run of inference does, with reasons for all on the list or for none."""
     given = Reasons(texts=parameters.reasons.texts, minimum_probability=0.0 if reasons else 1.0)
-    dataset = AccountBatchesDataset(filepath=str(table), roles=parameters.accounts.model_dump(mode="json"))
+    dataset = AccountBatchesDataset(filepath=str(table), schema=parameters.accounts.model_dump(mode="json"))
     publish(dataset, model, parameters.model_copy(update={"reasons": given}), results)
 
 
@@ -52,8 +52,8 @@ def limit(model: ChurnModel, table: Path, results: Path) -> None:
     read = csv.read_csv(
         table,
         convert_options=csv.ConvertOptions(
-            column_types={**dict.fromkeys(encoder.numeric, pa.float32()), model.roles.id: pa.string()},
-            include_columns=[model.roles.id, *encoder.columns],
+            column_types={**dict.fromkeys(encoder.numeric, pa.float32()), model.schema.id: pa.string()},
+            include_columns=[model.schema.id, *encoder.columns],
         ),
     )
     names = encoder.feature_names
@@ -70,7 +70,7 @@ def limit(model: ChurnModel, table: Path, results: Path) -> None:
     probability = model.booster.inplace_predict(matrix)
     scores = pa.table(
         {
-            "account_id": read[model.roles.id],
+            "account_id": read[model.schema.id],
             "probability": probability,
             "prediction": (probability >= model.threshold).astype(np.int8),
         }

@@ -62,7 +62,7 @@ def spark_on(workers: int, folder: Path) -> Iterator[None]:
 def scored(model: ChurnModel, parameters: Parameters, table: Path) -> Callable[[], None]:
     """What a run of inference does; its results are removed."""
     results = table.parent / "results"
-    dataset = SparkAccountsDataset(filepath=str(table), roles=parameters.accounts.model_dump(mode="json"))
+    dataset = SparkAccountsDataset(filepath=str(table), schema=parameters.accounts.model_dump(mode="json"))
 
     def run() -> None:
         publish(dataset, model, parameters, results)
@@ -76,7 +76,7 @@ def engineered(parameters: Parameters, table: Path) -> Callable[[], None]:
     from churn.datasets.spark_rows import SparkRowsDataset
 
     accounts, settings = parameters.accounts, parameters.feature_engineering
-    source = SparkAccountsDataset(filepath=str(table), roles=accounts.model_dump(mode="json"), labelled=True)
+    source = SparkAccountsDataset(filepath=str(table), schema=accounts.model_dump(mode="json"), labelled=True)
     folder = table.parent / "features"
 
     def run() -> None:

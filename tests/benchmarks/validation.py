@@ -30,12 +30,12 @@ def main() -> int:
     options.add_argument("--rows", type=int, default=ROWS, help=f"accounts to check ({ROWS})")
     arguments = options.parse_args()
     parameters = check_parameters(base_parameters())
-    model, roles = trained(parameters), parameters.accounts
+    model, schema = trained(parameters), parameters.accounts
     with tempfile.TemporaryDirectory() as scratch:
         write_accounts(open_store(scratch), arguments.rows)
         table = str(Path(scratch) / "inference_data.csv")
-        batches = AccountBatchesDataset(filepath=table, roles=roles.model_dump(mode="json")).load()
-        checked = CheckedBatches(batches, roles, model, "accounts")
+        batches = AccountBatchesDataset(filepath=table, schema=schema.model_dump(mode="json")).load()
+        checked = CheckedBatches(batches, schema, model, "accounts")
         ways = {
             "read": lambda: deque(batches, maxlen=0),
             "checked": lambda: deque(checked.mapped(lambda accounts: None, workers=cores()), maxlen=0),

@@ -74,9 +74,9 @@ def test_what_one_pipeline_hands_to_another_is_stored(context: KedroContext) -> 
 
 
 def test_typed_parameters_are_built(context: KedroContext) -> None:
-    from churn.config import Accounts
+    from churn.config import AccountSchema
 
-    assert isinstance(context.params["accounts"], Accounts)
+    assert isinstance(context.params["accounts"], AccountSchema)
 
 
 def test_mlflow_is_set_up(context: KedroContext) -> None:

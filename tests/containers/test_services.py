@@ -127,7 +127,7 @@ class TestMlflow:
         seen: list[Any] = []
         answers = iter([False])  # not ready at first
 
-        def has_database(host: str, settings: ServiceSettings, name: str, way_out: str) -> bool:
+        def has_database(host: str, settings: ServiceSettings, name: str, remedy: str) -> bool:
             seen.append((host, name))
             return next(answers, True)
 

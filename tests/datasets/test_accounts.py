@@ -8,8 +8,9 @@ from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
 from churn.datasets import AccountsDataset
+from churn.errors import ChurnError
 
-ROLES: dict[str, Any] = {
+SCHEMA: dict[str, Any] = {
     "id": "key",
     "label": {"column": "left"},
     "numeric": ["seats", "weight"],
@@ -18,7 +19,7 @@ ROLES: dict[str, Any] = {
 
 
 def dataset(path: Path, **options: Any) -> AccountsDataset:
-    return AccountsDataset(filepath=str(path), roles=ROLES, **options)
+    return AccountsDataset(filepath=str(path), schema=SCHEMA, **options)
 
 
 def written(path: Path, text: str) -> Path:
@@ -97,7 +98,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_another_format_is_refused() -> None:
     with pytest.raises(Exception, match=r"a.xlsx: an account table is a .csv, .csv.gz or .parquet file"):
-        AccountsDataset(filepath="a.xlsx", roles=ROLES)
+        AccountsDataset(filepath="a.xlsx", schema=SCHEMA)
 
 
 def test_a_failing_save_keeps_the_old_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,3 +121,18 @@ def test_preview(tmp_path: Path) -> None:
     preview = dataset(path).preview(nrows=2)
     assert preview["data"] == [["k0", 0], ["k1", 1]]
     assert "a.csv" in str(dataset(path))
+
+
+def test_a_catalog_of_before_may_say_roles(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = written(tmp_path / "a.csv", "key,seats\n1,2\n")
+    frame = AccountsDataset(filepath=str(file), roles=SCHEMA).load()
+    pd.testing.assert_frame_equal(frame, dataset(file).load())
+    assert [record.message for record in caplog.records] == [
+        f"{file}: the option 'roles' is called 'schema' now; rename it in your catalog"
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"schema": SCHEMA, "roles": SCHEMA}])
+def test_a_table_has_one_schema(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ChurnError, match="needs one schema"):
+        AccountsDataset(filepath=str(tmp_path / "a.csv"), **options)

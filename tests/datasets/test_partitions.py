@@ -9,7 +9,7 @@ import pytest
 from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.datasets import AccountBatchesDataset, AccountsDataset, FingerprintDataset
 from churn.errors import ChurnError
 from churn.stores import open_store
@@ -35,47 +35,47 @@ def folder(table: pd.DataFrame, tmp_path: Path) -> Path:
     return folder
 
 
-def dataset(kind: type[Any], path: Path, roles: Accounts) -> Any:
-    return kind(filepath=str(path), roles=roles.model_dump(mode="json"))
+def dataset(kind: type[Any], path: Path, schema: AccountSchema) -> Any:
+    return kind(filepath=str(path), schema=schema.model_dump(mode="json"))
 
 
-def test_a_folder_is_one_table(folder: Path, table: pd.DataFrame, roles: Accounts) -> None:
-    whole = dataset(AccountsDataset, folder, roles).load()
-    assert whole[roles.id].tolist() == table[roles.id].tolist()
-    batches = dataset(AccountBatchesDataset, folder, roles).load()
+def test_a_folder_is_one_table(folder: Path, table: pd.DataFrame, schema: AccountSchema) -> None:
+    whole = dataset(AccountsDataset, folder, schema).load()
+    assert whole[schema.id].tolist() == table[schema.id].tolist()
+    batches = dataset(AccountBatchesDataset, folder, schema).load()
     assert batches.columns == list(table.columns)
     read = pd.concat(batches, ignore_index=True)
-    assert read[roles.id].tolist() == table[roles.id].tolist()
+    assert read[schema.id].tolist() == table[schema.id].tolist()
     assert read["login_count_p1m"].tolist() == whole["login_count_p1m"].tolist()
 
 
-def test_a_file_that_is_no_part_is_named(folder: Path, table: pd.DataFrame, roles: Accounts) -> None:
+def test_a_file_that_is_no_part_is_named(folder: Path, table: pd.DataFrame, schema: AccountSchema) -> None:
     table.drop(columns="revenue_trend").assign(colour="red").to_csv(folder / "9.csv", index=False)
     with pytest.raises(ChurnError, match=r"9\.csv lacks revenue_trend and also has colour"):
-        _ = dataset(AccountBatchesDataset, folder, roles).load().columns
+        _ = dataset(AccountBatchesDataset, folder, schema).load().columns
     with pytest.raises(DatasetError) as caught:
-        dataset(AccountsDataset, folder, roles).load()
+        dataset(AccountsDataset, folder, schema).load()
     assert "files with other columns than" in str(user_error(caught.value))
 
 
-def test_an_empty_folder(tmp_path: Path, roles: Accounts) -> None:
+def test_an_empty_folder(tmp_path: Path, schema: AccountSchema) -> None:
     for kind in (AccountsDataset, AccountBatchesDataset):
-        table = dataset(kind, tmp_path / "none", roles)
+        table = dataset(kind, tmp_path / "none", schema)
         assert not table.exists()
         with pytest.raises(DatasetError, match="none holds no table; put"):
             table.load()
 
 
 def test_a_table_is_saved_as_one_file_and_not_among_others(
-    folder: Path, table: pd.DataFrame, roles: Accounts, tmp_path: Path
+    folder: Path, table: pd.DataFrame, schema: AccountSchema, tmp_path: Path
 ) -> None:
-    new = dataset(AccountsDataset, tmp_path / "new", roles)
+    new = dataset(AccountsDataset, tmp_path / "new", schema)
     new.save(table)
     new.save(table.head(5))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["part-0.parquet"]
     assert len(new.load()) == 5
     with pytest.raises(DatasetError, match="would be mixed"):
-        dataset(AccountsDataset, folder, roles).save(table)
+        dataset(AccountsDataset, folder, schema).save(table)
 
 
 def test_the_fingerprint_is_that_of_the_list_of_files(folder: Path) -> None:

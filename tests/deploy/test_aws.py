@@ -243,9 +243,9 @@ def test_rights_are_limited_to_what_is_named(deployed: Deployed, role: str) -> N
 def test_what_the_workflow_makes_stays_within_the_boundary(deployed: Deployed) -> None:
     boundary = deployed.foundation["PermissionsBoundary"]
     # The emulator does not keep the boundary of a role.
-    roles = [each for each in resources().values() if isinstance(each, dict) and each["Type"] == "AWS::IAM::Role"]
-    assert len(roles) == len(STACK_ROLES)
-    assert all(each["Properties"]["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary" for each in roles)
+    schema = [each for each in resources().values() if isinstance(each, dict) and each["Type"] == "AWS::IAM::Role"]
+    assert len(schema) == len(STACK_ROLES)
+    assert all(each["Properties"]["PermissionsBoundary"]["Fn::If"][0] == "HasBoundary" for each in schema)
     creates = [each for each in deployed.statements("churn-cloudformation") if "iam:CreateRole" in each["Action"]]
     assert [each["Condition"] for each in creates] == [{"StringEquals": {"iam:PermissionsBoundary": boundary}}]
     assert sorted(creates[0]["Resource"]) == sorted(f"arn:aws:iam::000000000000:role/{role}" for role in STACK_ROLES)

@@ -28,9 +28,9 @@ from churn.scoring.run import ScoringRun
 accounts.PIECE_BYTES, accounts.BATCH_ROWS = 1 << 18, 1 << 14
 model, table, results = sys.argv[1:]
 model = ChurnModel.load(Path(model))
-batches = AccountBatchesDataset(filepath=table, roles=model.roles.model_dump(mode="json")).load()
+batches = AccountBatchesDataset(filepath=table, schema=model.schema.model_dump(mode="json")).load()
 run = ScoringRun(
-    CheckedBatches(batches, model.roles, model, "accounts"),
+    CheckedBatches(batches, model.schema, model, "accounts"),
     model,
     selection=select({"name": "t.csv", "sha256": ""}, {}, "m"),
     as_of=date(2026, 1, 1),

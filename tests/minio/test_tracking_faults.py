@@ -14,7 +14,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.model import ChurnModel
 from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE
 from churn.services.mlflow import mlflow_command, mlflow_environment
@@ -260,9 +260,9 @@ def test_the_model_of_another_table(trained: MinioProject, model: ChurnModel) ->
     from churn.registry import flavor, versions
 
     name = f"churn_{trained.name}"
-    other = json.loads(json.dumps(model.roles.model_dump(mode="json")))
+    other = json.loads(json.dumps(model.schema.model_dump(mode="json")))
     other["id"] = "another_id"
-    stranger = dataclasses.replace(model, roles=Accounts.model_validate(other))
+    stranger = dataclasses.replace(model, schema=AccountSchema.model_validate(other))
     mlflow.set_tracking_uri(trained.stack.settings.tracking_uri)
     experiment = trained.client.get_experiment_by_name(f"churn_model_{trained.name}")
     with mlflow.start_run(experiment_id=experiment.experiment_id):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, Parameters
+from churn.config import AccountSchema, Parameters
 from churn.errors import AccountsError, ChurnError
 from churn.model import ChurnModel
 from churn.model.churn_model import BASELINE
@@ -37,9 +37,9 @@ def test_the_order_of_rows_and_columns_does_not_matter(
 
 
 def test_ids_labels_and_spare_columns_do_not_matter(
-    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, roles: Accounts
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, schema: AccountSchema
 ) -> None:
-    changed = labelled.drop(columns=roles.label.column).assign(account_id=range(len(labelled)), colour="red")
+    changed = labelled.drop(columns=schema.label.column).assign(account_id=range(len(labelled)), colour="red")
     pd.testing.assert_series_equal(model.score(changed)["probability"], scores["probability"])
 
 
@@ -48,9 +48,9 @@ def test_raw_and_canonical_rows_score_alike(model: ChurnModel, canonical: pd.Dat
 
 
 def test_the_type_of_a_column_does_not_matter(
-    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, roles: Accounts
+    model: ChurnModel, labelled: pd.DataFrame, scores: pd.DataFrame, schema: AccountSchema
 ) -> None:
-    as_strings = labelled.assign(**{name: labelled[name].astype("str") for name in roles.numeric_names})
+    as_strings = labelled.assign(**{name: labelled[name].astype("str") for name in schema.numeric_names})
     pd.testing.assert_series_equal(model.score(as_strings)["probability"], scores["probability"])
 
 
@@ -100,10 +100,10 @@ def test_the_risky_half_churns_more(model: ChurnModel, canonical: pd.DataFrame, 
     assert churned[risky].mean() > 2 * churned[~risky].mean()
 
 
-def test_missing_and_unseen_values_are_scored(model: ChurnModel, labelled: pd.DataFrame, roles: Accounts) -> None:
+def test_missing_and_unseen_values_are_scored(model: ChurnModel, labelled: pd.DataFrame, schema: AccountSchema) -> None:
     row = labelled.head(1)
-    nothing = row.assign(**dict.fromkeys(roles.numeric_names, np.nan), **dict.fromkeys(roles.categorical, None))
-    strange = row.assign(**dict.fromkeys(roles.categorical, "atlantis"))
+    nothing = row.assign(**dict.fromkeys(schema.numeric_names, np.nan), **dict.fromkeys(schema.categorical, None))
+    strange = row.assign(**dict.fromkeys(schema.categorical, "atlantis"))
     for rows in (nothing, strange):
         assert 0 < model.probability(rows)[0] < 1
 
@@ -138,8 +138,8 @@ def test_importance_is_that_of_the_contributions(model: ChurnModel) -> None:
 def test_a_noise_column_matters_least(canonical: pd.DataFrame, parameters: Parameters) -> None:
     noisy = canonical.assign(noise=rng(4).normal(size=len(canonical)))
     described = parameters.accounts.model_dump()
-    roles = Accounts.model_validate(described | {"numeric": [*described["numeric"], "noise"]})
-    fitted = train(noisy, roles, parameters.feature_engineering, parameters.training)
+    schema = AccountSchema.model_validate(described | {"numeric": [*described["numeric"], "noise"]})
+    fitted = train(noisy, schema, parameters.feature_engineering, parameters.training)
     assert fitted.importance["noise"] < 0.3 * max(fitted.importance.values())
 
 
@@ -151,9 +151,11 @@ def test_a_missing_column_is_refused(model: ChurnModel, labelled: pd.DataFrame) 
         model.score(labelled.drop(columns="login_count_p1m"))
 
 
-def test_another_table_is_refused(model: ChurnModel, roles: Accounts) -> None:
-    model.check_fits(roles)
-    other = Accounts(id="key", label={"column": "left"}, numeric=["total_users_count", "weight"], categorical=["plan"])
+def test_another_table_is_refused(model: ChurnModel, schema: AccountSchema) -> None:
+    model.check_fits(schema)
+    other = AccountSchema(
+        id="key", label={"column": "left"}, numeric=["total_users_count", "weight"], categorical=["plan"]
+    )
     with pytest.raises(ChurnError) as caught:
         model.check_fits(other)
     message = str(caught.value)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
-from churn.config import Accounts, Parameters
+from churn.config import AccountSchema, Parameters
 from churn.errors import ParametersError
 from churn.model import ChurnModel
 from churn.model.device import check_device
@@ -40,10 +40,10 @@ def test_without_a_gpu_training_is_refused(canonical: pd.DataFrame, parameters: 
 
 @pytest.mark.skipif(not has_gpu(), reason="there is no GPU that XGBoost can use")
 def test_a_gpu_scores_the_same(
-    canonical: pd.DataFrame, roles: Accounts, parameters: Parameters, model: ChurnModel
+    canonical: pd.DataFrame, schema: AccountSchema, parameters: Parameters, model: ChurnModel
 ) -> None:
     training = parameters.training.model_copy(update={"device": "cuda"})
-    grown = train(canonical, roles, parameters.feature_engineering, training)
+    grown = train(canonical, schema, parameters.feature_engineering, training)
     for each in (model, grown):
         on_processor = each.use(device="cpu").probability(canonical)
         on_gpu = each.use(device="cuda").probability(canonical)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering
 from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.training.encoding import fit_encoder
 
-ROLES = Accounts(id="key", label={"column": "left"}, numeric=["seats", "active"], categorical=["plan"])
+SCHEMA = AccountSchema(id="key", label={"column": "left"}, numeric=["seats", "active"], categorical=["plan"])
 SETTINGS = FeatureEngineering(
     ratios=[{"name": "share", "numerator": "active", "denominator": "seats"}], min_category_count=2
 )
@@ -25,7 +25,7 @@ TRAIN = pd.DataFrame(
 
 @pytest.fixture
 def encoder() -> Encoder:
-    return fit_encoder(TRAIN, ROLES, SETTINGS)
+    return fit_encoder(TRAIN, SCHEMA, SETTINGS)
 
 
 def test_what_is_learned(encoder: Encoder) -> None:
@@ -77,7 +77,7 @@ def test_columns_that_are_missing_or_not_numeric_are_refused(encoder: Encoder) -
 
 def test_a_column_without_known_categories_or_ratio_without_values() -> None:
     rows = TRAIN.assign(seats=0.0, plan=pd.Series(list("uvwxyz"), dtype="str"))
-    encoder = fit_encoder(rows, ROLES, SETTINGS)
+    encoder = fit_encoder(rows, SCHEMA, SETTINGS)
     assert encoder.vocabularies == {"plan": ()}
     assert encoder.medians["share"] == 0.0
     assert not np.isnan(encoder.transform(rows)).any()

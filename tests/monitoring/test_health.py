@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from churn.config import Accounts, Monitoring
+from churn.config import AccountSchema, Monitoring
 from churn.errors import ChurnError
 from churn.model import Profile
 from churn.model.profile import count_profile, fit_profile, fit_score_profile
@@ -57,11 +57,11 @@ REFERENCE = fit_profile(TRAINING, ["active_users_count", "payments_ratio"], ["op
 )
 
 
-def roles_of(outcomes: pd.DataFrame | None) -> Accounts:
+def roles_of(outcomes: pd.DataFrame | None) -> AccountSchema:
     """Labels are True and False, or 1 and 0."""
     values = [] if outcomes is None else outcomes["is_churned"].dropna().tolist()
     label = {"column": "is_churned", "positive": "True" if any(value is True for value in values) else "1"}
-    return Accounts.model_validate({"id": "account_id", "label": label, "categorical": ["operating_country"]})
+    return AccountSchema.model_validate({"id": "account_id", "label": label, "categorical": ["operating_country"]})
 
 
 def check(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.datasets import AccountsDataset, OutcomeBatchesDataset
 from churn.errors import AccountsError
 from churn.monitoring import ScoredAccounts, scored_accounts
@@ -18,7 +18,7 @@ from churn.tables.ids import hashes_of
 from tests.conftest import InMemory, in_batches, rng
 
 BANDS = ("low", "high")
-ROLES = Accounts.model_validate(
+SCHEMA = AccountSchema.model_validate(
     {"id": "key", "label": {"column": "left", "positive": "Yes"}, "numeric": ["size"], "categorical": ["kind"]}
 )
 
@@ -62,7 +62,7 @@ def outcomes_of(ids: Sequence[str], left: Sequence[Any]) -> pd.DataFrame:
 
 def gathered(predictions: pd.DataFrame, outcomes: pd.DataFrame | None) -> ScoredAccounts:
     return scored_accounts(
-        Parts(predictions), None if outcomes is None else in_batches(outcomes, 5), ROLES, list(BANDS)
+        Parts(predictions), None if outcomes is None else in_batches(outcomes, 5), SCHEMA, list(BANDS)
     )
 
 
@@ -127,7 +127,7 @@ def test_without_outcomes_and_with_an_empty_table_of_them() -> None:
 def test_outcomes_may_be_of_one_class_and_of_any_type() -> None:
     predictions = predictions_of(["1", "2", "3"])
     of_numbers = pd.DataFrame({"key": [3, 1, 2], "left": ["No", None, "no"], "more": 1})
-    found = scored_accounts(Parts(predictions), InMemory(of_numbers), ROLES, list(BANDS))
+    found = scored_accounts(Parts(predictions), InMemory(of_numbers), SCHEMA, list(BANDS))
     assert found.truth is not None
     assert found.truth.tolist() == [-1, 0, 0]
 
@@ -162,7 +162,7 @@ def test_faulty_outcomes() -> None:
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_outcomes_are_read_with_id_and_label_alone(tmp_path: Path, name: str) -> None:
-    options = {"filepath": str(tmp_path / name), "roles": ROLES.model_dump(mode="json")}
+    options = {"filepath": str(tmp_path / name), "schema": SCHEMA.model_dump(mode="json")}
     table = outcomes_of(["007", "NA", "c"], ["Yes", "", "no"]).assign(size=["a", "b", "c"], kind="x")
     AccountsDataset(**options).save(table)
     (batch,) = OutcomeBatchesDataset(**options).load()

@@ -13,7 +13,7 @@ import pytest
 
 from churn.config import Notifications
 from churn.config.secrets import REDACTION
-from churn.operations.notifications import Event, Notifier, Topic, Webhook, ways_out
+from churn.operations.notifications import Event, Notifier, Topic, Webhook, channels_of
 from tests.conftest import Project
 
 QUICK = Notifications(wait=0.01, timeout=1.0)
@@ -128,10 +128,10 @@ def test_a_topic_of_sns_is_published_to(tmp_path: Path, listener: Listener, monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     arn = "arn:aws:sns:eu-central-1:123456789012:churn"
-    ways = ways_out({"webhook": "", "sns_topic": arn}, QUICK)
-    assert [type(way) for way in ways] == [Topic]
+    channels = channels_of({"webhook": "", "sns_topic": arn}, QUICK)
+    assert [type(channel) for channel in channels] == [Topic]
     listener.statuses = [500]
-    assert Notifier(QUICK, ways, str(tmp_path)).tell(Event("not_promoted", "It is worse."))
+    assert Notifier(QUICK, channels, str(tmp_path)).tell(Event("not_promoted", "It is worse."))
     sent = parse_qs(listener.heard[-1][1])
     assert (sent["Action"], sent["TopicArn"], sent["Message"]) == (["Publish"], [arn], ["It is worse."])
     assert sent["Subject"] == ["churn: not promoted"]
@@ -140,7 +140,7 @@ def test_a_topic_of_sns_is_published_to(tmp_path: Path, listener: Listener, monk
 
 
 def test_without_an_address_the_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert ways_out({}, QUICK) == []
+    assert channels_of({}, QUICK) == []
     with caplog.at_level(logging.INFO):
         assert Notifier(QUICK, [], str(tmp_path)).tell(Event("scored", "5 accounts."))
     assert "Scored: 5 accounts." in caplog.text

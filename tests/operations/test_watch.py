@@ -334,10 +334,12 @@ def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, 
         assert "data: 1 file changed; -100 rows" in " ".join(watch.log().split())
 
         second = published(project)
-        with (checkout / "src/churn/encoding.py").open("a") as file:
-            file.write("# Changed.\n")
+        with (checkout / "src/churn/model/encoder.py").open("a") as file:
+            file.write("\n\nCHANGED = True\n")
         watch.tell()
-        watch.until(lambda: "something changed since version 2: code: encoding.py." in " ".join(watch.log().split()))
+        watch.until(
+            lambda: "something changed since version 2: code: model/encoder.py." in " ".join(watch.log().split())
+        )
         # It came out as the same model.
         assert published(project) == second
 

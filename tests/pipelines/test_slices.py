@@ -10,7 +10,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from churn.config import Accounts, Booster, Parameters, Simulation, Staging, Tuning
+from churn.config import AccountSchema, Booster, Parameters, Simulation, Staging, Tuning
 from churn.errors import AccountsError, ChurnError, FaultsError
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
@@ -82,26 +82,26 @@ def features(small: Parameters, snapshots: dict[str, Any]) -> dict[str, Any]:
 # --- data_generation --------------------------------------------------------------------------------------------
 
 
-def test_simulated_snapshots(snapshots: dict[str, Any], roles: Accounts) -> None:
+def test_simulated_snapshots(snapshots: dict[str, Any], schema: AccountSchema) -> None:
     training_accounts, scoring = snapshots["training_accounts@table"], snapshots["scoring_accounts@table"]
     assert len(training_accounts) == 2000
-    assert roles.label.column in training_accounts
-    assert roles.label.column not in scoring
+    assert schema.label.column in training_accounts
+    assert schema.label.column not in scoring
     assert list(snapshots["scoring_outcomes@table"]) == ["account_id", "is_churned"]
     assert snapshots["scoring_outcomes@table"]["account_id"].tolist() == scoring["account_id"].tolist()
     assert len(snapshots["oracle"]) == 2500
     assert not set(training_accounts["account_id"]) & set(scoring["account_id"])
 
 
-def test_drift_moves_the_scoring_snapshot_only(roles: Accounts) -> None:
-    calm = make_snapshots(None, roles, Simulation(training_rows=500, scoring_rows=500), Staging())
-    moved = make_snapshots(None, roles, Simulation(training_rows=500, scoring_rows=500, drift=1), Staging())
+def test_drift_moves_the_scoring_snapshot_only(schema: AccountSchema) -> None:
+    calm = make_snapshots(None, schema, Simulation(training_rows=500, scoring_rows=500), Staging())
+    moved = make_snapshots(None, schema, Simulation(training_rows=500, scoring_rows=500, drift=1), Staging())
     pd.testing.assert_frame_equal(calm.training, moved.training)
     assert not calm.scoring.equals(moved.scoring)
 
 
-def test_an_account_table_of_ones_own_is_staged(labelled: pd.DataFrame, roles: Accounts) -> None:
-    staged = make_snapshots(labelled, roles, Simulation(), Staging(scoring_share=0.25))
+def test_an_account_table_of_ones_own_is_staged(labelled: pd.DataFrame, schema: AccountSchema) -> None:
+    staged = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25))
     assert len(staged.scoring) == 1000
     assert len(staged.training) == 3000
     assert "is_churned" not in staged.scoring
@@ -110,13 +110,13 @@ def test_an_account_table_of_ones_own_is_staged(labelled: pd.DataFrame, roles: A
     assert rates[0] == pytest.approx(rates[1], abs=0.001)
     assert list(staged.oracle) == ["account_id", "probability"]
     assert len(staged.oracle) == 0
-    again = make_snapshots(labelled, roles, Simulation(), Staging(scoring_share=0.25))
+    again = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25))
     pd.testing.assert_frame_equal(staged.scoring, again.scoring)
 
 
-def test_a_faulty_table_of_ones_own_is_refused(labelled: pd.DataFrame, roles: Accounts) -> None:
+def test_a_faulty_table_of_ones_own_is_refused(labelled: pd.DataFrame, schema: AccountSchema) -> None:
     with pytest.raises(AccountsError, match="source accounts: 1 fault found"):
-        make_snapshots(labelled.drop(columns="operating_country"), roles, Simulation(), Staging())
+        make_snapshots(labelled.drop(columns="operating_country"), schema, Simulation(), Staging())
 
 
 # --- feature_engineering ----------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_split_is_stratified_disjoint_and_seeded(features: dict[str, Any], snaps
 
 
 def test_medians_and_vocabularies_come_from_the_training_rows_alone(
-    small: Parameters, snapshots: dict[str, Any], features: dict[str, Any], roles: Accounts
+    small: Parameters, snapshots: dict[str, Any], features: dict[str, Any], schema: AccountSchema
 ) -> None:
     accounts = snapshots["training_accounts@table"].copy()
     of_test = accounts["account_id"].isin(features["test_accounts"]["account_id"])
@@ -342,13 +342,13 @@ def test_the_model_card_tells_what_happened(trained: dict[str, Any]) -> None:
     assert f"{trained['training_metrics']['test_roc_auc']:.3f}" in page
 
 
-def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], roles: Accounts) -> None:
+def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], schema: AccountSchema) -> None:
     rows = features["test_accounts"]
-    assert true_probability(rows, None, roles) is None
+    assert true_probability(rows, None, schema) is None
     empty = pd.DataFrame({"account_id": pd.Series([], dtype="str"), "probability": []})
-    assert true_probability(rows, empty, roles) is None
+    assert true_probability(rows, empty, schema) is None
     others = pd.DataFrame({"account_id": ["x"], "probability": [0.5]})
-    assert true_probability(rows, others, roles) is None
+    assert true_probability(rows, others, schema) is None
 
 
 def test_only_the_evaluation_reads_the_truth() -> None:
@@ -392,7 +392,7 @@ def test_a_worse_challenger_is_not_promoted_unless_forced(
 def test_a_champion_of_another_table_is_no_rival(small: Parameters, trained: dict[str, Any]) -> None:
     import dataclasses
 
-    stranger = dataclasses.replace(trained["churn_model"], roles=small.accounts.model_copy(update={"id": "key"}))
+    stranger = dataclasses.replace(trained["churn_model"], schema=small.accounts.model_copy(update={"id": "key"}))
     challenged = training.create_pipeline().to_outputs("challenge") - training.create_pipeline().to_outputs(
         "churn_model"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, Monitoring
+from churn.config import AccountSchema, Monitoring
 from churn.model.profile import count_profile, fit_profile, fit_score_profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.reporting.health_report import render_health_report
@@ -56,7 +56,7 @@ def health(
     if known is not None:
         outcomes = pd.DataFrame({"account_id": predictions["account_id"], "left": rng.random(rows) < score})
         outcomes = InMemory(outcomes.head(round(known * rows)))
-    roles = {"id": "account_id", "label": {"column": "left", "positive": "True"}, "categorical": ["c"]}
+    schema = {"id": "account_id", "label": {"column": "left", "positive": "True"}, "categorical": ["c"]}
     given: dict[str, Any] = {
         "bands": bands,
         "reference": reference,
@@ -67,7 +67,7 @@ def health(
         "limits": Monitoring(),
         "provenance": {"run_id": "run-77", "model_version": "3", "as_of": "2026-11-01", "input": "accounts.csv"},
     }
-    rows_scored = scored_accounts(FrameTable(predictions), outcomes, Accounts.model_validate(roles), bands)
+    rows_scored = scored_accounts(FrameTable(predictions), outcomes, AccountSchema.model_validate(schema), bands)
     return health_metrics(rows_scored, **(given | options))
 
 

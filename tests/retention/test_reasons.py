@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
-from churn.config import Accounts, FeatureEngineering, Ratio, Reasons, RiskBand
+from churn.config import AccountSchema, FeatureEngineering, Ratio, Reasons, RiskBand
 from churn.errors import ChurnError, ParametersError
 from churn.model import ChurnModel, Encoder, Profile, churn_model
 from churn.model.profile import CategoricalProfile, fit_profile
@@ -27,7 +27,7 @@ from churn.training.encoding import fit_encoder
 from tests.conftest import rng
 
 LOGINS, SEATS, PLAN = "logins", "seats", "plan"
-ROLES = Accounts(id="id", label={"column": "left"}, numeric=[LOGINS, SEATS], categorical=[PLAN])
+SCHEMA = AccountSchema(id="id", label={"column": "left"}, numeric=[LOGINS, SEATS], categorical=[PLAN])
 TYPICAL = {LOGINS: 310.0, SEATS: 10.0, PLAN: "basic"}
 DEFAULTS = Reasons()
 
@@ -70,15 +70,15 @@ def booster_of(trees: list[dict[str, Any]], features: int) -> xgb.Booster:
     return made
 
 
-def model_of(encoder: Encoder, trees: list[dict[str, Any]], roles: Accounts = ROLES) -> ChurnModel:
+def model_of(encoder: Encoder, trees: list[dict[str, Any]], schema: AccountSchema = SCHEMA) -> ChurnModel:
     profile = CategoricalProfile(values=("basic", "plus"), counts=(70, 30))
     return ChurnModel(
-        roles=roles,
+        schema=schema,
         encoder=encoder,
         booster=booster_of(trees, len(encoder.feature_names)),
         threshold=0.5,
         risk_bands=(RiskBand(name="any", minimum=0.0),),
-        reference=Profile(rows=100, categorical=dict.fromkeys(roles.categorical, profile)),
+        reference=Profile(rows=100, categorical=dict.fromkeys(schema.categorical, profile)),
     )
 
 
@@ -101,7 +101,7 @@ def table(rows: list[tuple[float | None, float | None, str | None]]) -> pd.DataF
     """Canonical accounts."""
     frame = pd.DataFrame(rows, columns=[LOGINS, SEATS, PLAN])
     frame.insert(0, "id", [f"a{position}" for position in range(len(rows))])
-    return check_accounts(frame, ROLES, subject="accounts", labelled=False).accounts
+    return check_accounts(frame, SCHEMA, subject="accounts", labelled=False).accounts
 
 
 def words(model: ChurnModel, accounts: pd.DataFrame, reasons: Reasons = DEFAULTS) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def test_a_column_that_alone_decides_is_the_only_reason(column: str, low: bool) 
         }
     )
     risky = accounts[column] < 300 if low else accounts[column] > accounts[column].median()
-    encoder = fit_encoder(accounts, ROLES, FeatureEngineering())
+    encoder = fit_encoder(accounts, SCHEMA, FeatureEngineering())
     booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(encoder.transform(accounts), risky), 10)
     parts, _ = churn_model.tree_contributions(booster, encoder, encoder.transform(accounts))
     contributions = pd.DataFrame(parts, columns=list(encoder.columns))

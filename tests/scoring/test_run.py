@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, Decision, Profit, Reasons
+from churn.config import AccountSchema, Decision, Profit, Reasons
 from churn.model import ChurnModel
 from churn.model.profile import count_profile
 from churn.retention import expected_profit
@@ -21,15 +21,15 @@ ROWS = 1000
 
 
 @pytest.fixture(scope="module")
-def accounts(canonical: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
-    return canonical.drop(columns=roles.label.column).head(ROWS)
+def accounts(canonical: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
+    return canonical.drop(columns=schema.label.column).head(ROWS)
 
 
 def scored(
     accounts: pd.DataFrame, model: ChurnModel, rows: int, decision: Decision, **changes: Any
 ) -> tuple[pd.DataFrame, Record]:
     run = ScoringRun(
-        CheckedBatches(in_batches(accounts, rows), model.roles, model, "accounts"),
+        CheckedBatches(in_batches(accounts, rows), model.schema, model, "accounts"),
         model,
         selection=select({"name": "t.csv", "bytes": 1, "sha256": "00"}, {}, "m"),
         as_of=date(2026, 11, 1),
@@ -57,9 +57,9 @@ def test_batches_do_not_matter(
 
 
 @pytest.fixture(scope="module")
-def value_column(roles: Accounts) -> str:
+def value_column(schema: AccountSchema) -> str:
     """A column that stands for the value of an account."""
-    return next(item.column for item in roles.numeric if item.minimum is not None and item.minimum >= 0)
+    return next(item.column for item in schema.numeric if item.minimum is not None and item.minimum >= 0)
 
 
 def test_the_figures_are_those_of_all_accounts(accounts: pd.DataFrame, model: ChurnModel, value_column: str) -> None:
@@ -98,7 +98,7 @@ def test_ties_go_to_the_likelier_and_then_to_the_earlier() -> None:
 
 def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel) -> None:
     run = ScoringRun(
-        CheckedBatches(in_batches(accounts, ROWS), model.roles, model, "accounts"),
+        CheckedBatches(in_batches(accounts, ROWS), model.schema, model, "accounts"),
         model,
         selection=select({"name": "t.csv", "sha256": ""}, {}, "m"),
         as_of=date(2026, 11, 1),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from churn.config import Accounts, FeatureEngineering, Ratio
+from churn.config import AccountSchema, FeatureEngineering, Ratio
 from churn.datasets import AccountBatchesDataset, SparkAccountsDataset
 from churn.errors import AccountsError, ChurnError
 from churn.model import Encoder
@@ -29,20 +29,20 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
 
 @pytest.fixture(scope="module")
-def gaps(labelled: pd.DataFrame, roles: Accounts) -> pd.DataFrame:
+def gaps(labelled: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
     """3,000 labelled accounts, some without values, and rare categories."""
-    table = labelled.head(3000).reset_index(drop=True).astype(dict.fromkeys(roles.categorical, object))
+    table = labelled.head(3000).reset_index(drop=True).astype(dict.fromkeys(schema.categorical, object))
     some = np.random.default_rng(7)
-    for name in (*roles.numeric_names[:3], *roles.categorical):
+    for name in (*schema.numeric_names[:3], *schema.categorical):
         table.loc[some.random(len(table)) < 0.05, name] = None
-    table.loc[[5, 6], roles.categorical[0]] = "rare"
+    table.loc[[5, 6], schema.categorical[0]] = "rare"
     return table
 
 
-def splits(path: Path, roles: Accounts, settings: FeatureEngineering, *, spark: bool) -> Split:
+def splits(path: Path, schema: AccountSchema, settings: FeatureEngineering, *, spark: bool) -> Split:
     kind = SparkAccountsDataset if spark else AccountBatchesDataset
-    table = kind(filepath=str(path), roles=roles.model_dump(mode="json"), labelled=True).load()
-    return split_accounts(validate_accounts(table, roles), roles, settings)
+    table = kind(filepath=str(path), schema=schema.model_dump(mode="json"), labelled=True).load()
+    return split_accounts(validate_accounts(table, schema), schema, settings)
 
 
 def write(table: pd.DataFrame, folder: Path, kind: str) -> Path:
@@ -58,16 +58,16 @@ def write(table: pd.DataFrame, folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_split_encoder_and_features_are_the_local_ones(
-    gaps: pd.DataFrame, roles: Accounts, tmp_path: Path, kind: str
+    gaps: pd.DataFrame, schema: AccountSchema, tmp_path: Path, kind: str
 ) -> None:
     settings = FeatureEngineering(min_category_count=5)
     folder = write(gaps, tmp_path / "accounts", kind)
-    here, there = (splits(folder, roles, settings, spark=spark) for spark in (False, True))
-    encoders = [fit_encoder(split.train, roles, settings) for split in (here, there)]
+    here, there = (splits(folder, schema, settings, spark=spark) for spark in (False, True))
+    encoders = [fit_encoder(split.train, schema, settings) for split in (here, there)]
     assert encoders[0] == encoders[1]
-    assert "rare" not in encoders[1].vocabularies[roles.categorical[0]]
-    assert set(roles.categorical) <= encoders[1].missing
-    kept = [roles.id, roles.label.column]
+    assert "rare" not in encoders[1].vocabularies[schema.categorical[0]]
+    assert set(schema.categorical) <= encoders[1].missing
+    kept = [schema.id, schema.label.column]
     for local, other in zip(here, there, strict=True):
         same(local, other)
         same(encode_rows(local, encoders[0], kept), encode_rows(other, encoders[0], kept))
@@ -119,28 +119,30 @@ def types() -> str:
     return ", ".join(f"{name} double" for name in MEDIANS)
 
 
-def test_a_ratio_that_is_undefined_everywhere(labelled: pd.DataFrame, roles: Accounts, tmp_path: Path) -> None:
-    one, other = [item.column for item in roles.numeric if not item.minimum][:2]
+def test_a_ratio_that_is_undefined_everywhere(labelled: pd.DataFrame, schema: AccountSchema, tmp_path: Path) -> None:
+    one, other = [item.column for item in schema.numeric if not item.minimum][:2]
     table = labelled.head(400).assign(**{other: 0.0})
     settings = FeatureEngineering(ratios=(Ratio(name="a.b (c)", numerator=one, denominator=other),))
     folder = write(table, tmp_path / "accounts", "csv")
     local, there = (
-        fit_encoder(splits(folder, roles, settings, spark=spark).train, roles, settings) for spark in (False, True)
+        fit_encoder(splits(folder, schema, settings, spark=spark).train, schema, settings) for spark in (False, True)
     )
     assert there == local
     assert there.medians["a.b (c)"] == 0.0
 
 
-def test_all_faults_of_a_table_are_told_as_without_spark(gaps: pd.DataFrame, roles: Accounts, tmp_path: Path) -> None:
-    table = gaps.astype({roles.numeric_names[0]: object, roles.label.column: object})
-    table.loc[1200, roles.numeric_names[0]] = "many"
-    table.loc[[3, 2000], roles.label.column] = None
-    table.loc[2500, roles.id] = table.loc[10, roles.id]
+def test_all_faults_of_a_table_are_told_as_without_spark(
+    gaps: pd.DataFrame, schema: AccountSchema, tmp_path: Path
+) -> None:
+    table = gaps.astype({schema.numeric_names[0]: object, schema.label.column: object})
+    table.loc[1200, schema.numeric_names[0]] = "many"
+    table.loc[[3, 2000], schema.label.column] = None
+    table.loc[2500, schema.id] = table.loc[10, schema.id]
     folder = write(table, tmp_path / "accounts", "csv")
     told = []
     for spark in (False, True):
         with pytest.raises(AccountsError) as error:
-            splits(folder, roles, FeatureEngineering(), spark=spark)
+            splits(folder, schema, FeatureEngineering(), spark=spark)
         told.append(str(error.value))
     assert told[0] == told[1]
     assert "3 faults" in told[1]
@@ -163,21 +165,21 @@ def test_a_table_that_changes_while_it_is_read_ends_the_run() -> None:
 
 
 def test_checked_rows_are_kept_as_long_as_they_are_needed(
-    spark: "SparkSession", gaps: pd.DataFrame, roles: Accounts, tmp_path: Path
+    spark: "SparkSession", gaps: pd.DataFrame, schema: AccountSchema, tmp_path: Path
 ) -> None:
     def kept() -> int:
         return int(spark.sparkContext._jsc.getPersistentRDDs().size())  # type: ignore[union-attr]
 
     gc.collect()
     before = kept()
-    split = splits(write(gaps, tmp_path / "accounts", "csv"), roles, FeatureEngineering(), spark=True)
+    split = splits(write(gaps, tmp_path / "accounts", "csv"), schema, FeatureEngineering(), spark=True)
     assert kept() > before
     del split
     gc.collect()
     assert kept() == before
 
 
-def test_a_run_makes_what_a_local_one_does(copied: Project, roles: Accounts) -> None:
+def test_a_run_makes_what_a_local_one_does(copied: Project, schema: AccountSchema) -> None:
     project = for_spark(copied)
     globals_ = yaml.safe_load((project.conf / "spark/globals.yml").read_text())
     folder = project.staging / "many"
@@ -193,14 +195,14 @@ def test_a_run_makes_what_a_local_one_does(copied: Project, roles: Accounts) -> 
     here, there = project.staging / "features", project.staging / "features/spark"
     documents = [json.loads((place / "encoder.json").read_text()) for place in (here, there)]
     assert documents[0] == documents[1]
-    assert Encoder.from_dict(documents[1]).vocabularies.keys() == set(roles.categorical)
+    assert Encoder.from_dict(documents[1]).vocabularies.keys() == set(schema.categorical)
     for name in ("train_accounts", "test_accounts", "train_features", "test_features"):
         rows = pd.read_parquet(there / name).sort_values("(row)", ignore_index=True)
         assert rows.pop("(row)").tolist() == list(range(len(rows)))
         pd.testing.assert_frame_equal(rows, pd.read_parquet(here / f"{name}.parquet"))
 
 
-def test_a_faulty_table_changes_nothing(copied: Project, roles: Accounts) -> None:
+def test_a_faulty_table_changes_nothing(copied: Project, schema: AccountSchema) -> None:
     project = for_spark(copied)
     file = project.staging / "training_data.csv"
     table = pd.read_csv(file, dtype=str)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from churn.config import Accounts, Decision, Profit, Reasons
+from churn.config import AccountSchema, Decision, Profit, Reasons
 from churn.datasets import AccountBatchesDataset, ResultsDataset, SparkAccountsDataset
 from churn.errors import AccountsError, ChurnError, ParametersError
 from churn.model import ChurnModel
@@ -30,27 +30,27 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
 
 @pytest.fixture(scope="module")
-def table(labelled: pd.DataFrame, roles: Accounts, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+def table(labelled: pd.DataFrame, schema: AccountSchema, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """2,500 accounts to score, as they are read from a file."""
     file = tmp_path_factory.mktemp("accounts") / "t.csv"
-    labelled.drop(columns=roles.label.column).head(2500).to_csv(file, index=False)
-    return read_here(file, roles)
+    labelled.drop(columns=schema.label.column).head(2500).to_csv(file, index=False)
+    return read_here(file, schema)
 
 
-def read_here(path: Path, roles: Accounts) -> pd.DataFrame:
+def read_here(path: Path, schema: AccountSchema) -> pd.DataFrame:
     return pd.concat(
-        AccountBatchesDataset(filepath=str(path), roles=roles.model_dump(mode="json")).load(), ignore_index=True
+        AccountBatchesDataset(filepath=str(path), schema=schema.model_dump(mode="json")).load(), ignore_index=True
     )
 
 
-def read_there(path: Path, roles: Accounts) -> SparkTable:
-    return SparkAccountsDataset(filepath=str(path), roles=roles.model_dump(mode="json")).load()
+def read_there(path: Path, schema: AccountSchema) -> SparkTable:
+    return SparkAccountsDataset(filepath=str(path), schema=schema.model_dump(mode="json")).load()
 
 
-def in_csv(table: pd.DataFrame, roles: Accounts, file: Path) -> SparkTable:
+def in_csv(table: pd.DataFrame, schema: AccountSchema, file: Path) -> SparkTable:
     file.parent.mkdir(exist_ok=True)
     table.to_csv(file, index=False)
-    return read_there(file, roles)
+    return read_there(file, schema)
 
 
 TERMS: dict[str, Any] = {
@@ -60,31 +60,33 @@ TERMS: dict[str, Any] = {
 }
 
 
-def on_spark(there: SparkTable, model: ChurnModel, roles: Accounts, **terms: Any) -> tuple[pd.DataFrame, Record]:
-    run = scoring_run(checked_table(there, roles, model, "accounts"), model, **TERMS, **terms)
+def on_spark(there: SparkTable, model: ChurnModel, schema: AccountSchema, **terms: Any) -> tuple[pd.DataFrame, Record]:
+    run = scoring_run(checked_table(there, schema, model, "accounts"), model, **TERMS, **terms)
     return pd.concat(run.batches(), ignore_index=True), run.record()
 
 
-def here(table: pd.DataFrame, model: ChurnModel, roles: Accounts, **terms: Any) -> tuple[pd.DataFrame, Record]:
-    run: Scores = ScoringRun(CheckedBatches(in_batches(table, 1000), roles, model, "accounts"), model, **TERMS, **terms)
+def here(table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, **terms: Any) -> tuple[pd.DataFrame, Record]:
+    run: Scores = ScoringRun(
+        CheckedBatches(in_batches(table, 1000), schema, model, "accounts"), model, **TERMS, **terms
+    )
     return pd.concat(run.batches(), ignore_index=True), run.record()
 
 
 @pytest.mark.parametrize("rule", ["profit", "capacity"])
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_scores_profile_and_list_are_the_local_ones(
-    table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path, kind: str, rule: Any
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path, kind: str, rule: Any
 ) -> None:
     if kind == "csv":
-        there = in_csv(table, roles, tmp_path / "t.csv")
+        there = in_csv(table, schema, tmp_path / "t.csv")
         (frame,) = there.frames()
         assert frame.rdd.getNumPartitions() > 3
     else:
         table.to_parquet(tmp_path / "t.parquet", row_group_size=400)
-        there = read_there(tmp_path / "t.parquet", roles)
+        there = read_there(tmp_path / "t.parquet", schema)
     terms = {"decision": Decision(rule=rule, capacity=70, list_length=50), "profit": Profit()}
-    predictions, record = on_spark(there, model, roles, **terms)
-    expected, of_local = here(table, model, roles, **terms)
+    predictions, record = on_spark(there, model, schema, **terms)
+    expected, of_local = here(table, model, schema, **terms)
     pd.testing.assert_frame_equal(predictions, expected, check_exact=True)
     assert record.profile == of_local.profile
     assert (record.rows, record.at_risk, record.to_act_on) == (2500, of_local.at_risk, of_local.to_act_on)
@@ -94,7 +96,7 @@ def test_scores_profile_and_list_are_the_local_ones(
 
 
 def test_several_files_are_one_table_in_the_order_of_their_names(
-    table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
 ) -> None:
     """Of several kinds, types and orders of columns, the shortest first, with names in which Spark would see patterns."""
     folder = tmp_path / "accounts"
@@ -105,107 +107,113 @@ def test_several_files_are_one_table_in_the_order_of_their_names(
     parts[0].to_csv(folder / "1.csv", index=False)
     parts[1].iloc[:, ::-1].to_csv(folder / strange, index=False)
     parts[2].to_parquet(folder / "3 month=10/a.parquet", row_group_size=200)
-    parts[3].astype(dict.fromkeys(roles.numeric_names, "float32")).to_parquet(folder / "3 month=10/b.parquet")
+    parts[3].astype(dict.fromkeys(schema.numeric_names, "float32")).to_parquet(folder / "3 month=10/b.parquet")
     parts[4].to_csv(folder / "4.csv", index=False)
     for name in ("_SUCCESS", ".1.csv.crc", "notes.txt"):
         (folder / name).write_text("no table")
-    there = read_there(folder, roles)
+    there = read_there(folder, schema)
     terms = {"decision": Decision(list_length=50), "profit": Profit()}
-    predictions, record = on_spark(there, model, roles, **terms)
-    expected, of_local = here(read_here(folder, roles), model, roles, **terms)
+    predictions, record = on_spark(there, model, schema, **terms)
+    expected, of_local = here(read_here(folder, schema), model, schema, **terms)
     pd.testing.assert_frame_equal(predictions, expected, check_exact=True)
-    assert predictions[roles.id].tolist() == table[roles.id].tolist()
+    assert predictions[schema.id].tolist() == table[schema.id].tolist()
     assert record.profile == of_local.profile
     pd.testing.assert_frame_equal(record.retention_list, of_local.retention_list)
-    some, _ = on_spark(there.only([strange, "4.csv"]), model, roles, **terms)
-    assert some[roles.id].tolist() == [*parts[1][roles.id], *parts[4][roles.id]]
+    some, _ = on_spark(there.only([strange, "4.csv"]), model, schema, **terms)
+    assert some[schema.id].tolist() == [*parts[1][schema.id], *parts[4][schema.id]]
 
 
 def test_columns_that_spark_would_rename_or_take_for_one_another(
-    table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
 ) -> None:
     few = table.head(40).reset_index(drop=True)
     terms = {"decision": Decision(), "profit": Profit()}
-    expected, _ = here(few, model, roles, **terms)
+    expected, _ = here(few, model, schema, **terms)
     # One without a name, as pandas writes its index, and one whose name differs from another's in its case alone.
     few.assign(Revenue_Trend="x").to_csv(tmp_path / "t.csv")
-    predictions, _ = on_spark(read_there(tmp_path / "t.csv", roles), model, roles, **terms)
+    predictions, _ = on_spark(read_there(tmp_path / "t.csv", schema), model, schema, **terms)
     pd.testing.assert_frame_equal(predictions, expected, check_exact=True)
 
 
-def faults_of(there: SparkTable, model: ChurnModel, roles: Accounts) -> list[str]:
+def faults_of(there: SparkTable, model: ChurnModel, schema: AccountSchema) -> list[str]:
     with pytest.raises(AccountsError) as caught:
-        on_spark(there, model, roles, decision=Decision(), profit=Profit())
+        on_spark(there, model, schema, decision=Decision(), profit=Profit())
     return caught.value.faults
 
 
-def test_faults_are_told_as_locally(table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path) -> None:
+def test_faults_are_told_as_locally(
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
+) -> None:
     faulty = table.reset_index(drop=True).astype({"login_count_p1m": object})
     faulty.loc[[3, 800, 1900, 2400], "login_count_p1m"] = ["many", "few", "none", "some"]
     faulty.loc[1500, "quotes_p1m_vs_prev_month_ratio"] = np.inf
-    faulty.loc[[20, 2115], roles.id] = faulty[roles.id].iloc[[5, 70]].to_numpy()
-    faulty.loc[1200, roles.id] = ""
+    faulty.loc[[20, 2115], schema.id] = faulty[schema.id].iloc[[5, 70]].to_numpy()
+    faulty.loc[1200, schema.id] = ""
     with pytest.raises(AccountsError) as caught:
-        check_accounts(faulty, roles, subject="accounts", labelled=False)
-    found = faults_of(in_csv(faulty, roles, tmp_path / "t.csv"), model, roles)
+        check_accounts(faulty, schema, subject="accounts", labelled=False)
+    found = faults_of(in_csv(faulty, schema, tmp_path / "t.csv"), model, schema)
     assert sorted(found) == sorted(caught.value.faults)
-    assert f"{roles.id}: 2 values are a repetition of an earlier id (rows 21, 2116); an account has one row" in found
+    assert f"{schema.id}: 2 values are a repetition of an earlier id (rows 21, 2116); an account has one row" in found
 
 
-def test_tables_that_cannot_be_scored(table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path) -> None:
+def test_tables_that_cannot_be_scored(
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
+) -> None:
     few = table.head(20)
-    assert faults_of(in_csv(few.head(0), roles, tmp_path / "a" / "t.csv"), model, roles) == ["the table has no rows"]
-    (fault,) = faults_of(in_csv(few.assign(revenue_trend="sideways"), roles, tmp_path / "b" / "t.csv"), model, roles)
+    assert faults_of(in_csv(few.head(0), schema, tmp_path / "a" / "t.csv"), model, schema) == ["the table has no rows"]
+    (fault,) = faults_of(in_csv(few.assign(revenue_trend="sideways"), schema, tmp_path / "b" / "t.csv"), model, schema)
     assert "only values that the model has never seen" in fault
-    (fault,) = faults_of(in_csv(few.drop(columns="revenue_trend"), roles, tmp_path / "c" / "t.csv"), model, roles)
+    (fault,) = faults_of(in_csv(few.drop(columns="revenue_trend"), schema, tmp_path / "c" / "t.csv"), model, schema)
     assert fault.startswith("missing columns: revenue_trend")
 
 
 def test_a_malformed_file_and_a_wrong_value(
-    table: pd.DataFrame, model: ChurnModel, roles: Accounts, tmp_path: Path
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
 ) -> None:
     terms = {"decision": Decision(), "profit": Profit()}
-    in_csv(table.head(20), roles, tmp_path / "t.csv")
+    in_csv(table.head(20), schema, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open("a") as file:
         file.write("one,2\n")
     with pytest.raises(ChurnError, match=r"accounts: Spark says: .*Malformed CSV record: one,2"):
-        on_spark(read_there(tmp_path / "t.csv", roles), model, roles, **terms)
+        on_spark(read_there(tmp_path / "t.csv", schema), model, schema, **terms)
     negative = Profit(value_column="quotes_p1m_vs_prev_month_ratio")
     with pytest.raises(ChurnError, match="not a finite number from 0 on"):
-        on_spark(in_csv(table.head(200), roles, tmp_path / "t.csv"), model, roles, decision=Decision(), profit=negative)
+        on_spark(
+            in_csv(table.head(200), schema, tmp_path / "t.csv"), model, schema, decision=Decision(), profit=negative
+        )
 
 
-def test_numbers_that_came_as_text(roles: Accounts) -> None:
+def test_numbers_that_came_as_text(schema: AccountSchema) -> None:
     from churn.spark.checking import as_meant
 
-    name = roles.numeric_names[0]
+    name = schema.numeric_names[0]
     rows = pa.RecordBatch.from_pydict({"account_id": ["1", "2", "3"], name: ["0.1", " 7 ", "NA"]})
-    assert as_meant(rows, roles)[name].tolist()[:2] == [0.1, 7.0]
+    assert as_meant(rows, schema)[name].tolist()[:2] == [0.1, 7.0]
     truths = pa.RecordBatch.from_pydict({name: ["True", "false", ""]})
-    assert as_meant(truths, roles)[name].tolist()[:2] == [1.0, 0.0]
-    assert as_meant(pa.RecordBatch.from_pydict({name: ["1", "x"]}), roles)[name].tolist() == ["1", "x"]
+    assert as_meant(truths, schema)[name].tolist()[:2] == [1.0, 0.0]
+    assert as_meant(pa.RecordBatch.from_pydict({name: ["1", "x"]}), schema)[name].tolist() == ["1", "x"]
 
 
-def test_findings_of_parts_add_up(table: pd.DataFrame, model: ChurnModel, roles: Accounts) -> None:
+def test_findings_of_parts_add_up(table: pd.DataFrame, model: ChurnModel, schema: AccountSchema) -> None:
     faulty = table.head(100).reset_index(drop=True)
     faulty.loc[[10, 60], "quotes_p1m_vs_prev_month_ratio"] = np.inf
     whole, parts = Findings(), Findings()
-    whole.look(faulty, roles, model)
+    whole.look(faulty, schema, model)
     for start in (0, 50):
         part = Findings()
-        part.look(faulty.iloc[start : start + 50], roles, model)
+        part.look(faulty.iloc[start : start + 50], schema, model)
         parts.follow(part)
     assert parts == whole
 
 
-def test_a_partition_is_scored_as_a_batch(table: pd.DataFrame, model: ChurnModel, roles: Accounts) -> None:
+def test_a_partition_is_scored_as_a_batch(table: pd.DataFrame, model: ChurnModel, schema: AccountSchema) -> None:
     """What runs in Spark's own processes, run in this one."""
     from churn.spark.checking import NOTE, NOTES
     from churn.spark.rows import ROW
     from churn.spark.scoring import PROBABILITY, ShippedModel, scored_partition
 
-    schema = pa.schema([(ROW, pa.int64()), (roles.id, pa.string()), (PROBABILITY, pa.float32()), (NOTE, pa.string())])
-    run = scored_partition(ShippedModel.of(model), roles, Profit(), Decision(), schema)
+    columns = pa.schema([(ROW, pa.int64()), (schema.id, pa.string()), (PROBABILITY, pa.float32()), (NOTE, pa.string())])
+    run = scored_partition(ShippedModel.of(model), schema, Profit(), Decision(), columns)
     rows = pa.RecordBatch.from_pandas(table.head(50), preserve_index=False)
     first, second, last = run([rows.slice(0, 30), rows.slice(30)])
     assert second[ROW].to_pylist() == list(range(30, 50))
@@ -234,8 +242,10 @@ def test_a_run_publishes_what_a_local_one_does(copied: Project) -> None:
     pd.testing.assert_frame_equal(results.predictions.frame(), expected)
 
 
-def test_files_of_a_folder_are_scored_as_locally_and_then_only_what_is_new(copied: Project, roles: Accounts) -> None:
-    table = read_here(copied.staging / "inference_data.csv", roles)
+def test_files_of_a_folder_are_scored_as_locally_and_then_only_what_is_new(
+    copied: Project, schema: AccountSchema
+) -> None:
+    table = read_here(copied.staging / "inference_data.csv", schema)
     folder = copied.staging / "arriving"
     folder.mkdir()
     table.iloc[:100].to_csv(folder / "a.csv", index=False)
@@ -255,11 +265,11 @@ def test_files_of_a_folder_are_scored_as_locally_and_then_only_what_is_new(copie
     def scored() -> tuple[str, list[str]]:
         project.run("inference", env="spark", inference__incremental=True)
         run = project.run_folder()
-        return run.name, pd.read_csv(run / "inference_result.csv", dtype=str)[roles.id].tolist()
+        return run.name, pd.read_csv(run / "inference_result.csv", dtype=str)[schema.id].tolist()
 
     table.iloc[400:450].to_csv(folder / "0.csv", index=False)
     run, ids = scored()
-    assert ids == table[roles.id].iloc[400:450].tolist()
+    assert ids == table[schema.id].iloc[400:450].tolist()
     assert scored() == (run, ids)  # nothing is new
 
 
@@ -280,11 +290,11 @@ def test_the_device_goes_with_the_model(model: ChurnModel) -> None:
         unpacked(other)
 
 
-def test_a_faulty_table_publishes_nothing(copied: Project, roles: Accounts) -> None:
+def test_a_faulty_table_publishes_nothing(copied: Project, schema: AccountSchema) -> None:
     project = for_spark(copied)
     before = (project.results / "latest.json").read_bytes()
     file = project.staging / "inference_data.csv"
-    table = read_here(file, roles)
+    table = read_here(file, schema)
     pd.concat([table, table.head(1)]).to_csv(file, index=False)
     with pytest.raises(Exception, match="1 value is a repetition of an earlier id"):
         project.run("inference", env="spark")

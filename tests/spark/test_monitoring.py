@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.datasets import OutcomeBatchesDataset, SparkOutcomesDataset
 from churn.errors import AccountsError, ChurnError
 from churn.monitoring import ScoredAccounts, scored_accounts
@@ -21,14 +21,14 @@ from churn.tables import Batches
 from churn.tables.labels import OutcomeRows
 from churn.tables.stored import StoredTable
 from tests.conftest import Project
-from tests.monitoring.test_outcomes import BANDS, ROLES, mixed, outcomes_of, predictions_of
+from tests.monitoring.test_outcomes import BANDS, SCHEMA, mixed, outcomes_of, predictions_of
 from tests.spark.conftest import for_spark
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
 
 def gathered(
-    folder: Path, predictions: pd.DataFrame, outcomes: Batches | None, *, on_spark: bool, roles: Accounts = ROLES
+    folder: Path, predictions: pd.DataFrame, outcomes: Batches | None, *, on_spark: bool, schema: AccountSchema = SCHEMA
 ) -> ScoredAccounts:
     from churn.spark.registration import register
 
@@ -37,7 +37,7 @@ def gathered(
     file = folder / "scores [1].parquet"
     parquet.write_table(pa.Table.from_pandas(predictions, preserve_index=False), file, row_group_size=30)
     stored = SparkPredictions if on_spark else StoredTable
-    return scored_accounts(stored(open_store(str(file))), outcomes, roles, list(BANDS))
+    return scored_accounts(stored(open_store(str(file))), outcomes, schema, list(BANDS))
 
 
 def stored(folder: Path, outcomes: pd.DataFrame, name: str = "outcomes.csv") -> dict[str, Any]:
@@ -46,7 +46,7 @@ def stored(folder: Path, outcomes: pd.DataFrame, name: str = "outcomes.csv") -> 
         outcomes.to_csv(folder / name, index=False)
     else:
         outcomes.to_parquet(folder / name, row_group_size=11)
-    return {"filepath": str(folder / name), "roles": ROLES.model_dump(mode="json")}
+    return {"filepath": str(folder / name), "schema": SCHEMA.model_dump(mode="json")}
 
 
 def assert_same(found: ScoredAccounts, expected: ScoredAccounts) -> None:
@@ -122,14 +122,14 @@ def test_a_partition_of_outcomes_is_looked_at_as_a_batch() -> None:
     from churn.spark.scoring import NOTE, ROW
 
     names = {ROW: pa.int64(), "key": pa.string(), OUTCOME: pa.int8(), NOTE: pa.string()}
-    run = outcomes_of_partition(ROLES, pa.schema(list(names.items())))
+    run = outcomes_of_partition(SCHEMA, pa.schema(list(names.items())))
     rows = pa.RecordBatch.from_pandas(outcomes_of(["a", "b", "", "d"], ["Yes", "No", "", "Yes"]))
     first, second, last = run([rows.slice(0, 3), rows.slice(3)])
     assert first[OUTCOME].to_pylist() == [1, 0, -1]
     assert (second[ROW].to_pylist(), second["key"].to_pylist()) == ([3], ["d"])
     note = NOTES.validate_json(last[NOTE][0].as_py())
     whole = OutcomeRows()
-    whole.look(rows.to_pandas(), ROLES)
+    whole.look(rows.to_pandas(), SCHEMA)
     assert note.found == whole
 
 

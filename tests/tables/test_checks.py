@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables import as_numbers, as_text, check_accounts
 
-ROLES = Accounts(
+SCHEMA = AccountSchema(
     id="key",
     label={"column": "left", "positive": "Yes"},
     numeric=[
@@ -33,16 +33,16 @@ def table(**changes: object) -> pd.DataFrame:
     return pd.DataFrame(columns | changes)
 
 
-def faults(frame: pd.DataFrame, roles: Accounts = ROLES, labelled: bool = True) -> list[str]:
+def faults(frame: pd.DataFrame, schema: AccountSchema = SCHEMA, labelled: bool = True) -> list[str]:
     with pytest.raises(AccountsError) as caught:
-        check_accounts(frame, roles, subject="accounts", labelled=labelled)
+        check_accounts(frame, schema, subject="accounts", labelled=labelled)
     return caught.value.faults
 
 
 def test_canonical_form() -> None:
     source = table()
     before = source.copy()
-    checked = check_accounts(source, ROLES, subject="accounts", labelled=True)
+    checked = check_accounts(source, SCHEMA, subject="accounts", labelled=True)
     expected = pd.DataFrame(
         {
             "key": pd.Series(["a1", "b2", "c3", "d4"], dtype="str"),
@@ -64,18 +64,18 @@ def test_missing_columns_are_all_named() -> None:
 
 
 def test_label_is_not_needed_for_scoring() -> None:
-    checked = check_accounts(table().drop(columns="left"), ROLES, subject="accounts", labelled=False)
+    checked = check_accounts(table().drop(columns="left"), SCHEMA, subject="accounts", labelled=False)
     assert "left" not in checked.accounts
-    checked = check_accounts(table(), ROLES, subject="accounts", labelled=False)
+    checked = check_accounts(table(), SCHEMA, subject="accounts", labelled=False)
     assert "left" not in checked.accounts
     assert checked.notes == ["accounts: the label 'left' is not used here"]
 
 
 def test_columns_without_role() -> None:
-    checked = check_accounts(table(colour="red", shape="round"), ROLES, subject="accounts", labelled=True)
+    checked = check_accounts(table(colour="red", shape="round"), SCHEMA, subject="accounts", labelled=True)
     assert checked.notes == ["accounts: ignored columns without a role: colour, shape"]
     assert list(checked.accounts) == ["key", "weight", "seats", "active", "plan", "left"]
-    strict = ROLES.model_copy(update={"strict": True})
+    strict = SCHEMA.model_copy(update={"strict": True})
     (fault,) = faults(table(colour="red"), strict)
     assert fault.startswith("columns without a role: colour;")
 
@@ -137,7 +137,7 @@ def test_all_faults_at_once() -> None:
 
 def test_message_counts_faults_and_says_that_nothing_changed() -> None:
     with pytest.raises(AccountsError, match=r"^accounts: 3 faults found, nothing was changed\.\n  - "):
-        check_accounts(table(seats=[0, 20, 30, 40.5]), ROLES, subject="accounts", labelled=True)
+        check_accounts(table(seats=[0, 20, 30, 40.5]), SCHEMA, subject="accounts", labelled=True)
 
 
 def test_an_id_in_a_numeric_column_is_not_shown() -> None:
@@ -161,8 +161,8 @@ def test_many_faulty_values_make_a_short_message() -> None:
 @pytest.mark.parametrize("values", [[True, False, False, True], ["true", "FALSE", "False", " True "], [1, 0, 0, 1]])
 def test_boolean_labels(values: list[object]) -> None:
     positive = "1" if values[0] == 1 and values[0] is not True else "True"
-    roles = ROLES.model_copy(update={"label": ROLES.label.model_copy(update={"positive": positive})})
-    checked = check_accounts(table(left=values), roles, subject="accounts", labelled=True)
+    schema = SCHEMA.model_copy(update={"label": SCHEMA.label.model_copy(update={"positive": positive})})
+    checked = check_accounts(table(left=values), schema, subject="accounts", labelled=True)
     assert checked.accounts["left"].tolist() == [1, 0, 0, 1]
 
 

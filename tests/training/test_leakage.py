@@ -9,29 +9,31 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
-from churn.config import Accounts, Label, Leakage, NumericColumn, Simulation
+from churn.config import AccountSchema, Label, Leakage, NumericColumn, Simulation
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import check_accounts
 from churn.training.leakage import LeakageError, check_leakage, find_leaks, shared_ids
 from tests.conftest import ROOT, rng
 
-TELCO = Accounts.model_validate(yaml.safe_load(Path(ROOT / "conf/telco/parameters.yml").read_text())["accounts"])
+TELCO = AccountSchema.model_validate(yaml.safe_load(Path(ROOT / "conf/telco/parameters.yml").read_text())["accounts"])
 
 
 def telco(**columns: object) -> pd.DataFrame:
     return pd.read_csv(ROOT / "data/examples/telco_churn.csv").assign(**columns)
 
 
-def leaks_of(frame: pd.DataFrame, roles: Accounts, **leakage: object) -> list[str]:
-    canonical = check_accounts(frame, roles, subject="accounts", labelled=True).accounts
-    return find_leaks(canonical, roles, Leakage.model_validate(leakage))
+def leaks_of(frame: pd.DataFrame, schema: AccountSchema, **leakage: object) -> list[str]:
+    canonical = check_accounts(frame, schema, subject="accounts", labelled=True).accounts
+    return find_leaks(canonical, schema, Leakage.model_validate(leakage))
 
 
-def with_columns(roles: Accounts, *, numeric: tuple[str, ...] = (), categorical: tuple[str, ...] = ()) -> Accounts:
-    return roles.model_copy(
+def with_columns(
+    schema: AccountSchema, *, numeric: tuple[str, ...] = (), categorical: tuple[str, ...] = ()
+) -> AccountSchema:
+    return schema.model_copy(
         update={
-            "numeric": (*roles.numeric, *(NumericColumn(column=name) for name in numeric)),
-            "categorical": (*roles.categorical, *categorical),
+            "numeric": (*schema.numeric, *(NumericColumn(column=name) for name in numeric)),
+            "categorical": (*schema.categorical, *categorical),
         }
     )
 
@@ -39,12 +41,12 @@ def with_columns(roles: Accounts, *, numeric: tuple[str, ...] = (), categorical:
 def table(labels: np.ndarray, numeric: object = None, categorical: object = None) -> list[str]:
     """What is found in a table of one column."""
     kind = "numeric" if categorical is None else "categorical"
-    roles = Accounts.model_validate({"id": "id", "label": {"column": "left"}, kind: ["x"]})
+    schema = AccountSchema.model_validate({"id": "id", "label": {"column": "left"}, kind: ["x"]})
     values = (
         pd.Series(categorical, dtype="str") if numeric is None else pd.Series(np.asarray(numeric, dtype=np.float64))
     )
     frame = pd.DataFrame({"id": np.arange(len(labels)).astype(str), "x": values, "left": labels})
-    return find_leaks(frame, roles, Leakage())
+    return find_leaks(frame, schema, Leakage())
 
 
 CHURNED = telco()["churn"].eq("Yes").to_numpy()
@@ -81,25 +83,25 @@ def test_an_injected_leak_is_named_and_nothing_else_is(kind, values):
 
 
 def test_an_allowed_column_is_let_through():
-    roles = with_columns(TELCO, categorical=("secret",))
+    schema = with_columns(TELCO, categorical=("secret",))
     frame = telco(secret=np.where(CHURNED, "closed", "open"))
-    assert leaks_of(frame, roles, allowed=("secret",)) == []
+    assert leaks_of(frame, schema, allowed=("secret",)) == []
 
 
-def test_an_honest_table_raises_no_alarm(canonical, roles):
+def test_an_honest_table_raises_no_alarm(canonical, schema):
     assert leaks_of(telco(), TELCO) == []
-    assert find_leaks(canonical, roles, Leakage()) == []
+    assert find_leaks(canonical, schema, Leakage()) == []
 
 
 @pytest.mark.parametrize("signal", ["realistic", "none"])
-def test_simulated_tables_raise_no_alarm(roles, signal):
+def test_simulated_tables_raise_no_alarm(schema, signal):
     for seed in range(3):
         simulated = simulate_accounts(2_000, seed, Simulation(signal=signal))
-        frame = simulated.accounts.assign(**{roles.label.column: simulated.churned})
-        assert leaks_of(frame, roles) == []
+        frame = simulated.accounts.assign(**{schema.label.column: simulated.churned})
+        assert leaks_of(frame, schema) == []
 
 
-def random_table(seed: int, rows: int, churned: int) -> tuple[pd.DataFrame, Accounts]:
+def random_table(seed: int, rows: int, churned: int) -> tuple[pd.DataFrame, AccountSchema]:
     random = rng(seed)
     columns: dict[str, object] = {"id": [f"a{row}" for row in range(rows)]}
     for at in range(6):
@@ -109,7 +111,7 @@ def random_table(seed: int, rows: int, churned: int) -> tuple[pd.DataFrame, Acco
         columns[f"text_{at}"] = [f"{at}-{row}" for row in range(rows)]
     columns["left"] = random.permutation(np.arange(rows) < churned).astype(np.int8)
     names = [name for name in columns if name not in ("id", "left")]
-    return pd.DataFrame(columns), Accounts(
+    return pd.DataFrame(columns), AccountSchema(
         id="id",
         label=Label(column="left"),
         numeric=tuple(NumericColumn(column=name) for name in names if name.startswith(("number", "code"))),
@@ -120,8 +122,8 @@ def random_table(seed: int, rows: int, churned: int) -> tuple[pd.DataFrame, Acco
 @pytest.mark.parametrize(("rows", "churned"), [(2, 1), (10, 5), (20, 1), (50, 1), (50, 2), (50, 6), (50, 25), (50, 49)])
 def test_small_random_tables_never_alarm(rows, churned):
     for seed in range(30):
-        frame, roles = random_table(seed, rows, churned)
-        assert find_leaks(frame, roles, Leakage()) == []
+        frame, schema = random_table(seed, rows, churned)
+        assert find_leaks(frame, schema, Leakage()) == []
 
 
 def test_a_small_table_with_a_leak_is_found():
@@ -194,29 +196,29 @@ def test_one_class_has_no_leaks():
 
 
 def test_the_same_table_gives_the_same_sentences():
-    roles = with_columns(TELCO, categorical=("secret",))
+    schema = with_columns(TELCO, categorical=("secret",))
     frame = telco(secret=LEAKS["a status with a few errors"][1])
-    assert leaks_of(frame, roles) == leaks_of(frame, roles)
+    assert leaks_of(frame, schema) == leaks_of(frame, schema)
 
 
 def test_every_leak_is_listed_in_one_error():
-    roles = with_columns(TELCO, numeric=("closed_on",), categorical=("status",))
+    schema = with_columns(TELCO, numeric=("closed_on",), categorical=("status",))
     frame = telco(status=np.where(CHURNED, "closed", "open"), closed_on=np.where(CHURNED, 1.0, np.nan))
-    canonical = check_accounts(frame, roles, subject="accounts", labelled=True).accounts
+    canonical = check_accounts(frame, schema, subject="accounts", labelled=True).accounts
     before = canonical.copy()
     with pytest.raises(LeakageError, match="training accounts: 2 faults found") as caught:
-        check_leakage(canonical, roles, Leakage())
+        check_leakage(canonical, schema, Leakage())
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["closed_on", "status"]
     pd.testing.assert_frame_equal(canonical, before)
 
 
-def test_accounts_on_both_sides_of_the_split(canonical, roles):
+def test_accounts_on_both_sides_of_the_split(canonical, schema):
     train, test = canonical.iloc[:3000], canonical.iloc[2998:]
-    assert shared_ids(train[roles.id], test[roles.id]) == canonical[roles.id].iloc[2998:3000].tolist()
-    check_leakage(train, roles, Leakage(), test_accounts=canonical.iloc[3000:])
+    assert shared_ids(train[schema.id], test[schema.id]) == canonical[schema.id].iloc[2998:3000].tolist()
+    check_leakage(train, schema, Leakage(), test_accounts=canonical.iloc[3000:])
     with pytest.raises(LeakageError, match="2 of 1,002 test accounts are among the training accounts") as caught:
-        check_leakage(train, roles, Leakage(), test_accounts=test)
-    assert not any(value in str(caught.value) for value in test[roles.id])
+        check_leakage(train, schema, Leakage(), test_accounts=test)
+    assert not any(value in str(caught.value) for value in test[schema.id])
 
 
 @pytest.mark.parametrize(
@@ -233,11 +235,11 @@ def test_shared_ids(train, test, shared):
     assert shared_ids(train, test) == shared
 
 
-def test_a_large_table_takes_seconds(roles):
+def test_a_large_table_takes_seconds(schema):
     simulated = simulate_accounts(200_000, 7, Simulation())
-    frame = simulated.accounts.assign(**{roles.label.column: simulated.churned})
-    canonical = check_accounts(frame, roles, subject="accounts", labelled=True).accounts
+    frame = simulated.accounts.assign(**{schema.label.column: simulated.churned})
+    canonical = check_accounts(frame, schema, subject="accounts", labelled=True).accounts
     canonical["login_count_p1m"] = rng().random(len(canonical))
     began = time.process_time()
-    assert find_leaks(canonical, roles, Leakage()) == []
+    assert find_leaks(canonical, schema, Leakage()) == []
     assert time.process_time() - began < 3

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, Parameters, Simulation
+from churn.config import AccountSchema, Parameters, Simulation
 from churn.errors import AccountsError
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
@@ -37,17 +37,17 @@ def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.Dat
 def test_a_model_does_not_depend_on_the_number_of_threads(parameters: Parameters) -> None:
     from threadpoolctl import threadpool_limits
 
-    roles = parameters.accounts
+    schema = parameters.accounts
     simulated = simulate_accounts(30_000, 3, Simulation())
-    labelled = simulated.accounts.assign(**{roles.label.column: simulated.churned})
-    accounts = check_accounts(labelled, roles, subject="accounts", labelled=True).accounts
+    labelled = simulated.accounts.assign(**{schema.label.column: simulated.churned})
+    accounts = check_accounts(labelled, schema, subject="accounts", labelled=True).accounts
     few = parameters.training.model_copy(
         update={"booster": parameters.training.booster.model_copy(update={"n_estimators": 30})}
     )
     models = []
     for threads in (1, 2):
         with threadpool_limits(threads, "blas"):
-            models.append(train_model(accounts, roles, parameters.feature_engineering, few).sha256)
+            models.append(train_model(accounts, schema, parameters.feature_engineering, few).sha256)
     assert models[0] == models[1]
 
 
@@ -97,14 +97,16 @@ def test_an_encoder_that_is_given_is_used(model: ChurnModel, canonical: pd.DataF
     assert given.sha256 == model.sha256
 
 
-def test_the_performance_holds_on_rows_never_seen(model: ChurnModel, canonical: pd.DataFrame, roles: Accounts) -> None:
+def test_the_performance_holds_on_rows_never_seen(
+    model: ChurnModel, canonical: pd.DataFrame, schema: AccountSchema
+) -> None:
     from churn.pipelines.data_generation.simulation import simulate_accounts
 
     fresh = simulate_accounts(10_000, 8, Simulation(base_rate=0.25))
     measured = classification_metrics(fresh.churned, model.probability(fresh.accounts), 0.5)
     assert model.performance["roc_auc"] == pytest.approx(measured["roc_auc"], abs=0.02)
     assert model.performance["log_loss"] == pytest.approx(measured["log_loss"], abs=0.02)
-    seen = classification_metrics(canonical[roles.label.column], model.probability(canonical), 0.5)
+    seen = classification_metrics(canonical[schema.label.column], model.probability(canonical), 0.5)
     assert seen["roc_auc"] > model.performance["roc_auc"]
     assert measured["calibration_error"] < 0.03
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import Accounts, Booster, FeatureEngineering, Label, NumericColumn, Training, Tuning
+from churn.config import AccountSchema, Booster, FeatureEngineering, Label, NumericColumn, Training, Tuning
 from churn.metrics import classification_metrics
 from churn.tables import check_accounts
 from churn.training import train_model
@@ -13,7 +13,7 @@ from churn.training.encoding import fit_encoder
 from churn.training.tuning import RANGES, Trial, best_trial, choose, in_words, search, summarise
 from tests.conftest import rng
 
-ROLES = Accounts(
+SCHEMA = AccountSchema(
     id="id",
     label=Label(column="left"),
     numeric=tuple(NumericColumn(column=name) for name in ("a", "b", "c")),
@@ -35,7 +35,7 @@ def table(rows: int, seed: int) -> pd.DataFrame:
     frame["plan"] = random.choice([f"p{number}" for number in range(40)], rows)
     left = random.random(rows) < np.where(frame["a"] * frame["b"] > 0, 0.8, 0.2)
     frame = frame.assign(id=np.arange(rows).astype("str"), left=left)
-    return check_accounts(frame, ROLES, subject="accounts", labelled=True).accounts
+    return check_accounts(frame, SCHEMA, subject="accounts", labelled=True).accounts
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def accounts() -> pd.DataFrame:
 
 def searched(accounts: pd.DataFrame, training: Training) -> list[Trial]:
     labels = accounts["left"].to_numpy(np.int8)
-    encoder = fit_encoder(accounts, ROLES, FEATURES)
-    return list(search(accounts, encoder, assign_folds(labels, training), ROLES, FEATURES, training))
+    encoder = fit_encoder(accounts, SCHEMA, FEATURES)
+    return list(search(accounts, encoder, assign_folds(labels, training), SCHEMA, FEATURES, training))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_hopeless_trials_are_given_up(trials: list[Trial]) -> None:
 def test_the_loss_is_that_of_rows_the_trees_did_not_see(accounts: pd.DataFrame, trials: list[Trial]) -> None:
     best = best_trial(trials)
     chosen = choose(trials, STUNTED, FEATURES)
-    model = train_model(accounts, ROLES, chosen.features, chosen.training.model_copy(update={"tuning": Tuning()}))
+    model = train_model(accounts, SCHEMA, chosen.features, chosen.training.model_copy(update={"tuning": Tuning()}))
     fresh = table(5_000, 2)
     measured = classification_metrics(fresh["left"], model.probability(fresh), 0.5)
     assert best.loss == pytest.approx(measured["log_loss"], abs=0.04)
@@ -100,7 +100,7 @@ def test_the_search_finds_the_interaction(accounts: pd.DataFrame, trials: list[T
     fresh = table(3_000, 3)
 
     def roc_auc(training: Training) -> float:
-        model = train_model(accounts, ROLES, FEATURES, training)
+        model = train_model(accounts, SCHEMA, FEATURES, training)
         return classification_metrics(fresh["left"], model.probability(fresh), 0.5)["roc_auc"]
 
     plain = roc_auc(STUNTED.model_copy(update={"tuning": Tuning()}))

@@ -4,12 +4,12 @@ The parameters are pure: the core reads them, and they know neither Kedro nor fi
 configuration loader with two more resolvers, `churn.config.secrets` keeps secrets out of what is shown.
 """
 
-from churn.config.accounts import Accounts, Label, NotAbove, NumericColumn
 from churn.config.blocks import Block
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.retention import Decision, Profit, Reasons, ReasonText
+from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.training import (
     Booster,
     Evaluation,
@@ -23,7 +23,7 @@ from churn.config.training import (
 )
 
 __all__ = [
-    "Accounts",
+    "AccountSchema",
     "Block",
     "Booster",
     "Decision",

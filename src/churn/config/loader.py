@@ -77,7 +77,7 @@ class ConfigLoader(OmegaConfigLoader):
     def _variable(self, name: str, default: str | None = None) -> str:
         value = self.variable(name)
         if value is None and default is None:
-            raise ChurnError(f"{name} is not set; {self._way_out()}")
+            raise ChurnError(f"{name} is not set; {self._remedy()}")
         return value or default or ""
 
     def variable(self, name: str) -> str | None:
@@ -91,7 +91,7 @@ class ConfigLoader(OmegaConfigLoader):
     def _dotenv_file(self) -> Path:
         return Path(self.conf_source).absolute().parent / ".env"
 
-    def _way_out(self) -> str:
+    def _remedy(self) -> str:
         file = self._dotenv_file()
         return f"set it in the environment or in {file} (make env writes one, .env.example says what each is)"
 
@@ -105,4 +105,4 @@ class ConfigLoader(OmegaConfigLoader):
         needed = _REQUIRED.findall("".join(file.read_text(encoding="utf-8") for file in files))
         missing = [name for name in dict.fromkeys(needed) if self.variable(name) is None]
         if missing:
-            raise FaultsError(f"environment '{env}'", [f"{name} is not set; {self._way_out()}" for name in missing])
+            raise FaultsError(f"environment '{env}'", [f"{name} is not set; {self._remedy()}" for name in missing])

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from churn.config.accounts import Accounts
 from churn.config.blocks import Block
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Watch
 from churn.config.retention import Decision, Profit, Reasons
+from churn.config.schema import AccountSchema
 from churn.config.training import FeatureEngineering, Promotion, Training
 from churn.errors import ParametersError
 
@@ -23,7 +23,7 @@ from churn.errors import ParametersError
 class Parameters(Block):
     """The whole tree of parameters."""
 
-    accounts: Accounts = Field(description="Roles of the columns of the account table.")
+    accounts: AccountSchema = Field(description="Roles of the columns of the account table.")
     simulation: Simulation = Field(default=Simulation(), description="Simulated account tables.")
     staging: Staging = Field(default=Staging(), description="Snapshots from an account table of your own.")
     feature_engineering: FeatureEngineering = Field(default=FeatureEngineering(), description="Split and encoding.")

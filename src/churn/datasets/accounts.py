@@ -1,15 +1,18 @@
 """Account tables as files, read by the roles of their columns."""
 
+import logging
 from typing import Any, NoReturn, TypeVar
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.stores.partitions import Partitions
 from churn.tables.csv import NULL_SPELLINGS, write_csv
 from churn.tables.reading import AccountBatches, check_same_columns
+
+logger = logging.getLogger(__name__)
 
 _Saved = TypeVar("_Saved")
 _Loaded = TypeVar("_Loaded")
@@ -25,7 +28,8 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
         self,
         *,
         filepath: str,
-        roles: dict[str, Any],
+        schema: dict[str, Any] | None = None,
+        roles: dict[str, Any] | None = None,
         delimiter: str = ",",
         credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -34,13 +38,24 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
 
         Args:
             filepath: Path or URL that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or of a folder with such files.
-            roles: The parameter block ``accounts``.
+            schema: The parameter block ``accounts``.
+            roles: The name of ``schema`` before version 0.2; it still works, with a warning.
             delimiter: Character between the cells of a CSV file.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
+
+        Raises:
+            ChurnError: If there is no schema, or two.
         """
+        if roles is not None:
+            logger.warning("%s: the option 'roles' is called 'schema' now; rename it in your catalog", filepath)
+        given = [each for each in (schema, roles) if each is not None]
+        if len(given) != 1:
+            raise ChurnError(
+                f"{filepath}: the data set needs one schema; give it as `schema: ${{parameters:accounts}}` in the catalog"
+            )
         self._files = Partitions(filepath, credentials)
-        self._roles = Accounts.model_validate(roles)
+        self._schema = AccountSchema.model_validate(given[0])
         self._delimiter = delimiter
         self.metadata = metadata
 
@@ -63,7 +78,7 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
         training_accounts:
           type: churn.datasets.AccountsDataset
           filepath: data/data-staging/training_data.csv
-          roles: ${parameters:accounts}
+          schema: ${parameters:accounts}
         ```
     """
 
@@ -104,7 +119,7 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
             file,
             parse_options=csv.ParseOptions(delimiter=self._delimiter),
             convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in self._roles.text_columns},
+                column_types={name: pa.string() for name in self._schema.text_columns},
                 null_values=NULL_SPELLINGS,
                 strings_can_be_null=False,
             ),
@@ -154,7 +169,7 @@ class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
         Raises:
             ChurnError: If there is no file.
         """
-        return AccountBatches(self._files, self._roles, self._delimiter, self._labelled)
+        return AccountBatches(self._files, self._schema, self._delimiter, self._labelled)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refused: the content is written through the table's own entry."""
@@ -171,9 +186,9 @@ class OutcomeBatchesDataset(AccountBatchesDataset):
             options: As those of an `AccountsDataset`.
         """
         super().__init__(labelled=True, **options)
-        self._roles = outcome_roles(self._roles)
+        self._schema = outcome_schema(self._schema)
 
 
-def outcome_roles(roles: Accounts) -> Accounts:
+def outcome_schema(schema: AccountSchema) -> AccountSchema:
     """The roles of a table that has outcomes and nothing that a model uses."""
-    return roles.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})
+    return schema.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})

@@ -17,7 +17,7 @@ class OptionalDataset(AbstractDataset[Any, Any]):
           dataset:
             type: churn.datasets.AccountsDataset
             filepath: data/data-staging/inference_outcomes.csv
-            roles: ${parameters:accounts}
+            schema: ${parameters:accounts}
         ```
     """
 

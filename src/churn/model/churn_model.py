@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts, RiskBand
+from churn.config import AccountSchema, RiskBand
 from churn.errors import ChurnError
 from churn.model.calibration import Calibration
 from churn.model.contributions import Attribution
@@ -57,7 +57,7 @@ class ChurnModel:
     """A trained model of churn.
 
     Attributes:
-        roles: Roles of the columns of the table it was trained on.
+        schema: Roles of the columns of the table it was trained on.
         encoder: Encoder fitted on the training rows.
         booster: XGBoost booster that gives the margin of encoded rows, the log-odds before calibration.
         linear: What a line adds to that margin; none where the trees do better without one.
@@ -70,7 +70,7 @@ class ChurnModel:
         source: Where it was loaded from; none for a model that was just trained.
     """
 
-    roles: Accounts
+    schema: AccountSchema
     encoder: Encoder
     booster: Booster
     threshold: float
@@ -131,7 +131,7 @@ class ChurnModel:
         """What `score` gives for accounts whose probabilities, shape (n,), are known."""
         return pd.DataFrame(
             {
-                self.roles.id: as_text(accounts[self.roles.id]).to_numpy(),
+                self.schema.id: as_text(accounts[self.schema.id]).to_numpy(),
                 "probability": probability,
                 "prediction": (probability >= self.threshold).astype(np.int8),
                 "risk_band": self.bands_of(probability),
@@ -187,13 +187,13 @@ class ChurnModel:
             parts += self.linear.contributions(features) @ self.encoder.shares
         return dict(zip(self.encoder.columns, np.abs(parts).mean(axis=0).tolist(), strict=True))
 
-    def check_fits(self, roles: Accounts) -> None:
+    def check_fits(self, schema: AccountSchema) -> None:
         """Refuse to score a table with other columns than the one the model was trained on.
 
         Raises:
             ChurnError: Names the columns that differ.
         """
-        faults = self.misfits(roles)
+        faults = self.misfits(schema)
         if faults:
             name = self.source.uri if self.source else "the model"
             raise ChurnError(
@@ -201,14 +201,14 @@ class ChurnModel:
                 "Train a model for this one (kedro run --pipelines training), or name another with --params model_uri=..."
             )
 
-    def misfits(self, roles: Accounts) -> list[str]:
+    def misfits(self, schema: AccountSchema) -> list[str]:
         """How the columns of a table differ from those the model was trained on; nothing where it can be scored."""
         faults = []
-        if roles.id != self.roles.id:
-            faults.append(f"the id is '{self.roles.id}' there and '{roles.id}' here")
+        if schema.id != self.schema.id:
+            faults.append(f"the id is '{self.schema.id}' there and '{schema.id}' here")
         for role, theirs, ours in (
-            ("numeric", set(self.encoder.numeric), set(roles.numeric_names)),
-            ("categorical", set(self.encoder.vocabularies), set(roles.categorical)),
+            ("numeric", set(self.encoder.numeric), set(schema.numeric_names)),
+            ("categorical", set(self.encoder.vocabularies), set(schema.categorical)),
         ):
             if theirs - ours:
                 faults.append(f"{role} columns that are not so here: {', '.join(sorted(theirs - ours))}")
@@ -294,7 +294,7 @@ class ChurnModel:
         booster = xgb.Booster()
         booster.load_model(bytearray(files[BOOSTER_FILE]))
         return cls(
-            roles=Accounts.model_validate(stored["roles"]),
+            schema=AccountSchema.model_validate(stored["roles"]),
             encoder=Encoder.from_dict(stored["encoder"]),
             booster=booster,
             threshold=stored["threshold"],
@@ -311,7 +311,7 @@ class ChurnModel:
         """The model as it is stored, by the names of the files."""
         described = {
             "format": FORMAT,
-            "roles": self.roles.model_dump(mode="json"),
+            "roles": self.schema.model_dump(mode="json"),
             "encoder": self.encoder.to_dict(),
             "linear": self.linear.to_dict() if self.linear else None,
             "calibration": self.calibration.to_dict(),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.tables import Batches, Table
 from churn.tables.ids import RepeatedIds, hashes_of, repetitions
 from churn.tables.labels import UNKNOWN, OutcomeRows, check_outcome_columns
@@ -49,7 +49,7 @@ SECOND_KEY = "another 16 bytes"
 
 @singledispatch
 def scored_accounts(
-    predictions: Table, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]
+    predictions: Table, outcomes: Batches | None, schema: AccountSchema, bands: Sequence[str]
 ) -> ScoredAccounts:
     """Scored accounts and their outcomes, with ids as hashes; about 30 bytes an account while they are gathered.
 
@@ -57,13 +57,13 @@ def scored_accounts(
         predictions: The scores: the id in the first column, then ``probability``, ``prediction`` (0 or 1), ``risk_band`` and
             ``model_version``. Those of another engine have their own way, see `churn.spark`.
         outcomes: Id and label of some of the accounts, and of others; None before there are any.
-        roles: What each column is.
+        schema: What each column is.
         bands: Names of the risk bands, from the lowest to the highest.
 
     Raises:
         AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, other labels than two.
     """
-    known = None if outcomes is None else _Outcomes(outcomes, roles)
+    known = None if outcomes is None else _Outcomes(outcomes, schema)
     rows, name = len(predictions), predictions.columns[0]
     probability, flagged, band = np.empty(rows), np.empty(rows, np.bool_), np.empty(rows, np.int16)
     truth = None if known is None else np.empty(rows, np.int8)
@@ -119,18 +119,18 @@ def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
 class _Outcomes:
     """Outcomes by the hashes of their ids: two for each, 96 bits together, for among so many ids two may have the same 64."""
 
-    def __init__(self, batches: Batches, roles: Accounts) -> None:
+    def __init__(self, batches: Batches, schema: AccountSchema) -> None:
         """Read them.
 
         Raises:
             AccountsError: Lists every fault.
         """
-        check_outcome_columns(batches.columns, roles)
+        check_outcome_columns(batches.columns, schema)
         found = OutcomeRows()
         first, second, values = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.int8)
         with RepeatedIds() as seen:
             for batch in batches:
-                ids, outcome = found.look(batch, roles)
+                ids, outcome = found.look(batch, schema)
                 hashes = hashes_of(ids)
                 seen.add(hashes[ids.notna().to_numpy(bool)])
                 # Long arrays grow where they are; of many short ones the memory would not come back.
@@ -138,7 +138,7 @@ class _Outcomes:
                     array.resize(found.rows, refcheck=False)
                     array[found.rows - len(ids) :] = more
             again = seen.suspects()
-        found.check(repetitions(batches, roles.id, again), roles)
+        found.check(repetitions(batches, schema.id, again), schema)
         self.rows = found.rows
         order = np.argsort(first)
         first.sort()
@@ -147,7 +147,7 @@ class _Outcomes:
         self._alike = again
         self._by_text: dict[str, int] = {}
         for batch in batches if len(again) else ():
-            ids, outcome = found.look(batch, roles)
+            ids, outcome = found.look(batch, schema)
             of_these = np.isin(hashes_of(ids), again)
             self._by_text |= dict(zip(ids[of_these], outcome[of_these].tolist(), strict=True))
 

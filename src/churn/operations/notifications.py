@@ -42,7 +42,7 @@ class Event:
         return hashlib.sha256(f"{self.kind} {self.text}".encode()).hexdigest()
 
 
-class Way(Protocol):
+class Channel(Protocol):
     """A way out for events."""
 
     name: str
@@ -133,7 +133,7 @@ class Notifier:
     def __init__(
         self,
         settings: Notifications,
-        ways: Sequence[Way],
+        channels: Sequence[Channel],
         folder: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -141,11 +141,11 @@ class Notifier:
 
         Args:
             settings: Which events, how often, how long.
-            ways: Where to, beside the log.
+            channels: Where to, beside the log.
             folder: Where it is noted what was told when.
             clock: Seconds since 1970.
         """
-        self._settings, self._ways, self._clock = settings, ways, clock
+        self._settings, self._channels, self._clock = settings, channels, clock
         self._store = open_store(folder)
 
     def tell(self, event: Event) -> bool:
@@ -159,16 +159,16 @@ class Notifier:
             logger.info("Told before, and not again yet: %s", event.text)
             return False
         logger.info("%s: %s", event.kind.replace("_", " ").capitalize(), event.text)
-        arrived = [self._sent(way, event) for way in self._ways]
+        arrived = [self._sent(channel, event) for channel in self._channels]
         if any(arrived) or not arrived:
             self._note(event.key)
         return all(arrived)
 
-    def _sent(self, way: Way, event: Event) -> bool:
+    def _sent(self, channel: Channel, event: Event) -> bool:
         try:
-            way.send(event)
+            channel.send(event)
         except Exception as error:  # whatever it is, the run was made and goes on
-            logger.warning("Nobody could be told by %s: %s", way.name, REDACTION.text(str(error)))
+            logger.warning("Nobody could be told by %s: %s", channel.name, REDACTION.text(str(error)))
             return False
         return True
 
@@ -188,14 +188,14 @@ class Notifier:
             logger.warning("What was told cannot be noted, and may be told again: %s", error)
 
 
-def ways_out(credentials: Mapping[str, Any], settings: Notifications) -> list[Way]:
+def channels_of(credentials: Mapping[str, Any], settings: Notifications) -> list[Channel]:
     """The ways that are configured.
 
     Args:
         credentials: Entry ``notifications`` of ``credentials.yml``: ``webhook``, an address, and ``sns_topic``, an ARN.
         settings: Attempts and time-outs.
     """
-    known: dict[str, Callable[[str, Notifications], Way]] = {"webhook": Webhook, "sns_topic": Topic}
+    known: dict[str, Callable[[str, Notifications], Channel]] = {"webhook": Webhook, "sns_topic": Topic}
     return [make(credentials[name], settings) for name, make in known.items() if credentials.get(name)]
 
 
@@ -208,4 +208,4 @@ def notifier_of(context: KedroContext) -> Notifier:
     except MissingConfigException:
         entry = {}
     folder = context.project_path / loader["globals"]["stores"]["cache"]
-    return Notifier(settings, ways_out(entry, settings), folder.as_posix())
+    return Notifier(settings, channels_of(entry, settings), folder.as_posix())

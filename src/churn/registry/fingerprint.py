@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from churn.config import Accounts, FeatureEngineering, Training
+from churn.config import AccountSchema, FeatureEngineering, Training
 
 # This project as a package; `churn` on PyPI is another one.
 DISTRIBUTION = "kedro-churn"
@@ -100,7 +100,7 @@ def fingerprint(data: Mapping[str, Any], blocks: Mapping[str, BaseModel], projec
 
 
 def fingerprint_of_training(
-    data: Mapping[str, Any], accounts: Accounts, feature_engineering: FeatureEngineering, training: Training
+    data: Mapping[str, Any], accounts: AccountSchema, feature_engineering: FeatureEngineering, training: Training
 ) -> Fingerprint:
     """The fingerprint of a training of a table with these parameters: all that have an effect on the model."""
     blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}

@@ -25,7 +25,7 @@ _LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
 _RUN_FORM = re.compile(rf"^runs:/(?P<run>[0-9a-f]{{32}})(?:/(?P<name>{_NAME}))?$")
 
 FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
-WAY_OUT = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
+REMEDY = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
 
 
 class Place(NamedTuple):
@@ -82,7 +82,7 @@ def registered_version(uri: str, name: str, alias: str | None, number: str) -> "
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
         if error.error_code in ABSENT_CODES:
-            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {WAY_OUT}") from error
+            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {REMEDY}") from error
         raise RegistrySilentError(
             f"MLflow at {mlflow.get_tracking_uri()} does not say which model {uri} is: {str(error).splitlines()[0]}"
         ) from error
@@ -98,5 +98,5 @@ def download(location: str, folder: str, uri: str) -> Path:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=folder))
     except (MlflowException, OSError) as error:
         raise ChurnError(
-            f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {WAY_OUT}"
+            f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {REMEDY}"
         ) from error

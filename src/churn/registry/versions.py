@@ -11,7 +11,7 @@ from churn.errors import ChurnError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-from churn.registry.uri import ABSENT_CODES, SHA256_TAG, WAY_OUT, registered_version
+from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, registered_version
 
 # What a version was made of, and the run that has the whole of it; and of a registered model the version trained last.
 FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
@@ -159,7 +159,7 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
     client = mlflow.MlflowClient()
     current = alias_version(name, alias)
     if current is None:
-        raise ChurnError(f"no version of '{name}' is {alias} in {mlflow.get_tracking_uri()}; {WAY_OUT}")
+        raise ChurnError(f"no version of '{name}' is {alias} in {mlflow.get_tracking_uri()}; {REMEDY}")
     target = to or client.get_model_version(name, current).tags.get(PREVIOUS_TAG)
     if target is None:
         raise ChurnError(f"version {current} of '{name}' is the first {alias}; name a version with --to")

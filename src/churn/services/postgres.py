@@ -102,14 +102,14 @@ def _has_database(folder: Path, settings: ServiceSettings) -> bool:
     return has_database(str(socket_folder(folder)), settings, DATABASE, f"remove {folder} to begin anew")
 
 
-def has_database(host: str, settings: ServiceSettings, name: str, way_out: str) -> bool:
+def has_database(host: str, settings: ServiceSettings, name: str, remedy: str) -> bool:
     """Whether there is a database; it is made as soon as the server lets one in.
 
     Args:
         host: Name of the server's machine, or the folder of its socket.
         settings: With the password.
         name: Of the database.
-        way_out: What to do where the password is another one and the old one is gone.
+        remedy: What to do where the password is another one and the old one is gone.
 
     Raises:
         ChurnError: If the server has another password.
@@ -132,7 +132,7 @@ def has_database(host: str, settings: ServiceSettings, name: str, way_out: str) 
         if "password authentication failed" in str(error):
             raise ChurnError(
                 "PostgreSQL was set up with another POSTGRES_PASSWORD than .env has now; put that one back, or "
-                + way_out
+                + remedy
             ) from error
         return False
     return True

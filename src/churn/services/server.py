@@ -192,7 +192,7 @@ def free_ports(count: int, start: int, distance: int = 0, spared: tuple[int, ...
 DATABASE, DATABASE_USER = "mlflow", "churn"
 
 
-def find_program(program: str, way_out: str) -> str:
+def find_program(program: str, remedy: str) -> str:
     """Path of a program beside this Python, or else on the PATH.
 
     Raises:
@@ -201,7 +201,7 @@ def find_program(program: str, way_out: str) -> str:
     beside = Path(sys.executable).parent / program
     found = str(beside) if beside.exists() else shutil.which(program)
     if found is None:
-        raise ChurnError(f"the program '{program}' is not here; {way_out}")
+        raise ChurnError(f"the program '{program}' is not here; {remedy}")
     return found
 
 

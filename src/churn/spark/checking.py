@@ -30,7 +30,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.model import ChurnModel
 from churn.scoring.run import Tally
@@ -71,10 +71,10 @@ class Note:
     tally: Tally | None = None
     error: str | None = None
 
-    def look(self, batch: pa.RecordBatch, roles: Accounts, model: ChurnModel | None) -> pd.DataFrame:
+    def look(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
         """Look at the next rows; gives them in canonical form, with their numbers."""
         first = first_number(self.partition, self.findings.rows)
-        accounts = self.findings.look(as_meant(batch, roles), roles, model)
+        accounts = self.findings.look(as_meant(batch, schema), schema, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
 
 
@@ -90,9 +90,9 @@ class Numbered(Protocol):
 Noted = TypeVar("Noted", bound=Numbered)
 
 
-def note_row(note: Noted, notes: TypeAdapter[Noted], schema: pa.Schema) -> pa.RecordBatch:
+def note_row(note: Noted, notes: TypeAdapter[Noted], row_schema: pa.Schema) -> pa.RecordBatch:
     """A note as the last row of its partition."""
-    return as_batch({NOTE: [notes.dump_json(note).decode()]}, schema, 1)
+    return as_batch({NOTE: [notes.dump_json(note).decode()]}, row_schema, 1)
 
 
 def notes_of(made: DataFrame, notes: TypeAdapter[Noted]) -> list[Noted]:
@@ -113,9 +113,9 @@ Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 class SparkAccounts:
     """A table of accounts that are checked when something is made of them."""
 
-    def __init__(self, table: SparkTable, roles: Accounts, model: ChurnModel | None, subject: str) -> None:
+    def __init__(self, table: SparkTable, schema: AccountSchema, model: ChurnModel | None, subject: str) -> None:
         """Declare the table and what it has to fit, as of `churn.tables.batches.CheckedBatches`."""
-        self.table, self.roles, self.model, self.subject = table, roles, model, subject
+        self.table, self.schema, self.model, self.subject = table, schema, model, subject
         self._kept: DataFrame | None = None
         # Of each partition: how many rows there are before it, and in it.
         self._starts: dict[int, int] = {}
@@ -124,27 +124,27 @@ class SparkAccounts:
     @property
     def _names(self) -> list[str]:
         """Columns that are looked at."""
-        label = [self.roles.label.column] if self.model is None else []
-        return [self.roles.id, *self.roles.numeric_names, *self.roles.categorical, *label]
+        label = [self.schema.label.column] if self.model is None else []
+        return [self.schema.id, *self.schema.numeric_names, *self.schema.categorical, *label]
 
-    def schema(self, more: Mapping[str, DataType] | None = None) -> StructType:
+    def row_schema(self, more: Mapping[str, DataType] | None = None) -> StructType:
         """Of the rows that are made of the accounts: their number, canonical columns, others, and the note."""
-        types: dict[str, DataType] = {ROW: LongType(), self.roles.id: StringType()}
-        types |= dict.fromkeys(self.roles.numeric_names, DoubleType())
-        types |= dict.fromkeys(self.roles.categorical, StringType())
+        types: dict[str, DataType] = {ROW: LongType(), self.schema.id: StringType()}
+        types |= dict.fromkeys(self.schema.numeric_names, DoubleType())
+        types |= dict.fromkeys(self.schema.categorical, StringType())
         if self.model is None:
-            types[self.roles.label.column] = ByteType()
+            types[self.schema.label.column] = ByteType()
         types |= {**(more or {}), NOTE: StringType()}
         return StructType([StructField(name, kind) for name, kind in types.items()])
 
-    def mapped(self, work: Work, schema: StructType) -> DataFrame:
+    def mapped(self, work: Work, row_schema: StructType) -> DataFrame:
         """What is made of the rows, see `mapped`.
 
         Raises:
             AccountsError: If the columns do not fit.
         """
-        check_header(self.table.columns, self.roles, self.subject, labelled=self.model is None)
-        return mapped(self.table, self._names, work, schema)
+        check_header(self.table.columns, self.schema, self.subject, labelled=self.model is None)
+        return mapped(self.table, self._names, work, row_schema)
 
     def check(self, made: DataFrame) -> list[Note]:
         """What was found in each partition of what `mapped` made, in their order.
@@ -158,7 +158,7 @@ class SparkAccounts:
         for note in notes:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
             found.follow(note.findings)
-        found.check(repetitions(made, self.roles.id, self._starts), self.roles, self.model, self.subject)
+        found.check(repetitions(made, self.schema.id, self._starts), self.schema, self.model, self.subject)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
@@ -170,18 +170,18 @@ class SparkAccounts:
         Raises:
             AccountsError: Lists every fault of the table.
         """
-        schema = self.schema()
+        row_schema = self.row_schema()
         with explained(self.subject):
-            made = self.mapped(checked_partition(self.roles, arrow_schema(schema)), schema).persist()
+            made = self.mapped(checked_partition(self.schema, arrow_schema(row_schema)), row_schema).persist()
             self._kept = made
             weakref.finalize(self, _released, made).atexit = False
             self.check(made)
-            wanted = made.where(column(NOTE).isNull()).select(column(ROW), column(self.roles.label.column))
+            wanted = made.where(column(NOTE).isNull()).select(column(ROW), column(self.schema.label.column))
             labels = np.empty(sum(self._lengths.values()), dtype=np.int8)
             for row in wanted.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
                 part = unpacked_rows(row)
                 if len(part):
-                    labels[self._places(part[ROW].to_numpy())] = part[self.roles.label.column].to_numpy()
+                    labels[self._places(part[ROW].to_numpy())] = part[self.schema.label.column].to_numpy()
         return labels
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
@@ -193,8 +193,8 @@ class SparkAccounts:
         """
         if self._kept is None:
             raise ValueError("the rows were not checked yet")
-        schema = self.schema()
-        kept = StructType([schema[ROW], *(schema[name] for name in columns)])
+        row_schema = self.row_schema()
+        kept = StructType([row_schema[ROW], *(row_schema[name] for name in columns)])
         choose = chosen_rows(mask, self._starts, self._lengths, arrow_schema(kept), self.subject)
         sound = self._kept.where(column(NOTE).isNull()).select(*map(column, kept.names))
         return SparkRows(sound.mapInArrow(choose, kept), int(mask.sum()), source=self)
@@ -204,20 +204,20 @@ class SparkAccounts:
         return (numbers & PLACES) + self._starts[int(numbers[0] >> PARTITION_BITS)]
 
 
-def mapped(table: SparkTable, names: Sequence[str], work: Work, schema: StructType) -> DataFrame:
+def mapped(table: SparkTable, names: Sequence[str], work: Work, row_schema: StructType) -> DataFrame:
     """What is made of the rows of a table, partition by partition.
 
     Args:
         table: The table.
         names: Columns that are looked at.
         work: What is done.
-        schema: Of what it gives.
+        row_schema: Of what it gives.
     """
     frames = [frame.select(*map(column, names)) for frame in table.frames()]
     # The partitions of a union are those of its frames, one frame after the other. Frames of other types are looked at by
     # themselves: Spark would first turn the values into those of a common type.
     alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
-    return reduce(DataFrame.union, (part.mapInArrow(work, schema) for part in alike))
+    return reduce(DataFrame.union, (part.mapInArrow(work, row_schema) for part in alike))
 
 
 def repetitions(made: DataFrame, name: str, starts: Mapping[int, int]) -> list[Fault]:
@@ -248,21 +248,21 @@ def _released(frame: DataFrame) -> None:
         frame.unpersist()
 
 
-def checked_partition(roles: Accounts, schema: pa.Schema) -> Work:
+def checked_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
     """What Spark is to do with the rows of a partition of a table to train on."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = Note(partition_here())
         for batch in batches:
-            accounts = note.look(batch, roles, None)
-            yield as_batch(accounts, schema, len(accounts))
-        yield note_row(note, NOTES, schema)
+            accounts = note.look(batch, schema, None)
+            yield as_batch(accounts, row_schema, len(accounts))
+        yield note_row(note, NOTES, row_schema)
 
     return run
 
 
 def chosen_rows(
-    mask: NDArray[np.bool_], starts: Mapping[int, int], lengths: Mapping[int, int], schema: pa.Schema, subject: str
+    mask: NDArray[np.bool_], starts: Mapping[int, int], lengths: Mapping[int, int], row_schema: pa.Schema, subject: str
 ) -> Work:
     """What Spark is to do to choose rows, which get the places that they have among the chosen.
 
@@ -270,7 +270,7 @@ def chosen_rows(
         mask: Which rows of the table, shape (n,).
         starts: Rows before each partition.
         lengths: Rows of each partition.
-        schema: Of the rows.
+        row_schema: Of the rows.
         subject: What the table is called in messages.
     """
     parts = {
@@ -284,7 +284,7 @@ def chosen_rows(
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         known: dict[int, tuple[NDArray[np.bool_], NDArray[np.int64]]] = {}
-        at = schema.get_field_index(ROW)
+        at = row_schema.get_field_index(ROW)
         for batch in batches:
             numbers = batch.column(at).to_numpy(zero_copy_only=False)
             for number in np.unique(numbers >> PARTITION_BITS):
@@ -300,16 +300,16 @@ def chosen_rows(
                 wanted = np.zeros(len(batch), dtype=bool)
                 wanted[here] = chosen[places]
                 some = batch.filter(pa.array(wanted))
-                yield some.set_column(at, schema.field(at), pa.array(new[numbers[wanted] & PLACES]))
+                yield some.set_column(at, row_schema.field(at), pa.array(new[numbers[wanted] & PLACES]))
 
     return run
 
 
-def as_meant(batch: pa.RecordBatch, roles: Accounts) -> pd.DataFrame:
+def as_meant(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
     """Rows as the local readers give them: a column of numbers that came as text holds numbers, if it can."""
-    batch = numbers_as_meant(batch, roles.numeric_names)
+    batch = numbers_as_meant(batch, schema.numeric_names)
     for position, item in enumerate(batch.schema):
-        if item.name in roles.numeric_names and pa.types.is_string(item.type):
+        if item.name in schema.numeric_names and pa.types.is_string(item.type):
             try:
                 numbers = pc.cast(pc.utf8_trim_whitespace(batch.column(position)), pa.float64())
             except pa.ArrowInvalid:

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import FloatType, StructField, StructType
 
-from churn.config import Accounts, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering
 from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
@@ -19,17 +19,17 @@ ACCURACY = 10_000
 NETS = (2 / ACCURACY, 0.01, 0.5)
 
 
-def fit_encoder_on_spark(accounts: SparkRows, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
     """Medians and vocabularies of rows on Spark, equal to the last bit to those of `churn.training.encoding.fit_encoder`."""
-    numbers: dict[str, Column] = {name: column(name) for name in roles.numeric_names}
+    numbers: dict[str, Column] = {name: column(name) for name in schema.numeric_names}
     for ratio in settings.ratios:
         numbers[ratio.name] = F.try_divide(column(ratio.numerator), column(ratio.denominator))
     with explained("training accounts"):
         present, medians = exact_medians(accounts.data, numbers)
-        vocabularies, incomplete = _vocabularies(accounts.data, roles.categorical, settings.min_category_count)
+        vocabularies, incomplete = _vocabularies(accounts.data, schema.categorical, settings.min_category_count)
     rows = len(accounts)
     return Encoder(
-        numeric=roles.numeric_names,
+        numeric=schema.numeric_names,
         ratios=settings.ratios,
         medians=medians,
         missing=frozenset({*(name for name, count in present.items() if count < rows), *incomplete}),
@@ -120,13 +120,13 @@ def encode_rows_on_spark(table: SparkRows, encoder: Encoder, kept: list[str]) ->
     """Rows on Spark, encoded as by `churn.model.encoder.encode_rows`."""
     before = [ROW, *kept]
     features = [StructField(name, FloatType()) for name in encoder.feature_names]
-    schema = StructType([*(table.data.schema[name] for name in before), *features])
+    row_schema = StructType([*(table.data.schema[name] for name in before), *features])
     read = list(dict.fromkeys([*before, *encoder.columns]))
-    run = encoded_rows(encoder, before, arrow_schema(schema))
-    return SparkRows(table.data.select(*map(column, read)).mapInArrow(run, schema), source=table)
+    run = encoded_rows(encoder, before, arrow_schema(row_schema))
+    return SparkRows(table.data.select(*map(column, read)).mapInArrow(run, row_schema), source=table)
 
 
-def encoded_rows(encoder: Encoder, kept: list[str], schema: pa.Schema) -> Any:
+def encoded_rows(encoder: Encoder, kept: list[str], row_schema: pa.Schema) -> Any:
     """What Spark is to do to encode rows: kept columns, then one float32 column a feature."""
     names = encoder.feature_names
 
@@ -135,6 +135,6 @@ def encoded_rows(encoder: Encoder, kept: list[str], schema: pa.Schema) -> Any:
             matrix = encoder.transform(batch.to_pandas())
             columns: dict[str, Any] = {name: batch.column(name) for name in kept}
             columns |= {name: matrix[:, position] for position, name in enumerate(names)}
-            yield as_batch(columns, schema, len(batch))
+            yield as_batch(columns, row_schema, len(batch))
 
     return run

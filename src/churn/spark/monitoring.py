@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import ByteType, LongType, StringType, StructField, StructType
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.monitoring import ScoredAccounts, scored_accounts
 from churn.spark.checking import NOTE, Work, first_number, mapped, note_row, notes_of, partition_here, repetitions
@@ -40,64 +40,66 @@ NOTES = TypeAdapter(OutcomeNote)
 
 
 def scored_accounts_on_spark(
-    predictions: SparkPredictions, outcomes: Batches | None, roles: Accounts, bands: Sequence[str]
+    predictions: SparkPredictions, outcomes: Batches | None, schema: AccountSchema, bands: Sequence[str]
 ) -> ScoredAccounts:
     """See `churn.monitoring.outcomes.scored_accounts`."""
     if outcomes is None:
         return _gathered(predictions, None, 0, bands)
     if not isinstance(outcomes, SparkTable):
         # Outcomes that Spark does not read are joined here, as without it.
-        return scored_accounts.dispatch(Table)(predictions, outcomes, roles, bands)
+        return scored_accounts.dispatch(Table)(predictions, outcomes, schema, bands)
     with explained(OUTCOMES):
-        check_outcome_columns(outcomes.columns, roles)
+        check_outcome_columns(outcomes.columns, schema)
         # Kept by Spark, as they are looked at more than once.
-        looked_at = _looked_at(outcomes, roles).persist()
+        looked_at = _looked_at(outcomes, schema).persist()
     try:
         with explained(OUTCOMES):
-            rows = _checked(looked_at, roles)
+            rows = _checked(looked_at, schema)
         known = looked_at.where(column(NOTE).isNull()).select(
-            column(roles.id).alias("account"), column(OUTCOME).alias("outcome")
+            column(schema.id).alias("account"), column(OUTCOME).alias("outcome")
         )
         return _gathered(predictions, known, rows, bands)
     finally:
         looked_at.unpersist()
 
 
-def _looked_at(outcomes: SparkTable, roles: Accounts) -> DataFrame:
+def _looked_at(outcomes: SparkTable, schema: AccountSchema) -> DataFrame:
     """Ids and outcomes with the numbers of their rows, and a note at the end of each partition."""
-    schema = StructType(
+    row_schema = StructType(
         [
             StructField(ROW, LongType()),
-            StructField(roles.id, StringType()),
+            StructField(schema.id, StringType()),
             StructField(OUTCOME, ByteType()),
             StructField(NOTE, StringType()),
         ]
     )
-    return mapped(outcomes, (roles.id, roles.label.column), outcomes_of_partition(roles, arrow_schema(schema)), schema)
+    return mapped(
+        outcomes, (schema.id, schema.label.column), outcomes_of_partition(schema, arrow_schema(row_schema)), row_schema
+    )
 
 
-def outcomes_of_partition(roles: Accounts, schema: pa.Schema) -> Work:
+def outcomes_of_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
     """What Spark is to do with the outcomes of a partition."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = OutcomeNote(partition_here())
         for batch in batches:
             first = first_number(note.partition, note.found.rows)
-            ids, outcome = note.found.look(batch.to_pandas(), roles)
-            columns = {ROW: first + np.arange(len(ids)), roles.id: ids.to_numpy(), OUTCOME: outcome}
-            yield as_batch(columns, schema, len(ids))
-        yield note_row(note, NOTES, schema)
+            ids, outcome = note.found.look(batch.to_pandas(), schema)
+            columns = {ROW: first + np.arange(len(ids)), schema.id: ids.to_numpy(), OUTCOME: outcome}
+            yield as_batch(columns, row_schema, len(ids))
+        yield note_row(note, NOTES, row_schema)
 
     return run
 
 
-def _checked(looked_at: DataFrame, roles: Accounts) -> int:
+def _checked(looked_at: DataFrame, schema: AccountSchema) -> int:
     """How many outcomes there are, when they have no fault."""
     found, starts = OutcomeRows(), {}
     for note in notes_of(looked_at, NOTES):
         starts[note.partition] = found.rows
         found.follow(note.found)
-    found.check(repetitions(looked_at, roles.id, starts), roles)
+    found.check(repetitions(looked_at, schema.id, starts), schema)
     return found.rows
 
 

@@ -97,23 +97,23 @@ _ARROW: dict[type[DataType], pa.DataType] = {
 }
 
 
-def arrow_schema(schema: StructType) -> pa.Schema:
+def arrow_schema(row_schema: StructType) -> pa.Schema:
     """The same schema in Arrow's words."""
-    return pa.schema([(item.name, _ARROW[type(item.dataType)]) for item in schema])
+    return pa.schema([(item.name, _ARROW[type(item.dataType)]) for item in row_schema])
 
 
-def as_batch(columns: Any, schema: pa.Schema, rows: int) -> pa.RecordBatch:
+def as_batch(columns: Any, row_schema: pa.Schema, rows: int) -> pa.RecordBatch:
     """Columns as Spark takes them; those that are lacking are null, and so is nan.
 
     Args:
         columns: A frame or a mapping with values by name.
-        schema: What Spark expects.
+        row_schema: What Spark expects.
         rows: How many there are.
     """
     arrays = [
         pa.array(columns[item.name], type=item.type, from_pandas=True)
         if item.name in columns
         else pa.nulls(rows, item.type)
-        for item in schema
+        for item in row_schema
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return pa.RecordBatch.from_arrays(arrays, schema=row_schema)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import DoubleType, FloatType
 
-from churn.config import Accounts, Decision, Profit
+from churn.config import AccountSchema, Decision, Profit
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.model.device import check_device
@@ -48,14 +48,14 @@ def unpacked(shipped: ShippedModel) -> ChurnModel:
 
 
 def scored_partition(
-    shipped: ShippedModel, roles: Accounts, profit: Profit, decision: Decision, schema: pa.Schema
+    shipped: ShippedModel, schema: AccountSchema, profit: Profit, decision: Decision, row_schema: pa.Schema
 ) -> Work:
     """What Spark is to do with the rows of a partition."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note, model = Note(partition_here()), unpacked(shipped)
         for batch in batches:
-            accounts = note.look(batch, roles, model)
+            accounts = note.look(batch, schema, model)
             columns: dict[str, Any] = {}
             # Of a faulty table only the ids are needed any more.
             if not note.findings.faults and note.error is None:
@@ -67,8 +67,8 @@ def scored_partition(
                     note.tally = scored.tally if note.tally is None else note.tally + scored.tally
                     probability = scored.predictions["probability"].to_numpy()
                     columns = {PROBABILITY: probability, VALUE: scored.value, EXPECTED: scored.expected}
-            yield as_batch(accounts.assign(**columns), schema, len(accounts))
-        yield note_row(note, NOTES, schema)
+            yield as_batch(accounts.assign(**columns), row_schema, len(accounts))
+        yield note_row(note, NOTES, row_schema)
 
     return run
 
@@ -112,10 +112,10 @@ class SparkScoring(Scoring):
 
     def _scored(self) -> DataFrame:
         accounts = self._accounts
-        schema = accounts.schema({PROBABILITY: FloatType(), VALUE: DoubleType(), EXPECTED: DoubleType()})
+        row_schema = accounts.row_schema({PROBABILITY: FloatType(), VALUE: DoubleType(), EXPECTED: DoubleType()})
         model = ShippedModel.of(self._model)
-        run = scored_partition(model, accounts.roles, self._profit, self._decision, arrow_schema(schema))
-        return accounts.mapped(run, schema)
+        run = scored_partition(model, accounts.schema, self._profit, self._decision, arrow_schema(row_schema))
+        return accounts.mapped(run, row_schema)
 
     def _best_of(self, scored: DataFrame) -> pd.DataFrame:
         """The accounts on which acting pays most; ties go to the higher probability, then to the earlier row."""
@@ -133,7 +133,7 @@ class SparkScoring(Scoring):
     def _taken(self, scored: DataFrame) -> Iterator[pd.DataFrame]:
         """The scores, a partition after the other, the next one while one is written."""
         rows = scored.where(column(NOTE).isNull())
-        parts = rows.select(column(self._accounts.roles.id), column(PROBABILITY))
+        parts = rows.select(column(self._accounts.schema.id), column(PROBABILITY))
         for row in parts.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
             table = unpacked_rows(row)
             yield self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())

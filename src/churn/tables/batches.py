@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import AccountsError, ChurnError
 from churn.tables.checks import NO_ROWS, check_columns, check_rows
 from churn.tables.faults import Fault, sentences
@@ -74,18 +74,18 @@ class Findings:
     familiar: dict[str, bool] = field(default_factory=dict)
     labelled: LabelledRows = field(default_factory=LabelledRows)
 
-    def look(self, batch: pd.DataFrame, roles: Accounts, model: KnownCategories | None) -> pd.DataFrame:
+    def look(self, batch: pd.DataFrame, schema: AccountSchema, model: KnownCategories | None) -> pd.DataFrame:
         """Look at the next rows; gives them in canonical form.
 
         Args:
             batch: The rows.
-            roles: What each column is.
+            schema: What each column is.
             model: What is to score them; without one they are to be trained on, and keep their label.
         """
-        accounts, faults = check_rows(batch, roles, self.rows + 1)
+        accounts, faults = check_rows(batch, schema, self.rows + 1)
         self._add(faults)
         if model is None:
-            accounts[roles.label.column] = self.labelled.look(accounts, batch[roles.label.column], roles)
+            accounts[schema.label.column] = self.labelled.look(accounts, batch[schema.label.column], schema)
         else:
             strange = [name for name in model.vocabularies if not self.familiar.get(name, False)]
             self.familiar |= model.familiar(accounts, strange)
@@ -107,23 +107,25 @@ class Findings:
             known[key] = known[key] + fault if key in known else fault
         self.faults = list(known.values())
 
-    def check(self, repetitions: list[Fault], roles: Accounts, model: KnownCategories | None, subject: str) -> None:
+    def check(
+        self, repetitions: list[Fault], schema: AccountSchema, model: KnownCategories | None, subject: str
+    ) -> None:
         """Refuse a table of which these rows are all.
 
         Args:
             repetitions: The fault of ids that occur more than once, if any do.
-            roles: What each column is.
+            schema: What each column is.
             model: What is to score it, if it is not to be trained on.
             subject: What the table is called in messages.
 
         Raises:
             AccountsError: Lists every fault; also categorical columns of which the model knows no value.
         """
-        faults = sentences([*self.faults, *repetitions], roles)
+        faults = sentences([*self.faults, *repetitions], schema)
         if not self.rows:
             faults = [NO_ROWS]
         elif model is None:
-            faults += self.labelled.faults(self.faults, roles)
+            faults += self.labelled.faults(self.faults, schema)
         else:
             faults += model.unseen_faults(self.familiar)
         if faults:
@@ -152,16 +154,16 @@ class CheckedTable(Protocol):
 
 
 @singledispatch
-def checked_table(table: Batches, roles: Accounts, model: KnownCategories | None, subject: str) -> Any:
+def checked_table(table: Batches, schema: AccountSchema, model: KnownCategories | None, subject: str) -> Any:
     """An account table that is checked while it is read.
 
     Args:
         table: What the catalog gives; tables of another engine have their own way, see `churn.spark`.
-        roles: What each column is.
+        schema: What each column is.
         model: What is to score it; without one it is to be trained on, and its rows keep their label.
         subject: What the table is called in messages.
     """
-    return CheckedBatches(table, roles, model, subject)
+    return CheckedBatches(table, schema, model, subject)
 
 
 class CheckedBatches:
@@ -172,16 +174,16 @@ class CheckedBatches:
     throws it away.
     """
 
-    def __init__(self, batches: Batches, roles: Accounts, model: KnownCategories | None, subject: str) -> None:
+    def __init__(self, batches: Batches, schema: AccountSchema, model: KnownCategories | None, subject: str) -> None:
         """Declare the table and what it has to fit.
 
         Args:
             batches: The table.
-            roles: What each column is.
+            schema: What each column is.
             model: What is to score it; without one it is to be trained on, and its rows keep their label.
             subject: What the table is called in messages.
         """
-        self._batches, self._roles, self._model, self.subject = batches, roles, model, subject
+        self._batches, self._schema, self._model, self.subject = batches, schema, model, subject
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Canonical rows; raises as `mapped`."""
@@ -198,12 +200,12 @@ class CheckedBatches:
             AccountsError: Lists every fault, see `churn.tables.checks.check_accounts`; also ids that repeat, and categorical
                 columns of which the model knows no value.
         """
-        check_header(self._batches.columns, self._roles, self.subject, labelled=self._model is None)
+        check_header(self._batches.columns, self._schema, self.subject, labelled=self._model is None)
 
         def look(batch: pd.DataFrame) -> tuple[Findings, NDArray[np.uint64], Made | None]:
             found = Findings()
-            accounts = found.look(batch, self._roles, self._model)
-            return found, hashes_of(accounts[self._roles.id].dropna()), None if found.faults else work(accounts)
+            accounts = found.look(batch, self._schema, self._model)
+            return found, hashes_of(accounts[self._schema.id].dropna()), None if found.faults else work(accounts)
 
         found = Findings()
         with RepeatedIds() as ids:
@@ -213,11 +215,11 @@ class CheckedBatches:
                 if not found.faults:
                     yield cast("Made", made)
             again = ids.suspects()
-        found.check(repetitions(self._batches, self._roles.id, again), self._roles, self._model, self.subject)
+        found.check(repetitions(self._batches, self._schema.id, again), self._schema, self._model, self.subject)
 
     def labels(self) -> NDArray[np.int8]:
         """Label of each row of a table to train on, 0 or 1, shape (n,); raises as `mapped`."""
-        name = self._roles.label.column
+        name = self._schema.label.column
         return np.concatenate(list(self.mapped(lambda rows: rows[name].to_numpy(np.int8), cores())))
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> "SomeRows":
@@ -228,7 +230,7 @@ class CheckedBatches:
         """Canonical rows of a table that was found sound before, which is not checked as a whole again."""
         found = Findings()
         for batch in self._batches:
-            yield found.look(batch, self._roles, self._model)
+            yield found.look(batch, self._schema, self._model)
 
 
 class SomeRows(Table):
@@ -264,13 +266,13 @@ class SomeRows(Table):
             raise ChurnError(f"{self._source.subject}: the table has changed while it was read; run again")
 
 
-def check_header(names: Sequence[str], roles: Accounts, subject: str, *, labelled: bool = False) -> None:
+def check_header(names: Sequence[str], schema: AccountSchema, subject: str, *, labelled: bool = False) -> None:
     """Check the names of the columns of a table, and warn of what is ignored.
 
     Raises:
         AccountsError: Lists every fault.
     """
-    faults, notes = check_columns(names, roles, subject=subject, labelled=labelled)
+    faults, notes = check_columns(names, schema, subject=subject, labelled=labelled)
     if faults:
         raise AccountsError(subject, faults)
     for note in notes:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables.cells import as_numbers, as_text
 from churn.tables.faults import NOT_A_NUMBER, Fault, repeated, sentences
@@ -27,12 +27,12 @@ class CheckedAccounts(NamedTuple):
     notes: list[str]
 
 
-def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labelled: bool) -> CheckedAccounts:
+def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, labelled: bool) -> CheckedAccounts:
     """Check a table against its roles and bring it into canonical form.
 
     Args:
         frame: Account table as it came, one row an account.
-        roles: What each column is.
+        schema: What each column is.
         subject: What the table is called in messages.
         labelled: Whether the label is needed; without, a label column is ignored.
 
@@ -43,49 +43,49 @@ def check_accounts(frame: pd.DataFrame, roles: Accounts, *, subject: str, labell
         AccountsError: Lists every fault with its column, a few example values (never ids) and their rows, counted
             from 1 without the header.
     """
-    faults, notes = check_columns([str(name) for name in frame.columns], roles, subject=subject, labelled=labelled)
+    faults, notes = check_columns([str(name) for name in frame.columns], schema, subject=subject, labelled=labelled)
     if not len(frame):
         faults.append(NO_ROWS)
     if faults:
         raise AccountsError(subject, faults)
 
-    accounts, found = check_rows(frame, roles)
-    found += repeated(_again(accounts[roles.id]), roles.id)
-    faults = sentences(found, roles)
+    accounts, found = check_rows(frame, schema)
+    found += repeated(_again(accounts[schema.id]), schema.id)
+    faults = sentences(found, schema)
     if labelled:
         seen = LabelledRows()
-        accounts[roles.label.column] = seen.look(accounts, frame[roles.label.column], roles)
-        faults += seen.faults(found, roles)
+        accounts[schema.label.column] = seen.look(accounts, frame[schema.label.column], schema)
+        faults += seen.faults(found, schema)
     if faults:
         raise AccountsError(subject, faults)
     return CheckedAccounts(accounts, notes)
 
 
 def check_columns(
-    names: Sequence[str], roles: Accounts, *, subject: str, labelled: bool
+    names: Sequence[str], schema: AccountSchema, *, subject: str, labelled: bool
 ) -> tuple[list[str], list[str]]:
     """Check the names of a table's columns against its roles; faults, and notes on what is ignored."""
-    faults = list(_column_faults(names, roles, labelled))
+    faults = list(_column_faults(names, schema, labelled))
     notes: list[str] = []
-    known = {*roles.text_columns, *roles.numeric_names, *roles.left_out}
+    known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
     spare = [name for name in names if name not in known]
-    if spare and roles.strict:
+    if spare and schema.strict:
         faults.append(
             f"columns without a role: {', '.join(spare)}; name them in accounts.left_out, or set accounts.strict to false"
         )
     elif spare:
         notes.append(f"{subject}: ignored columns without a role: {', '.join(spare)}")
-    if not labelled and roles.label.column in names:
-        notes.append(f"{subject}: the label '{roles.label.column}' is not used here")
+    if not labelled and schema.label.column in names:
+        notes.append(f"{subject}: the label '{schema.label.column}' is not used here")
     return faults, notes
 
 
-def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tuple[pd.DataFrame, list[Fault]]:
+def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -> tuple[pd.DataFrame, list[Fault]]:
     """Check rows that have all columns, each by itself, and bring them into canonical form.
 
     Args:
         frame: Some or all rows of an account table.
-        roles: What each column is.
+        schema: What each column is.
         first_row: Number of the first of them in the table.
 
     Returns:
@@ -97,10 +97,10 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
         if broken.any():
             found.append(Fault.of(column, reason, broken, values, first_row))
 
-    ids = as_text(frame[roles.id])
-    columns: dict[str, pd.Series] = {roles.id: ids}
-    fault(roles.id, "empty", ids.isna().to_numpy(), None)
-    for item in roles.numeric:
+    ids = as_text(frame[schema.id])
+    columns: dict[str, pd.Series] = {schema.id: ids}
+    fault(schema.id, "empty", ids.isna().to_numpy(), None)
+    for item in schema.numeric:
         values, wrong = as_numbers(frame[item.column])
         columns[item.column] = values
         numbers = values.to_numpy()
@@ -119,9 +119,9 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
             if item.maximum is not None:
                 broken = (numbers > item.maximum) & np.isfinite(numbers)
                 fault(item.column, f"above the maximum of {item.maximum:g}", broken, values)
-    for name in roles.categorical:
+    for name in schema.categorical:
         columns[name] = as_text(frame[name])
-    for rule in roles.not_above:
+    for rule in schema.not_above:
         low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
         with np.errstate(invalid="ignore"):
             broken = (low > high) & np.isfinite(low)
@@ -129,8 +129,8 @@ def check_rows(frame: pd.DataFrame, roles: Accounts, first_row: int = 1) -> tupl
     return pd.DataFrame(columns), found
 
 
-def _column_faults(names: Sequence[str], roles: Accounts, labelled: bool) -> Iterable[str]:
-    needed = [roles.id, *roles.numeric_names, *roles.categorical, *([roles.label.column] if labelled else [])]
+def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) -> Iterable[str]:
+    needed = [schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])]
     missing = [name for name in needed if name not in names]
     if missing:
         yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.tables.cells import quoted
 
 MAX_EXAMPLES = 3
@@ -85,9 +85,9 @@ def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
     return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
 
 
-def sentences(found: Iterable[Fault], roles: Accounts) -> list[str]:
+def sentences(found: Iterable[Fault], schema: AccountSchema) -> list[str]:
     """Faults as messages tell them, those of the id first."""
-    return [fault.sentence for fault in sorted(found, key=lambda fault: fault.column != roles.id)]
+    return [fault.sentence for fault in sorted(found, key=lambda fault: fault.column != schema.id)]
 
 
 NOT_A_NUMBER = "not a number"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables.cells import as_text, quoted
 from churn.tables.faults import MAX_EXAMPLES, NOT_A_NUMBER, Fault
@@ -40,19 +40,19 @@ class LabelledRows:
     missing: Fault | None = None
     with_values: frozenset[str] = frozenset()
 
-    def look(self, accounts: pd.DataFrame, labels: pd.Series, roles: Accounts) -> pd.Series:
+    def look(self, accounts: pd.DataFrame, labels: pd.Series, schema: AccountSchema) -> pd.Series:
         """Look at the next rows, canonical but for their labels; gives those as 0 and 1."""
         text = _label_text(labels)
         empty = text.isna().to_numpy()
         if empty.any():
             advice = "; every training account needs its outcome"
-            fault = Fault.of(roles.label.column, "missing", empty, None, self.rows + 1, advice)
+            fault = Fault.of(schema.label.column, "missing", empty, None, self.rows + 1, advice)
             self.missing = self.missing + fault if self.missing else fault
         self.labels = _with_labels(self.labels, text.dropna().unique())
-        names = [name for name in (*roles.numeric_names, *roles.categorical) if name not in self.with_values]
+        names = [name for name in (*schema.numeric_names, *schema.categorical) if name not in self.with_values]
         self.with_values |= {name for name in names if accounts[name].notna().any()}
         self.rows += len(accounts)
-        return (text == _label_key(roles)).astype(np.int8)
+        return (text == _label_key(schema)).astype(np.int8)
 
     def follow(self, later: "LabelledRows") -> None:
         """Take over what was seen of the rows that follow these ones."""
@@ -63,18 +63,18 @@ class LabelledRows:
         self.with_values |= later.with_values
         self.rows += later.rows
 
-    def faults(self, found: Iterable[Fault], roles: Accounts) -> list[str]:
+    def faults(self, found: Iterable[Fault], schema: AccountSchema) -> list[str]:
         """What is wrong with a table of which these rows are all, given the faults of its rows."""
         not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
         faults = [
             f"{name}: has no value at all; take it out of accounts.{role}"
-            for role, names in (("numeric", roles.numeric_names), ("categorical", roles.categorical))
+            for role, names in (("numeric", schema.numeric_names), ("categorical", schema.categorical))
             for name in names
             if name not in self.with_values and name not in not_numbers
         ]
         if self.missing:
             faults.append(self.missing.sentence)
-        return [*faults, *_label_faults(self.labels, roles, classes=(0, 2))]
+        return [*faults, *_label_faults(self.labels, schema, classes=(0, 2))]
 
 
 @dataclass
@@ -91,16 +91,16 @@ class OutcomeRows:
     labels: frozenset[str] = frozenset()
     empty: Fault | None = None
 
-    def look(self, batch: pd.DataFrame, roles: Accounts) -> tuple[pd.Series, NDArray[np.int8]]:
+    def look(self, batch: pd.DataFrame, schema: AccountSchema) -> tuple[pd.Series, NDArray[np.int8]]:
         """Look at the next rows; gives their ids as text, and what became of them: 1 churned, 0 stayed, -1 not known."""
-        ids, text = as_text(batch[roles.id]), _label_text(batch[roles.label.column])
+        ids, text = as_text(batch[schema.id]), _label_text(batch[schema.label.column])
         empty = ids.isna().to_numpy(bool)
         if empty.any():
-            fault = Fault.of(roles.id, "empty", empty, None, self.rows + 1)
+            fault = Fault.of(schema.id, "empty", empty, None, self.rows + 1)
             self.empty = self.empty + fault if self.empty else fault
         self.labels = _with_labels(self.labels, text.dropna().unique())
         self.rows += len(batch)
-        known, churned = text.notna().to_numpy(bool), (text == _label_key(roles)).to_numpy(bool)
+        known, churned = text.notna().to_numpy(bool), (text == _label_key(schema)).to_numpy(bool)
         return ids, np.where(known, churned, UNKNOWN).astype(np.int8)
 
     def follow(self, later: "OutcomeRows") -> None:
@@ -111,48 +111,48 @@ class OutcomeRows:
         self.labels = _with_labels(self.labels, later.labels)
         self.rows += later.rows
 
-    def check(self, repetitions: list[Fault], roles: Accounts) -> None:
+    def check(self, repetitions: list[Fault], schema: AccountSchema) -> None:
         """Refuse a table of which these rows are all; it may have none.
 
         Args:
             repetitions: The fault of ids that occur more than once, if any do.
-            roles: What each column is.
+            schema: What each column is.
 
         Raises:
             AccountsError: Lists every fault.
         """
         found = [*([self.empty] if self.empty else []), *repetitions]
-        faults = [fault.sentence for fault in found] + list(_label_faults(self.labels, roles, classes=(0, 1, 2)))
+        faults = [fault.sentence for fault in found] + list(_label_faults(self.labels, schema, classes=(0, 1, 2)))
         if faults:
             raise AccountsError(OUTCOMES, faults)
 
 
-def check_outcome_columns(names: Sequence[str], roles: Accounts) -> None:
+def check_outcome_columns(names: Sequence[str], schema: AccountSchema) -> None:
     """Refuse a table of outcomes that lacks a column.
 
     Raises:
         AccountsError: Names what it lacks.
     """
-    missing = [name for name in (roles.id, roles.label.column) if name not in names]
+    missing = [name for name in (schema.id, schema.label.column) if name not in names]
     if missing:
         raise AccountsError(OUTCOMES, [f"missing columns: {', '.join(missing)}; the table has: {', '.join(names)}"])
 
 
-def _label_key(roles: Accounts) -> str:
-    return roles.label.positive.strip().lower()
+def _label_key(schema: AccountSchema) -> str:
+    return schema.label.positive.strip().lower()
 
 
 def _label_text(series: pd.Series) -> pd.Series:
     return as_text(series).str.strip().str.lower()
 
 
-def _label_faults(found: Iterable[str], roles: Accounts, classes: tuple[int, ...]) -> Iterable[str]:
-    name, values = roles.label.column, sorted(found)
+def _label_faults(found: Iterable[str], schema: AccountSchema, classes: tuple[int, ...]) -> Iterable[str]:
+    name, values = schema.label.column, sorted(found)
     shown = ", ".join(map(quoted, values[:MAX_EXAMPLES]))
     if len(values) > 2:
         count = f"{len(values)}" if len(values) < MAX_LABELS else f"{MAX_LABELS} or more"
         yield f"{name}: holds {count} different values ({shown}, ...), a label has two"
     elif len(values) not in classes:
         yield f"{name}: holds one class only ({shown}); a model needs accounts of both"
-    if len(values) > 1 and _label_key(roles) not in values:
-        yield f"{name}: accounts.label.positive is {quoted(roles.label.positive)}, which never occurs; it holds {shown}"
+    if len(values) > 1 and _label_key(schema) not in values:
+        yield f"{name}: accounts.label.positive is {quoted(schema.label.positive)}, which never occurs; it holds {shown}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from churn.config import Accounts
+from churn.config import AccountSchema
 from churn.config.console import progress
 from churn.errors import ChurnError, FaultsError
 from churn.tables.csv import NULL_SPELLINGS, numbers_as_meant
@@ -32,14 +32,14 @@ class AccountBatches:
     else. Columns without a role are left out, and so is the label unless it is asked for.
     """
 
-    def __init__(self, files: TableFiles, roles: Accounts, delimiter: str = ",", labelled: bool = False) -> None:
+    def __init__(self, files: TableFiles, schema: AccountSchema, delimiter: str = ",", labelled: bool = False) -> None:
         """Declare the files; those that are there now are the table.
 
         Raises:
             ChurnError: If there is none.
         """
-        wanted = {roles.id, *roles.numeric_names, *roles.categorical, *([roles.label.column] if labelled else [])}
-        self._tables = {name: _TableFile(files.store, name, roles, delimiter, wanted) for name in files.names()}
+        wanted = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
+        self._tables = {name: _TableFile(files.store, name, schema, delimiter, wanted) for name in files.names()}
 
     def only(self, names: Iterable[str]) -> Self:
         """The same table with some of its files alone; the empty name is that of a single file."""
@@ -77,8 +77,8 @@ class AccountBatches:
 class _TableFile:
     """One file of a table: its path or URL is ``uri``."""
 
-    def __init__(self, store: FileStore, name: str, roles: Accounts, delimiter: str, wanted: set[str]) -> None:
-        self._store, self._name, self._roles, self.delimiter, self._wanted = store, name, roles, delimiter, wanted
+    def __init__(self, store: FileStore, name: str, schema: AccountSchema, delimiter: str, wanted: set[str]) -> None:
+        self._store, self._name, self._schema, self.delimiter, self._wanted = store, name, schema, delimiter, wanted
         self.uri = store.address(name)
         self.is_parquet = self.uri.endswith(".parquet")
 
@@ -145,13 +145,13 @@ class _TableFile:
                 raise
             for position, batch in enumerate(self._csv_batches_of(as_numbers=False), start=1):
                 if position > given:
-                    yield numbers_as_meant(batch, self._roles.numeric_names), position * PIECE_BYTES
+                    yield numbers_as_meant(batch, self._schema.numeric_names), position * PIECE_BYTES
 
     def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
         from pyarrow import csv
 
-        numeric = self._roles.numeric_names if as_numbers else ()
+        numeric = self._schema.numeric_names if as_numbers else ()
         with self._store.reading(self._name) as file:
             yield from csv.open_csv(
                 file,

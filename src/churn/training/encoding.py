@@ -8,32 +8,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering
 from churn.model import Encoder
 from churn.model.encoder import divide
 from churn.tables import FrameTable, Table
 
 
 @singledispatch
-def fit_encoder(accounts: Any, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+def fit_encoder(accounts: Any, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
     """Learn medians and vocabularies.
 
     Args:
         accounts: Canonical training rows, and only those: a frame or a table, see `churn.tables.table.Table`. Tables of another
             engine have their own way, see `churn.spark.features`.
-        roles: What each column is.
+        schema: What each column is.
         settings: Ratios, and how many rows a category needs.
     """
     raise TypeError(f"an encoder is not fitted on {type(accounts).__name__}")
 
 
 @fit_encoder.register
-def _(accounts: pd.DataFrame, roles: Accounts, settings: FeatureEngineering) -> Encoder:
-    return fit_encoder(FrameTable(accounts), roles, settings)
+def _(accounts: pd.DataFrame, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
+    return fit_encoder(FrameTable(accounts), schema, settings)
 
 
 @fit_encoder.register
-def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder:
+def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
     """A column at a time is in memory."""
     missing: set[str] = set()
     medians: dict[str, float] = {}
@@ -43,7 +43,7 @@ def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder
             missing.add(name)
         medians[name] = _median(values)
 
-    for name in roles.numeric_names:
+    for name in schema.numeric_names:
         learn(name, accounts.column(name).to_numpy(np.float64))
     for ratio in settings.ratios:
         both = accounts.frame(list(dict.fromkeys([ratio.numerator, ratio.denominator])))
@@ -51,7 +51,7 @@ def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder
             ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
         )
     vocabularies = {}
-    for name in roles.categorical:
+    for name in schema.categorical:
         counts: Counter[str] = Counter()
         rows = 0
         for batch in accounts.batches([name]):
@@ -63,7 +63,7 @@ def _(accounts: Table, roles: Accounts, settings: FeatureEngineering) -> Encoder
         if counts.total() < rows:
             missing.add(name)
     return Encoder(
-        numeric=roles.numeric_names,
+        numeric=schema.numeric_names,
         ratios=settings.ratios,
         medians=medians,
         missing=frozenset(missing),

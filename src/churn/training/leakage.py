@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from churn.config import Accounts, Leakage
+from churn.config import AccountSchema, Leakage
 from churn.errors import FaultsError
 from churn.tables import quoted
 
@@ -49,7 +49,7 @@ class _Column(NamedTuple):
 
 def check_leakage(
     accounts: pd.DataFrame,
-    roles: Accounts,
+    schema: AccountSchema,
     leakage: Leakage,
     *,
     test_accounts: pd.DataFrame | None = None,
@@ -59,7 +59,7 @@ def check_leakage(
 
     Args:
         accounts: Canonical labelled table, see `find_leaks`.
-        roles: What each column is.
+        schema: What each column is.
         leakage: The limit, and the columns that may be above it.
         test_accounts: Accounts set aside to test the model, which must be others.
         subject: What the table is called in the message.
@@ -67,13 +67,13 @@ def check_leakage(
     Raises:
         LeakageError: Lists every leak.
     """
-    leaks = find_leaks(accounts, roles, leakage, test_accounts=test_accounts)
+    leaks = find_leaks(accounts, schema, leakage, test_accounts=test_accounts)
     if leaks:
         raise LeakageError(subject, leaks)
 
 
 def find_leaks(
-    accounts: pd.DataFrame, roles: Accounts, leakage: Leakage, *, test_accounts: pd.DataFrame | None = None
+    accounts: pd.DataFrame, schema: AccountSchema, leakage: Leakage, *, test_accounts: pd.DataFrame | None = None
 ) -> list[str]:
     """Columns that tell the outcome by themselves, one sentence each.
 
@@ -93,7 +93,7 @@ def find_leaks(
 
     Args:
         accounts: Canonical labelled table, as `churn.tables.checks.check_accounts` gives it; n rows.
-        roles: What each column is.
+        schema: What each column is.
         leakage: The limit, and the columns that may be above it.
         test_accounts: Accounts set aside to test the model; ids that are in both tables are a leak as well.
 
@@ -101,18 +101,18 @@ def find_leaks(
         Sentences without a full stop, in the order of the columns in the roles; none where nothing leaks or the label
         holds one class only. Ids are never in them.
     """
-    found = [] if test_accounts is None else list(_shared_rows(accounts, test_accounts, roles))
-    labels = accounts[roles.label.column].to_numpy(dtype=np.int64)
+    found = [] if test_accounts is None else list(_shared_rows(accounts, test_accounts, schema))
+    labels = accounts[schema.label.column].to_numpy(dtype=np.int64)
     churned, stayed = int(labels.sum()), int(len(labels) - labels.sum())
     if not churned or not stayed:
         return found
     least = 0.5 + STANDARD_ERRORS * np.sqrt((churned + stayed + 1) / (12.0 * churned * stayed))
     limit = max(leakage.roc_auc_limit, float(least))
     half = _halves(labels)
-    for name in (*roles.numeric_names, *roles.categorical):
+    for name in (*schema.numeric_names, *schema.categorical):
         if name in leakage.allowed:
             continue
-        numeric = name in roles.numeric_names
+        numeric = name in schema.numeric_names
         column = _counted(accounts[name], labels, numeric)
         said, roc_auc = _single_value(column)
         if roc_auc < limit:
@@ -138,11 +138,11 @@ def shared_ids(train_ids: ArrayLike, test_ids: ArrayLike) -> list[str]:
     return [str(value) for value in test.filter(pc.is_in(test, value_set=train)).to_pylist()]
 
 
-def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, roles: Accounts) -> Iterable[str]:
-    shared = len(shared_ids(train[roles.id], test[roles.id]))
+def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, schema: AccountSchema) -> Iterable[str]:
+    shared = len(shared_ids(train[schema.id], test[schema.id]))
     if shared:
         yield (
-            f"{roles.id}: {shared:,} of {len(test):,} test accounts {'is' if shared == 1 else 'are'} among the training "
+            f"{schema.id}: {shared:,} of {len(test):,} test accounts {'is' if shared == 1 else 'are'} among the training "
             "accounts; give each account one row and run the pipeline feature_engineering again"
         )
 

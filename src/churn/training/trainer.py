@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts, FeatureEngineering, Training
+from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel, Encoder
 from churn.model.linear import Linear
@@ -28,7 +28,7 @@ IMPORTANCE_ROWS = 500
 
 def train_model(
     accounts: pd.DataFrame,
-    roles: Accounts,
+    schema: AccountSchema,
     features: FeatureEngineering,
     training: Training,
     encoder: Encoder | None = None,
@@ -37,7 +37,7 @@ def train_model(
 
     Args:
         accounts: Canonical training rows with their label, and only those.
-        roles: What each column is.
+        schema: What each column is.
         features: Ratios and how many rows a category needs; not read where there is an encoder.
         training: Parameters of the booster, its folds, the search for better ones and the calibration.
         encoder: An encoder fitted on these rows; none to fit one.
@@ -45,17 +45,17 @@ def train_model(
     Raises:
         AccountsError: If a class has fewer than two rows.
     """
-    fitted = fit_encoder(accounts, roles, features) if encoder is None else encoder
-    labels = accounts[roles.label.column].to_numpy(np.int8)
+    fitted = fit_encoder(accounts, schema, features) if encoder is None else encoder
+    labels = accounts[schema.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)
     if training.tuning.enabled:
-        trials = list(search(accounts, fitted, folds, roles, features, training))
+        trials = list(search(accounts, fitted, folds, schema, features, training))
         training, tuned_features, _ = choose(trials, training, features)
-        fitted = fitted if tuned_features == features else fit_encoder(accounts, roles, tuned_features)
+        fitted = fitted if tuned_features == features else fit_encoder(accounts, schema, tuned_features)
     matrix = fitted.transform(accounts)
     trees = fit_booster(matrix, labels, folds, training)
     line = fit_linear(matrix, labels, folds)
-    return assemble_model(trees, line, folds, labels, fitted, accounts, roles, training)
+    return assemble_model(trees, line, folds, labels, fitted, accounts, schema, training)
 
 
 class Blend(NamedTuple):
@@ -92,7 +92,7 @@ def assemble_model(
     labels: NDArray[np.int8],
     encoder: Encoder,
     accounts: pd.DataFrame,
-    roles: Accounts,
+    schema: AccountSchema,
     training: Training,
 ) -> ChurnModel:
     """Blend trees and line, calibrate them and put together what is deployed.
@@ -104,14 +104,14 @@ def assemble_model(
         labels: Their outcomes, shape (n,).
         encoder: Encoder fitted on the training rows.
         accounts: Canonical training rows, all or enough of them to know what is typical.
-        roles: What each column is.
+        schema: What each column is.
         training: How to calibrate, threshold and risk bands.
     """
     parts = blend(trees, line, labels, training)
     probability = unseen_probability(parts.margin, labels, folds, training)
-    profile = fit_profile(accounts, roles.numeric_names, roles.categorical)
+    profile = fit_profile(accounts, schema.numeric_names, schema.categorical)
     model = ChurnModel(
-        roles=roles,
+        schema=schema,
         encoder=encoder,
         booster=parts.booster,
         linear=parts.linear,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import Accounts, FeatureEngineering, Training
+from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.model import Encoder
 from churn.model.calibration import Calibration, log_loss
 from churn.training.boosting import Grown, grow_folds, merge
@@ -85,7 +85,7 @@ def search(
     accounts: pd.DataFrame,
     encoder: Encoder,
     folds: NDArray[np.int8],
-    roles: Accounts,
+    schema: AccountSchema,
     features: FeatureEngineering,
     training: Training,
 ) -> Iterator[Trial]:
@@ -95,19 +95,19 @@ def search(
         accounts: Canonical training rows with their label, shape (n, any).
         encoder: Encoder fitted on them as configured.
         folds: Their folds, shape (n,), from 0.
-        roles: What each column is.
+        schema: What each column is.
         features: How they are encoded; ``min_category_count`` is the least that is tried.
         training: What is configured, and the limits of the search.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    labels = accounts[roles.label.column].to_numpy(np.int8)
+    labels = accounts[schema.label.column].to_numpy(np.int8)
     whole = _Encoded(encoder, encoder.transform(accounts))
     # The median of too few folds prunes by chance, so the first trials run to their end.
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
-    space, configured = _space(training, features, len(accounts) if roles.categorical else 0)
+    space, configured = _space(training, features, len(accounts) if schema.categorical else 0)
     study.enqueue_trial(configured)
     losses_before: NDArray[np.float64] | None = None
     start = time.monotonic()
@@ -118,7 +118,7 @@ def search(
         tried = _with(training, features, asked.params)
         matrix = whole.matrix
         if tried.features != features:
-            matrix = whole.only(fit_encoder(accounts, roles, tried.features))
+            matrix = whole.only(fit_encoder(accounts, schema, tried.features))
         grown = _grow(matrix, labels, folds, tried.training, asked)
         if len(grown) <= folds.max():
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from churn.config import Accounts, Simulation, Staging
+from churn.config import AccountSchema, Simulation, Staging
 from churn.errors import ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
@@ -31,50 +31,50 @@ class Snapshots(NamedTuple):
 
 
 def make_snapshots(
-    source_accounts: pd.DataFrame | None, accounts: Accounts, simulation: Simulation, staging: Staging
+    source_accounts: pd.DataFrame | None, schema: AccountSchema, simulation: Simulation, staging: Staging
 ) -> Snapshots:
     """Stage the environment's own account table, or simulate one where it has none."""
     if source_accounts is None:
-        return simulate_snapshots(accounts, simulation)
-    return stage_snapshots(source_accounts, accounts, staging)
+        return simulate_snapshots(schema, simulation)
+    return stage_snapshots(source_accounts, schema, staging)
 
 
-def simulate_snapshots(accounts: Accounts, simulation: Simulation) -> Snapshots:
+def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapshots:
     """Simulate a training and a scoring snapshot of the same population, the latter with its drift.
 
     Raises:
         ChurnError: If the roles describe another table than the simulated one.
     """
-    known = {accounts.id, *accounts.numeric_names, *accounts.categorical}
+    known = {schema.id, *schema.numeric_names, *schema.categorical}
     strange = sorted(known - set(SIMULATED_COLUMNS))
     if strange:
         raise ChurnError(
             f"accounts names columns that a simulated table does not have: {', '.join(strange)}. Name the table that has "
             "them as source_accounts in the environment's globals.yml"
         )
-    label = accounts.label.column
+    label = schema.label.column
     training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)
     scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
     oracle = pd.DataFrame(
         {
-            accounts.id: pd.concat([training.accounts[accounts.id], scoring.accounts[accounts.id]], ignore_index=True),
+            schema.id: pd.concat([training.accounts[schema.id], scoring.accounts[schema.id]], ignore_index=True),
             "probability": np.concatenate([training.probability, scoring.probability]),
         }
     )
     return Snapshots(
         training=training.accounts.assign(**{label: training.churned}),
         scoring=scoring.accounts,
-        outcomes=scoring.accounts[[accounts.id]].assign(**{label: scoring.churned}),
+        outcomes=scoring.accounts[[schema.id]].assign(**{label: scoring.churned}),
         oracle=oracle,
     )
 
 
-def stage_snapshots(source_accounts: pd.DataFrame, accounts: Accounts, staging: Staging) -> Snapshots:
+def stage_snapshots(source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging) -> Snapshots:
     """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded."""
     from sklearn.model_selection import train_test_split
 
-    checked = check_accounts(source_accounts, accounts, subject="source accounts", labelled=True).accounts
-    label = accounts.label.column
+    checked = check_accounts(source_accounts, schema, subject="source accounts", labelled=True).accounts
+    label = schema.label.column
     training, scoring = train_test_split(
         np.arange(len(checked)),
         test_size=staging.scoring_share,
@@ -85,6 +85,6 @@ def stage_snapshots(source_accounts: pd.DataFrame, accounts: Accounts, staging: 
     return Snapshots(
         training=source_accounts.iloc[np.sort(training)],
         scoring=held_out.drop(columns=label),
-        outcomes=held_out[[accounts.id, label]],
-        oracle=pd.DataFrame({accounts.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
+        outcomes=held_out[[schema.id, label]],
+        oracle=pd.DataFrame({schema.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
     )

@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
                 make_snapshots,
                 inputs={
                     "source_accounts": "source_accounts",
-                    "accounts": "params:accounts",
+                    "schema": "params:accounts",
                     "simulation": "params:simulation",
                     "staging": "params:staging",
                 },

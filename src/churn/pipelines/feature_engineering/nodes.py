@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from churn.config import Accounts, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering
 from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
@@ -31,17 +31,19 @@ def describe_source(
     return {**training_fingerprint, "train_rows": len(train_features), "test_rows": len(test_features)}
 
 
-def validate_accounts(training_accounts: Batches, accounts: Accounts) -> CheckedTable:
+def validate_accounts(training_accounts: Batches, schema: AccountSchema) -> CheckedTable:
     """Check the training table and bring it into canonical form."""
-    checked: CheckedTable = checked_table(training_accounts, accounts, None, SUBJECT)
+    checked: CheckedTable = checked_table(training_accounts, schema, None, SUBJECT)
     return checked
 
 
-def split_accounts(valid_accounts: CheckedTable, accounts: Accounts, feature_engineering: FeatureEngineering) -> Split:
+def split_accounts(
+    valid_accounts: CheckedTable, schema: AccountSchema, feature_engineering: FeatureEngineering
+) -> Split:
     """Split into training and test rows, stratified by label and seeded."""
     from sklearn.model_selection import train_test_split
 
-    name = accounts.label.column
+    name = schema.label.column
     labels = valid_accounts.labels()
     fewest = int(np.bincount(labels, minlength=2).min())
     if fewest < MIN_CLASS_ROWS:
@@ -54,15 +56,17 @@ def split_accounts(valid_accounts: CheckedTable, accounts: Accounts, feature_eng
     )
     is_train = np.zeros(len(labels), dtype=bool)
     is_train[train] = True
-    columns = [accounts.id, *accounts.numeric_names, *accounts.categorical, name]
+    columns = [schema.id, *schema.numeric_names, *schema.categorical, name]
     return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, ~is_train))
 
 
-def fit_encoder(train_accounts: Table, accounts: Accounts, feature_engineering: FeatureEngineering) -> dict[str, Any]:
+def fit_encoder(
+    train_accounts: Table, schema: AccountSchema, feature_engineering: FeatureEngineering
+) -> dict[str, Any]:
     """Learn medians and vocabularies from the training rows alone."""
-    return encoding.fit_encoder(train_accounts, accounts, feature_engineering).to_dict()
+    return encoding.fit_encoder(train_accounts, schema, feature_engineering).to_dict()
 
 
-def encode_accounts(split: Table, encoder: dict[str, Any], accounts: Accounts) -> Table:
+def encode_accounts(split: Table, encoder: dict[str, Any], schema: AccountSchema) -> Table:
     """Encode the rows of a split: id, label, then one float32 column a feature."""
-    return encode_rows(split, Encoder.from_dict(encoder), [accounts.id, accounts.label.column])
+    return encode_rows(split, Encoder.from_dict(encoder), [schema.id, schema.label.column])

@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
                 split_accounts,
                 inputs={
                     "valid_accounts": "valid_accounts",
-                    "accounts": "params:accounts",
+                    "schema": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                 },
                 outputs=["train_accounts@batches", "test_accounts@batches"],
@@ -35,7 +35,7 @@ def create_pipeline() -> Pipeline:
                 fit_encoder,
                 inputs={
                     "train_accounts": "train_accounts@batches",
-                    "accounts": "params:accounts",
+                    "schema": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                 },
                 outputs="encoder",
@@ -43,13 +43,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 encode_accounts,
-                inputs={"split": "train_accounts@batches", "encoder": "encoder", "accounts": "params:accounts"},
+                inputs={"split": "train_accounts@batches", "encoder": "encoder", "schema": "params:accounts"},
                 outputs="train_features@batches",
                 name="encode_train_accounts",
             ),
             node(
                 encode_accounts,
-                inputs={"split": "test_accounts@batches", "encoder": "encoder", "accounts": "params:accounts"},
+                inputs={"split": "test_accounts@batches", "encoder": "encoder", "schema": "params:accounts"},
                 outputs="test_features@batches",
                 name="encode_test_accounts",
             ),

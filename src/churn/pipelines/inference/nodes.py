@@ -4,7 +4,7 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.config import Accounts, Decision, Inference, Profit, Reasons
+from churn.config import AccountSchema, Decision, Inference, Profit, Reasons
 from churn.model import ChurnModel
 from churn.model.device import check_device
 from churn.scoring import CurrentLedger, Scores, Selection, scoring_run, select
@@ -37,11 +37,11 @@ def select_partitions(
 
 
 def validate_scoring_accounts(
-    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, accounts: Accounts
+    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, schema: AccountSchema
 ) -> Any:
     """Check that the table fits its roles and the model, and bring it into canonical form."""
-    champion.check_fits(accounts)
-    return checked_table(scoring_accounts.only(selected_partitions.names), accounts, champion, SUBJECT)
+    champion.check_fits(schema)
+    return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
 
 def score_accounts(

@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                     "scoring_accounts": "scoring_accounts@batches",
                     "selected_partitions": "selected_partitions",
                     "champion": "champion@model",
-                    "accounts": "params:accounts",
+                    "schema": "params:accounts",
                 },
                 outputs="valid_scoring_accounts",
                 name="validate_scoring_accounts",

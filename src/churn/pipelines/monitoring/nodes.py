@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from churn.config import Accounts, Monitoring
+from churn.config import AccountSchema, Monitoring
 from churn.model import Profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.monitoring.health import flat_metrics
@@ -11,12 +11,12 @@ from churn.tables import Batches
 
 
 def measure_health(
-    results: Publication, scoring_outcomes: Batches | None, accounts: Accounts, monitoring: Monitoring
+    results: Publication, scoring_outcomes: Batches | None, schema: AccountSchema, monitoring: Monitoring
 ) -> dict[str, Any]:
     """Compare the current results with the model's reference, and with the outcomes if they are there."""
     profile = results.profile
     return health_metrics(
-        scored_accounts(results.predictions, scoring_outcomes, accounts, profile["risk_bands"]),
+        scored_accounts(results.predictions, scoring_outcomes, schema, profile["risk_bands"]),
         bands=profile["risk_bands"],
         reference=Profile.from_dict(profile["reference"]),
         analysis=Profile.from_dict(profile["scored"]),

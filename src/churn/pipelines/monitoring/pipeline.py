@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "results": "results@latest",
                     "scoring_outcomes": "scoring_outcomes@batches",
-                    "accounts": "params:accounts",
+                    "schema": "params:accounts",
                     "monitoring": "params:monitoring",
                 },
                 outputs="health",

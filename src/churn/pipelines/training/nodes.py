@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from churn.config import Accounts, FeatureEngineering, Profit, Promotion, Training
+from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training
 from churn.config.console import with_bar
 from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
 from churn.model import ChurnModel, Encoder
@@ -44,20 +44,20 @@ class Parts(NamedTuple):
     validation_margins: pd.DataFrame
 
 
-def hold_out_validation(train_features: Table, accounts: Accounts, training: Training) -> pd.DataFrame:
+def hold_out_validation(train_features: Table, schema: AccountSchema, training: Training) -> pd.DataFrame:
     """Assign each training row to the fold that holds it out.
 
     Returns:
         ``outcome`` of each row, 0 or 1, and ``fold`` from 0, stratified by outcome and seeded.
     """
-    labels = train_features.column(accounts.label.column).to_numpy(np.int8)
+    labels = train_features.column(schema.label.column).to_numpy(np.int8)
     return pd.DataFrame({"outcome": labels, "fold": boosting.assign_folds(labels, training)})
 
 
 def search_parameters(
     train_accounts: pd.DataFrame,
     encoder: dict[str, Any],
-    accounts: Accounts,
+    schema: AccountSchema,
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> Iterator[list[Trial]]:
@@ -73,8 +73,8 @@ def search_parameters(
     searched = tuning.search(
         train_accounts,
         Encoder.from_dict(encoder),
-        boosting.assign_folds(train_accounts[accounts.label.column].to_numpy(np.int8), training),
-        accounts,
+        boosting.assign_folds(train_accounts[schema.label.column].to_numpy(np.int8), training),
+        schema,
         feature_engineering,
         training,
     )
@@ -95,14 +95,14 @@ def choose_parameters(
     trials: list[Trial],
     train_accounts: pd.DataFrame,
     encoder: dict[str, Any],
-    accounts: Accounts,
+    schema: AccountSchema,
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> Chosen:
     """Take the best trial where it is clearly better than what is configured."""
     chosen = tuning.choose(trials, training, feature_engineering)
     if chosen.features != feature_engineering:
-        narrower = encoding.fit_encoder(train_accounts, accounts, chosen.features).to_dict()
+        narrower = encoding.fit_encoder(train_accounts, schema, chosen.features).to_dict()
         # Of a long table these may be some of the rows; the medians are those of all.
         medians = {name: encoder["medians"][name] for name in narrower["medians"]}
         encoder = {**narrower, "medians": medians}
@@ -116,7 +116,7 @@ def fit_parts(
     train_features: Table,
     validation_folds: pd.DataFrame,
     encoder: dict[str, Any],
-    accounts: Accounts,
+    schema: AccountSchema,
     training: Training,
 ) -> Parts:
     """Grow a booster and fit a line for each fold, and average each kind; a long table is not held in memory.
@@ -125,18 +125,18 @@ def fit_parts(
         The averages, and the validation folds, of a long table those of evenly spaced rows, with ``trees`` and ``linear``:
         the log-odds of each row by the booster and by the line that were not fitted on it.
     """
-    names, label = Encoder.from_dict(encoder).feature_names, accounts.label.column
+    names, label = Encoder.from_dict(encoder).feature_names, schema.label.column
     folds = validation_folds["fold"].to_numpy()
     if len(train_features) < boosting.SHARED_ROWS and not train_features.is_distributed:
         some, known = train_features.frame([*names, label]), validation_folds
-        trees = boosting.fit_booster(*_matrix(some, names, accounts), folds, training)
+        trees = boosting.fit_booster(*_matrix(some, names, schema), folds, training)
     else:
         # Early stopping, the linear part, calibration and measures need no more rows than these.
         some = train_features.frame([*names, label], most_rows=training.evaluation.rows)
         known = validation_folds.iloc[:: spacing(len(folds), training.evaluation.rows)]
         watched = some.assign(fold=known["fold"].to_numpy())
         trees = boosting.fit_booster_of(train_features, names, label, folds, watched, training)
-    line = linear.fit_linear(*_matrix(some, names, accounts), known["fold"].to_numpy())
+    line = linear.fit_linear(*_matrix(some, names, schema), known["fold"].to_numpy())
     return Parts(trees.booster, line.linear, known.assign(trees=trees.margin, linear=line.margin))
 
 
@@ -146,7 +146,7 @@ def assemble_model(
     validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
     train_accounts: pd.DataFrame,
-    accounts: Accounts,
+    schema: AccountSchema,
     training: Training,
 ) -> ChurnModel:
     """Blend, calibrate and put together what is deployed; all of it comes from training rows."""
@@ -157,7 +157,7 @@ def assemble_model(
         validation_margins["outcome"].to_numpy(),
         Encoder.from_dict(encoder),
         train_accounts,
-        accounts,
+        schema,
         training,
     )
 
@@ -167,7 +167,7 @@ def evaluate_model(
     train_accounts: pd.DataFrame,
     test_accounts: pd.DataFrame,
     oracle: pd.DataFrame | None,
-    accounts: Accounts,
+    schema: AccountSchema,
 ) -> dict[str, float]:
     """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches.
 
@@ -178,24 +178,26 @@ def evaluate_model(
     metrics: dict[str, float] = {"trees": float(churn_model.booster.num_boosted_rounds())}
     for name, rows in (("train", train_accounts), ("test", test_accounts)):
         measured = classification_metrics(
-            rows[accounts.label.column], churn_model.probability(rows), churn_model.threshold
+            rows[schema.label.column], churn_model.probability(rows), churn_model.threshold
         )
         metrics |= {f"{name}_{measure}": value for measure, value in measured.items()}
         metrics[f"{name}_rows"] = float(len(rows))
-    truth = true_probability(test_accounts, oracle, accounts)
+    truth = true_probability(test_accounts, oracle, schema)
     if truth is not None:
-        labels = test_accounts[accounts.label.column]
+        labels = test_accounts[schema.label.column]
         best = classification_metrics(labels, truth, churn_model.threshold)["roc_auc"]
         metrics["oracle_roc_auc"] = best
         metrics["test_roc_auc_of_oracle"] = metrics["test_roc_auc"] / best
     return metrics
 
 
-def true_probability(rows: pd.DataFrame, oracle: pd.DataFrame | None, accounts: Accounts) -> NDArray[np.float64] | None:
+def true_probability(
+    rows: pd.DataFrame, oracle: pd.DataFrame | None, schema: AccountSchema
+) -> NDArray[np.float64] | None:
     """True probabilities of the rows, if all are known."""
     if oracle is None or not len(oracle):
         return None
-    known = oracle.set_index(accounts.id)["probability"].reindex(rows[accounts.id])
+    known = oracle.set_index(schema.id)["probability"].reindex(rows[schema.id])
     return None if known.isna().any() else known.to_numpy(np.float64)
 
 
@@ -215,10 +217,10 @@ class EvaluationPlots(NamedTuple):
 
 
 def plot_evaluation(
-    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, profit: Profit
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, profit: Profit
 ) -> EvaluationPlots:
     """Draw the model's performance on the test rows and the importance of the columns."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     value = account_values(test_accounts, profit)
     return EvaluationPlots(
         roc_and_precision_recall=plots.roc_and_precision_recall(labels, probability),
@@ -240,19 +242,19 @@ def check_leakage(
     train_accounts: pd.DataFrame,
     test_accounts: pd.DataFrame,
     train_features: Table,
-    accounts: Accounts,
+    schema: AccountSchema,
     training: Training,
 ) -> Sound:
     """Stop before training where a column gives the answer away; the training rows as they are otherwise."""
-    leakage.check_leakage(train_accounts, accounts, training.leakage, test_accounts=test_accounts)
+    leakage.check_leakage(train_accounts, schema, training.leakage, test_accounts=test_accounts)
     return Sound(train_accounts, train_features)
 
 
 def measure_profit(
-    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, profit: Profit
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, profit: Profit
 ) -> dict[str, float]:
     """What acting on the test rows would bring, per account, by each rule, and the expected maximum profit."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     value = account_values(test_accounts, profit)
     made = profit_policies(labels, probability, value, profit, churn_model.threshold)
     alpha, beta = save_rate_distribution(profit)
@@ -272,7 +274,7 @@ def measure_baselines(
     train_features: pd.DataFrame,
     test_features: pd.DataFrame,
     encoder: dict[str, Any],
-    accounts: Accounts,
+    schema: AccountSchema,
     training: Training,
 ) -> dict[str, dict[str, float]]:
     """Measures of scikit-learn's usual models on the test rows, from the same encoding."""
@@ -281,26 +283,26 @@ def measure_baselines(
     names = Encoder.from_dict(encoder).feature_names
     some = train_features.iloc[:: spacing(len(train_features), BASELINE_ROWS)]
     scores = baseline_probabilities(
-        *_matrix(some, names, accounts),
+        *_matrix(some, names, schema),
         test_features[names].to_numpy(np.float32),
         training.evaluation.random_state,
     )
-    labels = test_features[accounts.label.column]
+    labels = test_features[schema.label.column]
     return {name: classification_metrics(labels, given, training.threshold) for name, given in scores.items()}
 
 
 def measure_confidence(
-    churn_model: ChurnModel, test_accounts: pd.DataFrame, accounts: Accounts, training: Training
+    churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, training: Training
 ) -> dict[str, Interval]:
     """How sure the measures of the test rows are."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
+    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     return bootstrap_intervals(labels, probability, churn_model.threshold, training.evaluation)
 
 
 def cross_validate_model(
     train_accounts: pd.DataFrame,
     test_accounts: pd.DataFrame,
-    accounts: Accounts,
+    schema: AccountSchema,
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> dict[str, Interval]:
@@ -310,9 +312,9 @@ def cross_validate_model(
     rows = pd.concat([train_accounts, test_accounts], ignore_index=True)
 
     def fit(part: pd.DataFrame) -> Callable[[pd.DataFrame], NDArray[np.float32]]:
-        return trainer.train_model(part, accounts, feature_engineering, training).probability
+        return trainer.train_model(part, schema, feature_engineering, training).probability
 
-    labels = rows[accounts.label.column].to_numpy(np.int8)
+    labels = rows[schema.label.column].to_numpy(np.int8)
 
     def progress(folds: list[Fold]) -> Iterator[Fold]:
         return with_bar(folds, "cross-validation", total=len(folds))
@@ -359,14 +361,14 @@ def challenge_champion(
     reigning_version: str | None,
     test_accounts: pd.DataFrame,
     latency_ms: float,
-    accounts: Accounts,
+    schema: AccountSchema,
     training: Training,
     promotion: Promotion,
     profit: Profit,
 ) -> Challenge:
     """What the gates look at: both models on the same test rows."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, accounts)
-    comparable = reigning_champion is not None and not reigning_champion.misfits(accounts)
+    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
+    comparable = reigning_champion is not None and not reigning_champion.misfits(schema)
     return Challenge(
         labels=labels,
         challenger=probability,
@@ -374,7 +376,7 @@ def challenge_champion(
         value=account_values(test_accounts, profit),
         segments={name: test_accounts[name].to_numpy(object) for name in promotion.segments},
         latency_ms=latency_ms,
-        leaks=leakage.find_leaks(test_accounts, accounts, training.leakage),
+        leaks=leakage.find_leaks(test_accounts, schema, training.leakage),
         champion_version=reigning_version,
     )
 
@@ -382,12 +384,12 @@ def challenge_champion(
 def fingerprint_training(
     churn_model: ChurnModel,
     training_source: dict[str, Any],
-    accounts: Accounts,
+    schema: AccountSchema,
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> dict[str, Any]:
     """What the model is made of: its data, parameters, code and packages."""
-    made_of = fingerprint_of_training(training_source, accounts, feature_engineering, training)
+    made_of = fingerprint_of_training(training_source, schema, feature_engineering, training)
     return {"model_sha256": churn_model.sha256, "made_of": made_of.model_dump(mode="json")}
 
 
@@ -469,10 +471,12 @@ def render_card(model_card: dict[str, Any]) -> str:
 
 
 def _labels_and_scores(
-    churn_model: ChurnModel, rows: pd.DataFrame, accounts: Accounts
+    churn_model: ChurnModel, rows: pd.DataFrame, schema: AccountSchema
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    return rows[accounts.label.column].to_numpy(np.int8), churn_model.probability(rows)
+    return rows[schema.label.column].to_numpy(np.int8), churn_model.probability(rows)
 
 
-def _matrix(rows: pd.DataFrame, names: list[str], accounts: Accounts) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    return rows[names].to_numpy(np.float32), rows[accounts.label.column].to_numpy(np.int8)
+def _matrix(
+    rows: pd.DataFrame, names: list[str], schema: AccountSchema
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    return rows[names].to_numpy(np.float32), rows[schema.label.column].to_numpy(np.int8)

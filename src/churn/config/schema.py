@@ -43,7 +43,7 @@ class NotAbove(Block):
     limit: str = Field(description="Numeric column that is the limit.")
 
 
-class Accounts(Block):
+class AccountSchema(Block):
     """What each column of the account table is. Another account table is another set of these roles."""
 
     id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
