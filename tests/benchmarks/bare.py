@@ -165,7 +165,7 @@ def training(folder: Path) -> None:
         )
         made_of = nodes.fingerprint_training(model, source, schema, parameters.feature_engineering, settings)
         proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
-        decision = versions.record_decision(MODEL, "champion", proposed)
+        decision = nodes.note_promotion(versions.record_decision(MODEL, "champion", proposed))
         card = nodes.describe_model(
             model,
             challenge,

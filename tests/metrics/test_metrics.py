@@ -120,3 +120,25 @@ def test_estimated_roc_auc_meets_the_realised_one() -> None:
     assert ranking.estimated_roc_auc(scores) == pytest.approx(realised, abs=0.005)
     assert ranking.estimated_roc_auc([0.3, 0.3]) == pytest.approx(0.5)
     assert np.isnan(ranking.estimated_roc_auc([0.0, 0.0]))
+
+
+@pytest.mark.parametrize("digits", [1, 2, 8])
+def test_the_roc_auc_of_resampled_rows_is_that_of_scikit_learn(digits: int) -> None:
+    random = rng(5)
+    scores = random.beta(1, 3, 400).round(digits)
+    labels = (random.random(400) < scores).astype(np.int8)
+    weights = random.multinomial(400, np.full(400, 1 / 400), size=20).astype(np.float64)
+    whole = sklearn_metrics.roc_auc_score(labels, scores)
+    assert ranking.Ranking.of(labels, scores).roc_auc() == pytest.approx(whole, abs=1e-12)
+    expected = [sklearn_metrics.roc_auc_score(labels, scores, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(ranking.weighted_roc_auc(labels, scores)(weights), expected, atol=1e-12)
+
+
+def test_the_roc_auc_by_hand() -> None:
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.8])
+    assert ranking.Ranking.of(labels, scores).roc_auc() == 0.75
+    assert ranking.Ranking.of([0, 1], [0.5, 0.5]).roc_auc() == 0.5
+    # The one that stayed with 0.6 counts twice: 0.4 is above 1 of 3, and 0.8 above 3 of 3.
+    assert ranking.weighted_roc_auc(labels, scores)(np.array([[1.0, 2.0, 1.0, 1.0]]))[0] == pytest.approx(4 / 6)
+    assert np.isnan(ranking.Ranking.of([1, 1], [0.1, 0.2]).roc_auc())
+    assert np.isnan(ranking.Ranking.of([], []).roc_auc())

@@ -1,5 +1,6 @@
 """Back to an earlier champion, on a real MLflow store (SQLite)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -8,12 +9,15 @@ import pytest
 from churn.errors import ChurnError
 from churn.model import ChurnModel
 from churn.registry import flavor, versions
+from churn.training.promotion import Gate, PromotionDecision
 from tests.conftest import Project, train
 
 
-def decision(sha256: str, promote: bool = True) -> dict:
-    gates = [{"name": "latency", "passed": promote, "sentence": "1,000 accounts take 3 ms"}]
-    return {"promote": promote, "forced": False, "reason": "a test", "sha256": sha256, "gates": gates}
+def decision(sha256: str, promote: bool = True) -> PromotionDecision:
+    """One that compared with the present champion."""
+    gates = (Gate("latency", promote, 3.0, 500.0, "1,000 accounts take 3 ms"),)
+    champion = versions.alias_version("churn", "champion")
+    return PromotionDecision(promote, False, "a test", gates, compared_with=champion, sha256=sha256)
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:
 
 def test_promoting_the_champion_again_keeps_its_predecessor(client: mlflow.MlflowClient) -> None:
     sha256 = client.get_model_version("churn", "2").tags["sha256"]
-    assert versions.record_decision("churn", "champion", decision(sha256))["version"] == "2"
+    assert versions.record_decision("churn", "champion", decision(sha256)).version == "2"
     assert client.get_model_version("churn", "2").tags["previous_champion"] == "1"
 
 
@@ -106,16 +110,16 @@ def test_a_champion_that_came_meanwhile_is_not_replaced_unseen(client: mlflow.Ml
     versions.roll_back("churn", "champion")
     sha256 = client.get_model_version("churn", "2").tags["sha256"]
     for compared_with, rival in (("7", "version 7"), (None, "no champion at all")):
-        done = versions.record_decision("churn", "champion", {**decision(sha256), "compared_with": compared_with})
-        assert done["promote"] is False
-        assert done["reason"].startswith(
+        done = versions.record_decision("churn", "champion", replace(decision(sha256), compared_with=compared_with))
+        assert done.promote is False
+        assert done.reason.startswith(
             f"Not promoted: version 1 became the champion while this model was compared with {rival}"
         )
         assert versions.alias_version("churn", "champion") == "1"
-        assert client.get_model_version("churn", "2").tags["promotion_reason"] == done["reason"]
-    forced = {**decision(sha256), "compared_with": "7", "forced": True}
-    assert versions.record_decision("churn", "champion", forced)["promote"] is True
+        assert client.get_model_version("churn", "2").tags["promotion_reason"] == done.reason
+    forced = replace(decision(sha256), compared_with="7", forced=True)
+    assert versions.record_decision("churn", "champion", forced).promote is True
     assert versions.alias_version("churn", "champion") == "2"
     versions.roll_back("churn", "champion")
-    assert versions.record_decision("churn", "champion", {**decision(sha256), "compared_with": "1"})["promote"]
+    assert versions.record_decision("churn", "champion", replace(decision(sha256), compared_with="1")).promote
     assert versions.alias_version("churn", "champion") == "2"

@@ -180,13 +180,16 @@ def test_capacity_is_not_filled_with_accounts_that_do_not_pay() -> None:
     assert not profit.choose([0.1] * 3, 600, COSTS, Decision(rule="capacity"), 0.5).any()
 
 
-def test_capacity_breaks_ties_by_probability_and_then_by_row() -> None:
+def test_capacity_breaks_ties_as_the_list_does() -> None:
     free_offer = Profit(contact_cost=1, offer_cost=0, save_rate=0.5)
     probability = [0.25, 0.5, 0.25, 0.25]
     values = [800, 400, 800, 800]  # all expect 0.5 * 200 - 1
     for capacity, rows in ((1, [1]), (2, [0, 1]), (3, [0, 1, 2])):
         acted = profit.choose(probability, values, free_offer, Decision(rule="capacity", capacity=capacity), 0.5)
         assert np.flatnonzero(acted).tolist() == rows
+    one = Decision(rule="capacity", capacity=2)
+    acted = profit.choose(probability, values, free_offer, one, 0.5, ids=["d", "c", "b", "a"])
+    assert np.flatnonzero(acted).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

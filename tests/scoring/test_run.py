@@ -85,8 +85,8 @@ def test_capacity_is_filled_beyond_the_list(accounts: pd.DataFrame, model: Churn
     assert (record.retention_list["recommended_action"] == "yes").all()
 
 
-def test_ties_go_to_the_likelier_and_then_to_the_earlier() -> None:
-    candidates = Candidates(3)
+def test_the_best_are_those_that_the_list_begins_with() -> None:
+    candidates = Candidates(3, "account_id")
     frame = pd.DataFrame({"account_id": list("abcdefgh")})
     probability = np.array([0.1, 0.9, 0.9, 0.1, 0.9, 0.5, 0.1, 0.2], dtype=np.float32)
     gain = np.array([5.0, 5.0, 5.0, 5.0, 5.0, 7.0, 1.0, 5.0])

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.metrics import roc_auc_score
 from churn.config import Profit, Promotion
 from churn.errors import ChurnError
 from churn.metrics import calibration_error
+from churn.metrics.ranking import weighted_roc_auc
 from churn.training import decide
-from churn.training.challenge import Challenge, roc_auc, segment_figures
+from churn.training.challenge import Challenge, segment_figures
 from churn.training.gates import Gate, PromotionDecision
 from tests.conftest import rng
 
@@ -40,28 +42,6 @@ def gate(decision: PromotionDecision, name: str) -> Gate:
 
 def failed(decision: PromotionDecision) -> list[str]:
     return [gate.name for gate in decision.gates if not gate.passed]
-
-
-# --- ROC AUC ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("digits", [1, 2, 8])
-def test_the_roc_auc_of_resampled_rows_is_that_of_scikit_learn(digits):
-    labels, scores = scored(400, 1.0)
-    scores = np.round(scores, digits)
-    weights = rng(5).multinomial(400, np.full(400, 1 / 400), size=20).astype(np.float64)
-    assert roc_auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    expected = [roc_auc_score(labels, scores, sample_weight=row) for row in weights]
-    np.testing.assert_allclose(roc_auc(labels, scores, weights), expected, atol=1e-12)
-
-
-def test_the_roc_auc_by_hand():
-    assert roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.8])) == 0.75
-    assert roc_auc(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
-    # The one that stayed with 0.6 counts twice: 0.4 is above 1 of 3, and 0.8 above 3 of 3.
-    weights = np.array([[1.0, 2.0, 1.0, 1.0]])
-    assert roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.8]), weights)[0] == pytest.approx(4 / 6)
-    assert np.isnan(roc_auc(np.array([1, 1]), np.array([0.1, 0.2])))
 
 
 # --- performance ------------------------------------------------------------------------------------------------
@@ -124,9 +104,10 @@ def test_the_gate_passes_where_the_share_of_samples_reaches_the_confidence():
     from churn.metrics.bootstrap import bootstrap_weights
 
     one, options = challenge(0.5, 0.55, rows=800), Promotion(bootstrap_samples=100)
+    measured = partial(weighted_roc_auc, one.labels)
     gains = np.concatenate(
         [
-            roc_auc(one.labels, one.challenger, weights) - roc_auc(one.labels, one.champion, weights)
+            measured(one.challenger)(weights) - measured(one.champion)(weights)
             for weights in bootstrap_weights(800, 100, options.random_state)
         ]
     )

@@ -10,7 +10,7 @@ from churn.metrics import classification_metrics
 from churn.model import ChurnModel
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import FrameTable, check_accounts
-from churn.training import boosting, train_model
+from churn.training import train_model
 from churn.training.boosting import assign_folds, fit_booster
 from churn.training.encoding import fit_encoder
 from churn.training.linear import fit_linear
@@ -28,7 +28,7 @@ def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.Dat
     folds = hold_out_validation(features, accounts, training)
     assert list(folds) == ["outcome", "fold"]
     parts = fit_parts(features, folds, encoder, accounts, training)
-    assert list(parts.validation_margins) == ["outcome", "fold", "trees", "linear"]
+    assert list(parts.margins) == ["outcome", "fold", "trees", "linear"]
     assert list(folds) == ["outcome", "fold"]
     built = assemble_model(*parts, encoder, canonical, accounts, training)
     assert built.sha256 == model.sha256
@@ -73,11 +73,11 @@ def test_a_long_table_is_trained_on_from_batches(
     fewer = training.model_copy(update={"evaluation": training.evaluation.model_copy(update={"rows": 1500})})
     models = []
     for shared, settings, known in ((0, fewer, 1334), (0, fewer, 1334), (1 << 40, training, 4000)):
-        monkeypatch.setattr(boosting, "SHARED_ROWS", shared)
+        monkeypatch.setattr("churn.training.trainer.SHARED_ROWS", shared)
         features = encode_accounts(InParts(canonical), encoder, accounts)
         folds = hold_out_validation(features, accounts, settings)
         parts = fit_parts(features, folds, encoder, accounts, settings)
-        assert len(parts.validation_margins) == known
+        assert len(parts.margins) == known
         models.append(assemble_model(*parts, encoder, canonical, accounts, settings))
     streamed, again, in_memory = models
     assert streamed.sha256 == again.sha256

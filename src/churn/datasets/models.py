@@ -7,6 +7,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.errors import ChurnError
 from churn.model import ChurnModel
+from churn.training.promotion import PromotionDecision
 
 logger = logging.getLogger(__name__)
 
@@ -68,21 +69,20 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         return {"model_uri": self._model_uri}
 
 
-class ChampionDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
+class ChampionDataset(AbstractDataset[PromotionDecision, PromotionDecision]):
     """The registry alias of the model in use: a decision to promote, when saved, moves the alias.
 
-    A decision is what `churn.training.gates.PromotionDecision.to_dict` gives, and ``sha256``, the content hash of the
-    registered model. It is noted on the version whatever it is. Loading gives the decision as it was carried out.
+    A decision is noted on the version whatever it is. Loading gives the decision as it was carried out.
     """
 
     def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
         """Declare the registered model and its alias."""
         self._model_name = model_name
         self._alias = alias
-        self._done: dict[str, Any] | None = None
+        self._done: PromotionDecision | None = None
         self.metadata = metadata
 
-    def save(self, data: dict[str, Any]) -> None:
+    def save(self, data: PromotionDecision) -> None:
         """Carry out a decision.
 
         Raises:
@@ -92,7 +92,7 @@ class ChampionDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
         self._done = versions.record_decision(self._model_name, self._alias, data)
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> PromotionDecision:
         """The decision of this run as it was carried out."""
         if self._done is None:
             raise DatasetError("there is no decision yet in this run; the model that has the alias is another entry")

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Evaluation
 from churn.metrics.classification import classification_metrics
+from churn.metrics.ranking import roc_auc_of_counts
 from churn.tables.parallel import one_thread
 
 # Resampled weights are held for this many rows times samples at once, 8 bytes each: what fits into a processor's cache.
@@ -97,7 +98,6 @@ def weighted_metrics(
     right = weights @ ((scores >= threshold) == (truth == 1))
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
     with np.errstate(divide="ignore", invalid="ignore"):
-        pairs = ((negative[:, -1:] - negative + new_negative / 2) * new_positive).sum(axis=1)
         precision_at = np.where(every > 0, positive / every, 0.0)
         tenth = 0.1 * total
         step = np.array([np.searchsorted(row, limit[0], side="left") for row, limit in zip(every, tenth, strict=True)])
@@ -108,7 +108,7 @@ def weighted_metrics(
         share = (tenth[:, 0] - before) / np.diff(every, axis=1, prepend=0.0)[rows, at]
         top = found + share * new_positive[rows, at]
         return {
-            "roc_auc": pairs / (churned[:, 0] * negative[:, -1]),
+            "roc_auc": roc_auc_of_counts(new_positive[:, ::-1], new_negative[:, ::-1]),
             "average_precision": (precision_at * new_positive).sum(axis=1) / churned[:, 0],
             "accuracy": right / total[:, 0],
             "precision": np.where(flagged > 0, hits / flagged, 0.0),

@@ -1,6 +1,5 @@
 """Versions of the registered model: which is the champion, why, and what each was made of."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlflow
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, registered_version
+from churn.training.promotion import PromotionDecision
 
 # What a version was made of, and the run that has the whole of it; and of a registered model the version trained last.
 FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
@@ -24,58 +24,42 @@ def find_version(name: str, sha256: str) -> "ModelVersion | None":
     return max(found, key=lambda entry: int(entry.version), default=None)
 
 
-def record_decision(name: str, alias: str, decision: Mapping[str, Any]) -> dict[str, Any]:
+def record_decision(name: str, alias: str, decision: PromotionDecision) -> PromotionDecision:
     """Note a decision on the registered version it is about, and give that version the alias if it is to promote.
-
-    A decision that compared with another version than the one that has the alias by now is not carried out, unless it
-    is forced: what became the champion meanwhile may be better.
 
     Args:
         name: Registered model.
         alias: Alias of the model in use.
-        decision: ``promote``, ``reason``, ``sha256`` of the version, and if there are any ``forced``, ``gates`` and
-            ``compared_with``, the version that had the alias when the decision was made.
+        decision: The decision, about the version whose content hash it names.
 
     Returns:
-        The decision as it was carried out, with the ``version`` that it is about.
+        The decision as it was carried out, see `PromotionDecision.carried_out`.
 
     Raises:
         ChurnError: If no version has the hash.
     """
     client = mlflow.MlflowClient()
-    entry = find_version(name, decision["sha256"])
+    entry = find_version(name, decision.sha256)
     if entry is None:
         raise ChurnError(
-            f"no version of the registered model '{name}' has the content hash {decision['sha256'][:12]}...; "
+            f"no version of the registered model '{name}' has the content hash {decision.sha256[:12]}...; "
             "run the whole training pipeline, which registers it"
         )
     version_name = str(entry.version)
     before = alias_version(name, alias)
-    done = {**_unless_overtaken(decision, alias, before, version_name), "version": version_name}
-    if done["promote"] and before != version_name:
+    done = decision.carried_out(alias, version_name, before)
+    if done.promote and before != version_name:
         if before is not None:
             client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
         # At once after the look at the alias: MLflow cannot look and set in one step.
         client.set_registered_model_alias(name, alias, version_name)
     client.set_registered_model_tag(name, LAST_TAG, version_name)
-    for key, value in _decision_tags(done).items():
+    for key, value in {**done.tags, **_fingerprint_tags(done)}.items():
         client.set_model_version_tag(name, version_name, key, value)
         if mlflow.active_run() is not None:
             mlflow.set_tag(key, value)
-    client.update_model_version(name, version_name, description=f"{done['reason']}{_card_link(entry)}")
+    client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
     return done
-
-
-def _unless_overtaken(decision: Mapping[str, Any], alias: str, now: str | None, version_name: str) -> Mapping[str, Any]:
-    compared_with = decision.get("compared_with", now)
-    if not decision["promote"] or decision.get("forced") or now in (compared_with, version_name):
-        return decision
-    rival = f"version {compared_with}" if compared_with else f"no {alias} at all"
-    reason = (
-        f"Not promoted: version {now} became the {alias} while this model was compared with {rival}; "
-        "train again to compare it with that one"
-    )
-    return {**decision, "promote": False, "reason": reason}
 
 
 def _card_link(entry: "ModelVersion") -> str:
@@ -88,21 +72,12 @@ def _card_link(entry: "ModelVersion") -> str:
     return f"\n\n[Model card]({address})"
 
 
-def _decision_tags(decision: Mapping[str, Any]) -> dict[str, str]:
-    outcome = "promoted" if decision["promote"] else "not promoted"
-    tags = {
-        "promotion": f"{outcome}, forced" if decision.get("forced") else outcome,
-        "promotion_reason": decision["reason"],
-    }
-    if "fingerprint" in decision:
-        tags[FINGERPRINT_TAG] = decision["fingerprint"]
-        # Of the same model trained again, the version is an earlier run's.
-        if (run := mlflow.active_run()) is not None:
-            tags[FINGERPRINT_RUN_TAG] = run.info.run_id
-    for gate in decision.get("gates", ()):
-        passed = "passed" if gate["passed"] else "failed"
-        tags[f"gate.{gate['name']}"] = f"{passed}: {gate['sentence']}"
-    return tags
+def _fingerprint_tags(decision: PromotionDecision) -> dict[str, str]:
+    if decision.fingerprint is None:
+        return {}
+    # Of the same model trained again, the version is an earlier run's.
+    run = mlflow.active_run()
+    return {FINGERPRINT_TAG: decision.fingerprint, **({FINGERPRINT_RUN_TAG: run.info.run_id} if run else {})}
 
 
 class TrainedVersion(NamedTuple):

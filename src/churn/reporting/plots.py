@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from churn.config import Decision, Profit
-from churn.metrics import calibration_curve
+from churn.metrics import Ranking, calibration_curve
 from churn.metrics.ranking import lift
 from churn.retention.profit import choose, profit_curve, profit_policies
 
@@ -31,7 +31,7 @@ def roc_and_precision_recall(labels: ArrayLike, probability: ArrayLike) -> Figur
     figure = _figure(columns=2)
     roc, pr = figure.subplots(1, 2)
     false_positive, true_positive, _ = metrics.roc_curve(truth, probability)
-    area = metrics.roc_auc_score(truth, probability)
+    area = Ranking.of(truth, probability).roc_auc()
     roc.plot(false_positive, true_positive, color=MODEL_COLOUR, label=f"model, area {area:.3f}")
     roc.plot([0, 1], [0, 1], color=CHANCE_COLOUR, linestyle="--", label="chance, area 0.500")
     _finish(roc, "ROC curve", "share of stayers flagged", "share of churners found")

@@ -1,14 +1,12 @@
-"""The list that a retention team works through: whom to call first, what for, and why.
-
-Also what makes a table safe to open in a spreadsheet. Ids and categories come from outside; a cell that begins like a
-formula would be run by the program that opens it.
-"""
+"""The list that a retention team works through: whom to call first, what for, and why."""
 
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from churn.retention.order import best_first, in_cents
 
 
 def retention_list(
@@ -53,14 +51,12 @@ def retention_list(
             "probability": scores["probability"].to_numpy(),
             "risk_band": scores["risk_band"].array,
             "account_value": parts["value"],
-            # What is shown is what orders the list; and -0.00 would look like a fault.
-            "expected_profit": np.round(parts["expected_profit"], 2) + 0.0,
+            "expected_profit": in_cents(parts["expected_profit"]),
             "recommended_action": pd.array(np.where(parts["act"], "yes", "no"), dtype="str"),
             **{column: reasons[column].array for column in reasons.columns},
             "model_version": scores["model_version"].array,
             "as_of": pd.array([as_of.isoformat() if as_of else None] * rows, dtype="str"),
         }
     )
-    return listed.sort_values(
-        ["expected_profit", "probability", name], ascending=[False, False, True], kind="stable", ignore_index=True
-    )
+    order = best_first(listed["expected_profit"], listed["probability"], listed[name])
+    return listed.iloc[order].reset_index(drop=True)

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Decision, Profit
 from churn.errors import ChurnError
+from churn.retention.order import best_first
 
 
 def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64]:
@@ -96,14 +97,18 @@ def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profi
 
 
 def choose(
-    probability: ArrayLike, value: ArrayLike, profit: Profit, decision: Decision, threshold: float
+    probability: ArrayLike,
+    value: ArrayLike,
+    profit: Profit,
+    decision: Decision,
+    threshold: float,
+    ids: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
     """Which accounts to act on.
 
     ``profit`` takes the accounts with an expected profit above 0. ``threshold`` takes those whose probability is at
     or above the threshold, whatever they are worth. ``capacity`` takes, of those that ``profit`` takes, the
-    ``decision.capacity`` with the highest expected profit; ties go to the higher probability, then to the earlier
-    row, so that the same table gives the same choice.
+    first ``decision.capacity`` in the order of the list, see `churn.retention.order.best_first`.
 
     Args:
         probability: Probabilities of churn, shape (n,).
@@ -111,6 +116,7 @@ def choose(
         profit: Costs and save rate.
         decision: The rule and its capacity.
         threshold: Probability from which churn is predicted (rule ``threshold`` only).
+        ids: Ids of the accounts, shape (n,), which settle ties (rule ``capacity`` only); their rows by default.
 
     Returns:
         Whether to act, shape (n,).
@@ -123,9 +129,10 @@ def choose(
     if decision.rule == "profit":
         return pays
     rows = np.flatnonzero(pays)
-    best_first = rows[np.lexsort((rows, -chance[rows], -expected[rows]))]
+    names = rows if ids is None else np.asarray(ids)[rows]
+    first = rows[best_first(expected[rows], chance[rows], names)]
     acted = np.zeros(chance.shape, dtype=np.bool_)
-    acted[best_first[: decision.capacity]] = True
+    acted[first[: decision.capacity]] = True
     return acted
 
 

@@ -16,6 +16,7 @@ from churn.model import ChurnModel, Profile
 from churn.model.device import CPU
 from churn.model.profile import count_profile
 from churn.retention import account_values, expected_profit, explain_accounts, retention_list
+from churn.retention.order import best_first, in_cents
 from churn.retention.profit import choose
 from churn.retention.reasons import check_texts, typical_values
 from churn.scoring.ledger import Selection
@@ -69,7 +70,7 @@ def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decisi
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
     value = account_values(accounts, profit)
-    expected = expected_profit(probability, value, profit)
+    expected = in_cents(expected_profit(probability, value, profit))
     act = np.zeros(len(accounts), dtype=bool)
     if decision.rule != "capacity":
         act = choose(probability, value, profit, decision, model.threshold)
@@ -77,7 +78,7 @@ def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decisi
         rows=len(accounts),
         at_risk=int(predictions["prediction"].sum()),
         to_act_on=int(act.sum()),
-        expected_profit=float(np.round(expected[act], 2).sum()),
+        expected_profit=float(expected[act].sum()),
         profile=count_profile(model.reference, accounts, probability),
     )
     return ScoredRows(predictions, value, expected, tally)
@@ -199,7 +200,9 @@ class Scoring(ABC):
             self._model.scores_of(best, probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
-            act=choose(probability, value, self._profit, self._decision, self._model.threshold),
+            act=choose(
+                probability, value, self._profit, self._decision, self._model.threshold, best[self._model.schema.id]
+            ),
             reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
             as_of=self._as_of,
         )
@@ -218,7 +221,7 @@ class ScoringRun(Scoring):
         """
         super().__init__(model, **terms)
         self._accounts = accounts
-        self._candidates = Candidates(self._list_size)
+        self._candidates = Candidates(self._list_size, model.schema.id)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """The scores, in the order of the table; on a processor each of its cores works on a batch of its own."""
@@ -244,8 +247,9 @@ class ScoringRun(Scoring):
 class Candidates:
     """The accounts on which acting pays most among those seen so far, in the order in which they came."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, id_column: str) -> None:
+        """Declare how many are kept, and which column has the ids."""
+        self._size, self._id = size, id_column
         self._parts: list[pd.DataFrame] = []
         self._count = 0
         self._least = -np.inf  # expected profit of the last of the best, once there are enough
@@ -270,8 +274,7 @@ class Candidates:
     def _keep_best(self) -> None:
         rows = pd.concat(self._parts, ignore_index=True)
         expected = rows[EXPECTED].to_numpy()
-        # Ties go to the higher probability, then to the earlier row, as in `churn.retention.profit.choose`.
-        order = np.lexsort((np.arange(len(rows)), -rows["probability"].to_numpy(), -expected))[: self._size]
+        order = best_first(expected, rows["probability"], rows[self._id])[: self._size]
         if len(order) == self._size:
             self._least = float(expected[order[-1]])
         self._parts = [rows.iloc[np.sort(order)]]

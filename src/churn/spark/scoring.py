@@ -118,8 +118,9 @@ class SparkScoring(Scoring):
         return accounts.mapped(run, row_schema)
 
     def _best_of(self, scored: DataFrame) -> pd.DataFrame:
-        """The accounts on which acting pays most; ties go to the higher probability, then to the earlier row."""
-        order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(ROW)]
+        """The accounts on which acting pays most; as without Spark."""
+        # The order of `churn.retention.order.best_first`.
+        order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(self._accounts.schema.id)]
         best = scored.where(column(NOTE).isNull()).orderBy(*order).limit(self._list_size)
         frame: pd.DataFrame = best.toArrow().to_pandas()
         frame = frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])

@@ -35,8 +35,6 @@ from churn.model.trees import Booster, average
 
 # With fewer rows than this a second thread for the same booster costs more than it brings.
 ROWS_A_THREAD = 100_000
-# From so many rows on the folds are trained on one after the other, with the rows in files; with fewer, in memory at once.
-SHARED_ROWS = 1_000_000
 # Threads that prepare batches for those files.
 PREPARING = 2
 # Rows that are read from those files at a time.

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from churn.config import Evaluation
+from churn.config import AccountSchema, Evaluation
 from churn.metrics import Interval, classification_metrics
+from churn.model import ChurnModel
 
 BASELINES = ("logistic_regression", "hist_gradient_boosting")
 
@@ -94,3 +95,40 @@ def baseline_probabilities(
         name: np.asarray(model.fit(features, labels).predict_proba(test_features)[:, 1], dtype=np.float64)  # type: ignore[attr-defined]
         for name, model in models.items()
     }
+
+
+def evaluate(
+    model: ChurnModel,
+    train_accounts: pd.DataFrame,
+    test_accounts: pd.DataFrame,
+    oracle: pd.DataFrame | None,
+    schema: AccountSchema,
+) -> dict[str, float]:
+    """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches.
+
+    Returns:
+        Metrics named ``train_...`` and ``test_...``; ``oracle_roc_auc`` of the true probabilities on the test rows,
+        and the share of it that the model reaches, ``test_roc_auc_of_oracle``.
+    """
+    metrics: dict[str, float] = {"trees": float(model.booster.num_boosted_rounds())}
+    for name, rows in (("train", train_accounts), ("test", test_accounts)):
+        measured = classification_metrics(rows[schema.label.column], model.probability(rows), model.threshold)
+        metrics |= {f"{name}_{measure}": value for measure, value in measured.items()}
+        metrics[f"{name}_rows"] = float(len(rows))
+    truth = true_probability(test_accounts, oracle, schema)
+    if truth is not None:
+        labels = test_accounts[schema.label.column]
+        best = classification_metrics(labels, truth, model.threshold)["roc_auc"]
+        metrics["oracle_roc_auc"] = best
+        metrics["test_roc_auc_of_oracle"] = metrics["test_roc_auc"] / best
+    return metrics
+
+
+def true_probability(
+    rows: pd.DataFrame, oracle: pd.DataFrame | None, schema: AccountSchema
+) -> NDArray[np.float64] | None:
+    """True probabilities of the rows, if all are known."""
+    if oracle is None or not len(oracle):
+        return None
+    known = oracle.set_index(schema.id)["probability"].reindex(rows[schema.id])
+    return None if known.isna().any() else known.to_numpy(np.float64)

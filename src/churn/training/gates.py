@@ -5,7 +5,6 @@ Both models are measured on the same test rows, which neither has been fitted on
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,59 +15,20 @@ from churn.config import Profit, Promotion
 from churn.errors import ChurnError
 from churn.metrics import calibration_error
 from churn.metrics.bootstrap import bootstrap_weights
+from churn.metrics.ranking import weighted_roc_auc
 from churn.retention import expected_profit
 from churn.retention.profit import realised_profit
-from churn.training.challenge import Challenge, Measured, SegmentFigures, roc_auc_of, segment_figures
+from churn.training.challenge import Challenge, SegmentFigures, segment_figures
+from churn.training.promotion import Gate, PromotionDecision
+
+# A metric of the same rows under each of many weightings: weights of shape (k, n), result of shape (k,).
+Measured = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 NO_CHAMPION = "there is no champion yet that scores these accounts"
 # Outcomes drawn from the challenger's own probabilities, to see what calibration error chance alone makes.
 CHANCE_SAMPLES = 50
 # Figures that meet a limit to within rounding meet it.
 ROUNDING = 1e-12
-
-
-class Gate(NamedTuple):
-    """One condition of a promotion.
-
-    Attributes:
-        name: ``performance``, ``calibration``, ``leakage``, ``latency`` or ``segments``.
-        passed: Whether it is met.
-        figure: What was measured, in the unit of the limit; None where nothing could be.
-        limit: What it is held against: at least for ``performance``, at most for the others. None where nothing is.
-        sentence: The same in words, without a full stop.
-    """
-
-    name: str
-    passed: bool
-    figure: float | None
-    limit: float | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class PromotionDecision:
-    """Whether the challenger becomes the champion.
-
-    Attributes:
-        promote: Whether it does.
-        forced: Whether it does although a gate refused it, by ``promotion.force``.
-        reason: Why, in one sentence without a full stop.
-        gates: All gates, whatever they say.
-        gain: Gain over the champion on the test rows, of ROC AUC or of expected profit per account in currency; None
-            without a champion.
-        compared_with: Version that was the champion then.
-    """
-
-    promote: bool
-    forced: bool
-    reason: str
-    gates: tuple[Gate, ...]
-    gain: float | None = None
-    compared_with: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The decision as plain JSON types without nan or infinity."""
-        return {**asdict(self), "gates": [gate._asdict() for gate in self.gates]}
 
 
 def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = None) -> PromotionDecision:
@@ -85,17 +45,10 @@ def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = N
     Raises:
         ChurnError: A segment is not among the challenge's, or the metric is ``expected_profit`` without a ``profit``.
     """
-    performance, gain = _performance(challenge, promotion, profit)
-    gates = (
-        performance,
-        _calibration(challenge, promotion),
-        _leakage(challenge),
-        _latency(challenge, promotion),
-        _segments(challenge, promotion),
-    )
+    gates = tuple(gate(challenge, promotion, profit) for gate in GATES)
     refused = [gate for gate in gates if not gate.passed]
     if not refused:
-        reason = f"Promoted, all gates passed: {performance.sentence}"
+        reason = f"Promoted, all gates passed: {gates[0].sentence}"
     elif promotion.force:
         reason = f"Promoted by force although {len(refused)} of {len(gates)} gates refused it: {_said(refused)}"
     else:
@@ -105,63 +58,89 @@ def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = N
         forced=promotion.force and bool(refused),
         reason=reason,
         gates=gates,
-        gain=gain,
+        gain=_gain(challenge, promotion, profit),
         compared_with=challenge.champion_version,
     )
 
 
-def _performance(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> tuple[Gate, float | None]:
+def performance(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
     """Paired bootstrap: both models are measured on the same resampled rows (Efron and Tibshirani 1993, chapter 16).
 
     The figure is the gain that the wanted share of the samples reaches, so that it is at or above the margin exactly
     where the share of the samples at or above the margin is at or above the confidence.
     """
-    measure, name, unit = _measure(challenge, promotion, profit)
-    one = np.ones((1, len(challenge.labels)))
-    challenger = measure(challenge.challenger)
-    mine = float(challenger(one)[0])
+    metric = _metric(challenge, promotion, profit)
+    challenger = metric.measure(challenge.challenger)
+    mine = challenger.whole
     if challenge.champion is None:
-        figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{unit}}"
-        return Gate("performance", True, None, promotion.margin, f"{NO_CHAMPION}; {name} {figure}"), None
-    champion = measure(challenge.champion)
-    theirs = float(champion(one)[0])
+        figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{metric.unit}}"
+        return Gate("performance", True, None, promotion.margin, f"{NO_CHAMPION}; {metric.name} {figure}")
     if math.isnan(mine):
-        sentence = f"{name} cannot be compared: the test rows hold one outcome only"
-        return Gate("performance", False, None, promotion.margin, sentence), None
+        sentence = f"{metric.name} cannot be compared: the test rows hold one outcome only"
+        return Gate("performance", False, None, promotion.margin, sentence)
+    champion = metric.measure(challenge.champion)
     blocks = bootstrap_weights(len(challenge.labels), promotion.bootstrap_samples, promotion.random_state)
-    gains = np.concatenate([challenger(weights) - champion(weights) for weights in blocks])
+    gains = np.concatenate([challenger.of(weights) - champion.of(weights) for weights in blocks])
     gains = np.sort(gains[np.isfinite(gains)])[::-1]
     needed = max(1, math.ceil(promotion.confidence * len(gains) - ROUNDING * len(gains)))
     sure = float(gains[needed - 1]) if len(gains) else math.nan
     passed = sure >= promotion.margin - ROUNDING
+    unit, theirs = metric.unit, champion.whole
     sentence = (
-        f"{name} {mine:{unit}}, the champion's {theirs:{unit}}: the gain is {mine - theirs:+{unit}}, and at least "
+        f"{metric.name} {mine:{unit}}, the champion's {theirs:{unit}}: the gain is {mine - theirs:+{unit}}, and at least "
         f"{sure:+{unit}} in {promotion.confidence:.0%} of {len(gains):,} resamples (needed: {promotion.margin:+g})"
     )
-    return Gate("performance", passed, _finite(sure), promotion.margin, sentence), mine - theirs
+    return Gate("performance", passed, _finite(sure), promotion.margin, sentence)
 
 
-def _measure(
-    challenge: Challenge, promotion: Promotion, profit: Profit | None
-) -> tuple[Callable[[NDArray[Any]], Measured], str, str]:
-    """What measures probabilities, the name of the measure and the format of its figures."""
+def _gain(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> float | None:
+    """What the challenger is ahead of the champion on the test rows; None without one, or where it cannot be measured."""
+    if challenge.champion is None:
+        return None
+    metric = _metric(challenge, promotion, profit)
+    gain = metric.measure(challenge.challenger).whole - metric.measure(challenge.champion).whole
+    return _finite(gain)
+
+
+class _Measured(NamedTuple):
+    """What a metric says of some scores: on all test rows, and under many weightings of them."""
+
+    whole: float
+    of: Measured
+
+
+class _Metric(NamedTuple):
+    """What models are compared by: how scores are measured, its name, and the format of its figures."""
+
+    measure: Callable[[NDArray[Any]], _Measured]
+    name: str
+    unit: str
+
+
+def _metric(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> _Metric:
     labels = np.asarray(challenge.labels)
+    one = np.ones((1, len(labels)))
+
+    def measured(of: Measured) -> _Measured:
+        return _Measured(float(of(one)[0]), of)
+
     if promotion.metric == "roc_auc":
-        return lambda scores: roc_auc_of(labels, scores), "ROC AUC", "z.4f"
+        return _Metric(lambda scores: measured(weighted_roc_auc(labels, scores)), "ROC AUC", "z.4f")
     if profit is None:
         raise ChurnError("promotion.metric = 'expected_profit' needs the parameters of profit; give them, or 'roc_auc'")
     worth = np.full(len(labels), profit.account_value) if challenge.value is None else np.asarray(challenge.value)
     worth = np.where(pd.isna(worth), profit.account_value, worth).astype(np.float64)
 
-    def profit_per_account(scores: NDArray[Any]) -> Measured:
+    def profit_per_account(scores: NDArray[Any]) -> _Measured:
         acted = expected_profit(scores, worth, profit) > 0
         earned = realised_profit(labels, acted, worth, profit)
-        return lambda weights: np.asarray(weights @ earned / weights.sum(axis=1), dtype=np.float64)
+        return measured(lambda weights: np.asarray(weights @ earned / weights.sum(axis=1), dtype=np.float64))
 
-    return profit_per_account, "expected profit per account", "z.3f"
+    return _Metric(profit_per_account, "expected profit per account", "z.3f")
 
 
-def _calibration(challenge: Challenge, promotion: Promotion) -> Gate:
+def calibration(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
+    """The calibration error is within the limit, or within what chance makes of it on so few rows."""
     figure, limit = calibration_error(challenge.labels, challenge.challenger), promotion.calibration_limit
     sentence = f"the probabilities are off by {figure:.4f} on average (limit {limit:g})"
     passed = figure <= limit
@@ -181,13 +160,15 @@ def _chance(challenge: Challenge, promotion: Promotion) -> float:
     return float(np.mean(drawn))
 
 
-def _leakage(challenge: Challenge) -> Gate:
+def leakage(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
+    """No column gives the answer away."""
     leaks = list(challenge.leaks)
     sentence = "; ".join(leaks) if leaks else "no column gives the answer away"
     return Gate("leakage", not leaks, float(len(leaks)), 0.0, sentence)
 
 
-def _latency(challenge: Challenge, promotion: Promotion) -> Gate:
+def latency(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
+    """Accounts are scored fast enough."""
     figure, limit = float(challenge.latency_ms), promotion.latency_limit
     if not math.isfinite(figure):
         return Gate(
@@ -197,7 +178,8 @@ def _latency(challenge: Challenge, promotion: Promotion) -> Gate:
     return Gate("latency", figure <= limit, figure, limit, sentence)
 
 
-def _segments(challenge: Challenge, promotion: Promotion) -> Gate:
+def segments(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
+    """No large segment is ranked clearly worse than by the champion."""
     unknown = [name for name in promotion.segments if name not in challenge.segments]
     if unknown:
         known = ", ".join(challenge.segments) or "none"
@@ -244,3 +226,13 @@ def _said(gates: Sequence[Gate]) -> str:
 
 def _finite(figure: float) -> float | None:
     return figure if math.isfinite(figure) else None
+
+
+# All must pass. A further condition is a further function here.
+GATES: tuple[Callable[[Challenge, Promotion, Profit | None], Gate], ...] = (
+    performance,
+    calibration,
+    leakage,
+    latency,
+    segments,
+)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn.config import AccountSchema, Leakage
 from churn.errors import FaultsError
+from churn.metrics.ranking import roc_auc_of_counts
 from churn.tables import quoted
 
 # A category's churn rate counts as much as this many rows of the average churn rate, so that small ones say little.
@@ -179,8 +180,8 @@ def _single_value(column: _Column) -> tuple[str, float]:
 
 def _by_order(column: _Column) -> float:
     """ROC AUC of the order of the numbers in the better direction, missing values last or first, whichever tells more."""
-    last = _roc_auc(column.churned, column.stayed)
-    first = _roc_auc(np.roll(column.churned, 1), np.roll(column.stayed, 1))
+    last = float(roc_auc_of_counts(column.churned, column.stayed))
+    first = float(roc_auc_of_counts(np.roll(column.churned, 1), np.roll(column.stayed, 1)))
     return max(last, 1 - last, first, 1 - first)
 
 
@@ -195,13 +196,7 @@ def _by_churn_rate(column: _Column, labels: NDArray[np.int64], half: NDArray[np.
     _, step = np.unique(rate.ravel(), return_inverse=True)
     churned = np.bincount(step, weights=counts[:, :, 1].ravel()).astype(np.float64)
     stayed = np.bincount(step, weights=counts[:, :, 0].ravel()).astype(np.float64)
-    return _roc_auc(churned, stayed)
-
-
-def _roc_auc(churned: NDArray[np.float64], stayed: NDArray[np.float64]) -> float:
-    """ROC AUC of rows counted by score, in rising order; a tie counts half."""
-    below = np.cumsum(stayed) - stayed
-    return float(np.sum(churned * (below + stayed / 2)) / (churned.sum() * stayed.sum()))
+    return float(roc_auc_of_counts(churned, stayed))
 
 
 def _rounded_down(roc_auc: float) -> str:

@@ -2,19 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from churn.config import AccountSchema, FeatureEngineering
-from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
+from churn.training.splitting import training_rows
 
 SUBJECT = "training accounts"
-
-# Below this, training, validation and test rows cannot each have accounts of both classes.
-MIN_CLASS_ROWS = 10
 
 
 class Split(NamedTuple):
@@ -41,22 +36,9 @@ def split_accounts(
     valid_accounts: CheckedTable, schema: AccountSchema, feature_engineering: FeatureEngineering
 ) -> Split:
     """Split into training and test rows, stratified by label and seeded."""
-    from sklearn.model_selection import train_test_split
-
-    name = schema.label.column
-    labels = valid_accounts.labels()
-    fewest = int(np.bincount(labels, minlength=2).min())
-    if fewest < MIN_CLASS_ROWS:
-        raise AccountsError(SUBJECT, [f"{name}: a class has only {fewest} rows, {MIN_CLASS_ROWS} are needed"])
-    train, _ = train_test_split(
-        np.arange(len(labels)),
-        test_size=feature_engineering.test_share,
-        random_state=feature_engineering.random_state,
-        stratify=labels,
-    )
-    is_train = np.zeros(len(labels), dtype=bool)
-    is_train[train] = True
-    columns = [schema.id, *schema.numeric_names, *schema.categorical, name]
+    label = schema.label.column
+    is_train = training_rows(valid_accounts.labels(), feature_engineering, label=label, subject=SUBJECT)
+    columns = [schema.id, *schema.numeric_names, *schema.categorical, label]
     return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, ~is_train))
 
 

@@ -1,7 +1,6 @@
 """Nodes that train, measure and promote the model."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,10 +23,11 @@ from churn.retention import account_values
 from churn.retention.maximum_profit import expected_maximum_profit, save_rate_distribution
 from churn.retention.profit import profit_policies
 from churn.tables import Table, spacing
-from churn.training import boosting, decide, encoding, leakage, linear, trainer, tuning
-from churn.training.challenge import Challenge, segment_figures
-from churn.training.evaluation import Fold, baseline_probabilities, cross_validate
-from churn.training.linear import FittedLinear
+from churn.training import boosting, decide, leakage, trainer, tuning
+from churn.training.challenge import Challenge, latency_of, segment_figures
+from churn.training.evaluation import Fold, baseline_probabilities, cross_validate, evaluate
+from churn.training.promotion import PromotionDecision
+from churn.training.trainer import Parts
 from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
@@ -36,22 +36,9 @@ logger = logging.getLogger(__name__)
 BASELINE_ROWS = 100_000
 
 
-class Parts(NamedTuple):
-    """The two parts of the model, and what they say of training rows they were not fitted on."""
-
-    booster: Booster
-    linear_part: Linear
-    validation_margins: pd.DataFrame
-
-
 def hold_out_validation(train_features: Table, schema: AccountSchema, training: Training) -> pd.DataFrame:
-    """Assign each training row to the fold that holds it out.
-
-    Returns:
-        ``outcome`` of each row, 0 or 1, and ``fold`` from 0, stratified by outcome and seeded.
-    """
-    labels = train_features.column(schema.label.column).to_numpy(np.int8)
-    return pd.DataFrame({"outcome": labels, "fold": boosting.assign_folds(labels, training)})
+    """Assign each training row to the fold that holds it out: ``outcome`` of each row, 0 or 1, and ``fold`` from 0."""
+    return trainer.fold_rows(train_features.column(schema.label.column).to_numpy(np.int8), training)
 
 
 def search_parameters(
@@ -83,14 +70,6 @@ def search_parameters(
         yield trials
 
 
-class Chosen(NamedTuple):
-    """What training goes on with after the search."""
-
-    training: Training
-    encoder: dict[str, Any]
-    summary: dict[str, Any]
-
-
 def choose_parameters(
     trials: list[Trial],
     train_accounts: pd.DataFrame,
@@ -98,18 +77,14 @@ def choose_parameters(
     schema: AccountSchema,
     feature_engineering: FeatureEngineering,
     training: Training,
-) -> Chosen:
-    """Take the best trial where it is clearly better than what is configured."""
-    chosen = tuning.choose(trials, training, feature_engineering)
-    if chosen.features != feature_engineering:
-        narrower = encoding.fit_encoder(train_accounts, schema, chosen.features).to_dict()
-        # Of a long table these may be some of the rows; the medians are those of all.
-        medians = {name: encoder["medians"][name] for name in narrower["medians"]}
-        encoder = {**narrower, "medians": medians}
-    summary = tuning.summarise(trials, chosen)
+) -> tuple[Training, dict[str, Any], dict[str, Any]]:
+    """Take the best trial where it is clearly better than what is configured: parameters, encoder, and a summary."""
+    chosen, narrower, summary = trainer.choose_parameters(
+        trials, train_accounts, Encoder.from_dict(encoder), schema, feature_engineering, training
+    )
     if summary:
         logger.info("%s.", tuning.in_words(summary))
-    return Chosen(chosen.training, encoder, summary)
+    return chosen, narrower.to_dict(), summary
 
 
 def fit_parts(
@@ -119,25 +94,8 @@ def fit_parts(
     schema: AccountSchema,
     training: Training,
 ) -> Parts:
-    """Grow a booster and fit a line for each fold, and average each kind; a long table is not held in memory.
-
-    Returns:
-        The averages, and the validation folds, of a long table those of evenly spaced rows, with ``trees`` and ``linear``:
-        the log-odds of each row by the booster and by the line that were not fitted on it.
-    """
-    names, label = Encoder.from_dict(encoder).feature_names, schema.label.column
-    folds = validation_folds["fold"].to_numpy()
-    if len(train_features) < boosting.SHARED_ROWS and not train_features.is_distributed:
-        some, known = train_features.frame([*names, label]), validation_folds
-        trees = boosting.fit_booster(*_matrix(some, names, schema), folds, training)
-    else:
-        # Early stopping, the linear part, calibration and measures need no more rows than these.
-        some = train_features.frame([*names, label], most_rows=training.evaluation.rows)
-        known = validation_folds.iloc[:: spacing(len(folds), training.evaluation.rows)]
-        watched = some.assign(fold=known["fold"].to_numpy())
-        trees = boosting.fit_booster_of(train_features, names, label, folds, watched, training)
-    line = linear.fit_linear(*_matrix(some, names, schema), known["fold"].to_numpy())
-    return Parts(trees.booster, line.linear, known.assign(trees=trees.margin, linear=line.margin))
+    """Fit a booster and a logistic regression for each fold, and average each kind."""
+    return trainer.fit_parts(train_features, validation_folds, Encoder.from_dict(encoder), schema, training)
 
 
 def assemble_model(
@@ -150,16 +108,8 @@ def assemble_model(
     training: Training,
 ) -> ChurnModel:
     """Blend, calibrate and put together what is deployed; all of it comes from training rows."""
-    return trainer.assemble_model(
-        boosting.FittedTrees(booster, validation_margins["trees"].to_numpy()),
-        FittedLinear(linear_part, validation_margins["linear"].to_numpy()),
-        validation_margins["fold"].to_numpy(),
-        validation_margins["outcome"].to_numpy(),
-        Encoder.from_dict(encoder),
-        train_accounts,
-        schema,
-        training,
-    )
+    parts = Parts(booster, linear_part, validation_margins)
+    return trainer.assemble_model(parts, Encoder.from_dict(encoder), train_accounts, schema, training)
 
 
 def evaluate_model(
@@ -169,36 +119,8 @@ def evaluate_model(
     oracle: pd.DataFrame | None,
     schema: AccountSchema,
 ) -> dict[str, float]:
-    """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches.
-
-    Returns:
-        Measures named ``train_...`` and ``test_...``; ``oracle_roc_auc`` of the true probabilities on the test rows,
-        and the share of it that the model reaches, ``test_roc_auc_of_oracle``.
-    """
-    metrics: dict[str, float] = {"trees": float(churn_model.booster.num_boosted_rounds())}
-    for name, rows in (("train", train_accounts), ("test", test_accounts)):
-        measured = classification_metrics(
-            rows[schema.label.column], churn_model.probability(rows), churn_model.threshold
-        )
-        metrics |= {f"{name}_{measure}": value for measure, value in measured.items()}
-        metrics[f"{name}_rows"] = float(len(rows))
-    truth = true_probability(test_accounts, oracle, schema)
-    if truth is not None:
-        labels = test_accounts[schema.label.column]
-        best = classification_metrics(labels, truth, churn_model.threshold)["roc_auc"]
-        metrics["oracle_roc_auc"] = best
-        metrics["test_roc_auc_of_oracle"] = metrics["test_roc_auc"] / best
-    return metrics
-
-
-def true_probability(
-    rows: pd.DataFrame, oracle: pd.DataFrame | None, schema: AccountSchema
-) -> NDArray[np.float64] | None:
-    """True probabilities of the rows, if all are known."""
-    if oracle is None or not len(oracle):
-        return None
-    known = oracle.set_index(schema.id)["probability"].reindex(rows[schema.id])
-    return None if known.isna().any() else known.to_numpy(np.float64)
+    """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches."""
+    return evaluate(churn_model, train_accounts, test_accounts, oracle, schema)
 
 
 def track_metrics(training_metrics: dict[str, float]) -> dict[str, dict[str, float]]:
@@ -345,14 +267,8 @@ def collect_metrics(
 
 
 def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> float:
-    """Milliseconds to score 1,000 accounts: the fastest of a few times, which other work on the machine disturbs least."""
-    rows = test_accounts.head(1000)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        churn_model.score(rows)
-        times.append(time.perf_counter() - start)
-    return 1000 * min(times) * 1000 / len(rows)
+    """Milliseconds to score 1,000 accounts."""
+    return latency_of(churn_model, test_accounts.head(1000))
 
 
 def challenge_champion(
@@ -399,23 +315,20 @@ def decide_promotion(
     training_fingerprint: dict[str, Any],
     promotion: Promotion,
     profit: Profit,
-) -> dict[str, Any]:
+) -> PromotionDecision:
     """Whether the challenger becomes the champion, with every gate's figures and the reason in a sentence."""
-    return {
-        **decide(challenge, promotion, profit).to_dict(),
-        "sha256": churn_model.sha256,
-        "fingerprint": Fingerprint.model_validate(training_fingerprint["made_of"]).sha256,
-    }
+    made_of = Fingerprint.model_validate(training_fingerprint["made_of"])
+    return decide(challenge, promotion, profit).about(churn_model.sha256, made_of.sha256)
 
 
-def promote_champion(proposed_promotion: dict[str, Any]) -> dict[str, Any]:
+def promote_champion(proposed_promotion: PromotionDecision) -> PromotionDecision:
     """Hand the decision on to the registry."""
     return proposed_promotion
 
 
-def note_promotion(done: dict[str, Any]) -> dict[str, Any]:
+def note_promotion(done: PromotionDecision) -> dict[str, Any]:
     """Keep the decision as the registry carried it out."""
-    return done
+    return done.to_dict()
 
 
 def describe_model(
