@@ -84,7 +84,7 @@ _EXTENSION = _AsOnGitHub()
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Adds the extension, and the pages outside ``docs/`` to what ``mkdocs serve`` watches."""
-    config.markdown_extensions.append(_EXTENSION)  # type: ignore[arg-type]
+    config.markdown_extensions.append(_EXTENSION)
     if config.repo_url:
         config.edit_uri = "edit/main/docs/"
     config.watch += [str(ROOT / page) for page in OUTSIDE]
