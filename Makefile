@@ -32,7 +32,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -104,6 +104,8 @@ lint: .venv/.dev  ## Check format, style and types
 	@if test -x $(BIN)/actionlint; then $(BIN)/actionlint; fi
 	@$(BIN)/cfn-lint deploy/aws/*.yaml
 	@$(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/rumdl check --quiet . .github
+	@$(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
@@ -125,8 +127,20 @@ notebook: .venv/.dev  ## Open the notebooks in Jupyter
 mlflow: .venv/.runtime  ## Look at runs and models in the browser
 	@$(IN_VENV) kedro mlflow ui $(ARGS)
 
-docs: .venv/.dev  ## Write docs/parameters.md anew from the typed parameters
+docs: .venv/.dev  ## Write docs/parameters.md from the typed parameters, and build the site into site/
 	@$(BIN)/python -m churn.config.documentation docs/parameters.md
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/; make docs-serve shows it."
+
+docs-serve: .venv/.dev  ## Show the site in the browser, and anew after each change
+	@$(BIN)/mkdocs serve $(or $(ARGS),--dev-addr 127.0.0.1:8000)
+
+dist: | $(BIN)/python $(filter $(BIN)/uv,$(UV))  ## Build wheel and source archive into dist/, with the locked hatchling
+	@$(SYNC) --only-group build
+	@$(UV) build --no-build-isolation
+
+hooks: .venv/.dev  ## Let git run the linters before each commit
+	@$(BIN)/pre-commit install
 
 clean:  ## Remove the environment and the caches, not the data
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov

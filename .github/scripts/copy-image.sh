@@ -12,7 +12,7 @@ source=$1 target=$2
 digest=$(skopeo inspect --no-tags --format '{{.Digest}}' "docker://$source")
 image="${source%:*}@$digest"
 gh attestation verify "oci://$image" --repo "$GITHUB_REPOSITORY" \
-  --signer-workflow "$GITHUB_REPOSITORY/.github/workflows/deploy.yml" >&2
+  --signer-workflow "$GITHUB_REPOSITORY/.github/workflows/images.yml" >&2
 # The tag is one of its own each time, as the other registry lets none be moved.
 tag="${source##*:}-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT"
 skopeo copy --all --preserve-digests "docker://$image" "docker://$target:$tag" >&2
