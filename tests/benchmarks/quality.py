@@ -176,7 +176,7 @@ def training_time(table: Table, rounds: int = 10) -> list[dict[str, Any]]:
 
     model = train_model(table.accounts, table.schema, table.features, table.training)
     matrix = model.encoder.transform(table.accounts)
-    grown = model.booster.num_boosted_rounds()
+    grown = model.trees.rounds
     trees = grown * table.training.folds
 
     def plain(count: int) -> None:

@@ -67,7 +67,7 @@ def limit(model: ChurnModel, table: Path, results: Path) -> None:
         codes = pc.index_in(read[name], pa.array(vocabulary)).fill_null(-1).to_numpy()
         known = np.flatnonzero(codes >= 0)
         matrix[known, names.index(f"{name}={vocabulary[0]}") + codes[known]] = 1.0
-    probability = model.booster.inplace_predict(matrix)
+    probability = model.trees.booster.inplace_predict(matrix)
     scores = pa.table(
         {
             "account_id": read[model.schema.id],
@@ -84,7 +84,7 @@ def reference(model: ChurnModel, table: Path, results: Path) -> None:
     frame = pd.read_csv(table)
     dummies = pd.get_dummies(frame.drop(columns="account_id"), prefix_sep="=", dtype=float)
     features = dummies.reindex(columns=model.encoder.feature_names, fill_value=0)
-    probability = model.booster.predict(xgb.DMatrix(features.to_numpy(np.float32)))
+    probability = model.trees.booster.predict(xgb.DMatrix(features.to_numpy(np.float32)))
     frame[["account_id"]].assign(prediction=(probability >= 0.5).astype(int), probability=probability).to_csv(
         results / "result.csv", index=False
     )

@@ -60,6 +60,6 @@ def test_more_thresholds_than_a_byte_counts_have_no_tables() -> None:
 
 def test_a_model_scores_many_rows_as_it_scores_few(model: ChurnModel, canonical: pd.DataFrame) -> None:
     assert len(canonical) > LEAST_ROWS
-    assert model._lookup is not None
+    assert model.trees._lookup is not None
     few = [model.probability(canonical.iloc[start : start + 500]) for start in range(0, len(canonical), 500)]
     np.testing.assert_array_equal(model.probability(canonical), np.concatenate(few))

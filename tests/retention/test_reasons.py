@@ -12,6 +12,7 @@ from churn.config import AccountSchema, FeatureEngineering, Ratio, Reasons, Risk
 from churn.errors import ChurnError, ParametersError
 from churn.model import ChurnModel, Encoder, Profile, churn_model
 from churn.model.profile import CategoricalProfile, fit_profile
+from churn.model.xgboost_trees import XGBoostTrees
 from churn.retention import explain_accounts
 from churn.retention.reasons import (
     BASELINE,
@@ -75,7 +76,7 @@ def model_of(encoder: Encoder, trees: list[dict[str, Any]], schema: AccountSchem
     return ChurnModel(
         schema=schema,
         encoder=encoder,
-        booster=booster_of(trees, len(encoder.feature_names)),
+        trees=XGBoostTrees(booster_of(trees, len(encoder.feature_names))),
         threshold=0.5,
         risk_bands=(RiskBand(name="any", minimum=0.0),),
         reference=Profile(rows=100, categorical=dict.fromkeys(schema.categorical, profile)),
@@ -165,7 +166,7 @@ def test_a_column_that_alone_decides_is_the_only_reason(column: str, low: bool) 
     risky = accounts[column] < 300 if low else accounts[column] > accounts[column].median()
     encoder = fit_encoder(accounts, SCHEMA, FeatureEngineering())
     booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(encoder.transform(accounts), risky), 10)
-    parts, _ = churn_model.tree_contributions(booster, encoder, encoder.transform(accounts))
+    parts, _ = XGBoostTrees(booster).few_contributions(encoder.transform(accounts), encoder.shares)
     contributions = pd.DataFrame(parts, columns=list(encoder.columns))
     typical = typical_values(encoder, fit_profile(accounts, [LOGINS, SEATS], [PLAN]))
     found = explain_in_words(contributions, accounts, typical, Reasons())

@@ -1,7 +1,7 @@
 """The one deployable thing: raw account rows in, probabilities of churn out.
 
-A `ChurnModel` is an encoder, a booster, a linear part beside it, a calibration, a threshold with risk bands, and the
-reference that later data is compared with. It is stored as a folder of safe formats only, never as a pickle: the booster
+A `ChurnModel` is an encoder, trees, a linear part beside it, a calibration, a threshold with risk bands, and the
+reference that later data is compared with. It is stored as a folder of safe formats only, never as a pickle: the trees
 in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is checked before anything is loaded.
 """
 
@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, RiskBand
 from churn.errors import ChurnError
 from churn.model.calibration import Calibration
-from churn.model.contributions import Attribution
-from churn.model.device import CPU
 from churn.model.encoder import Encoder
 from churn.model.linear import Linear
-from churn.model.margins import LEAST_ROWS, Lookup
 from churn.model.profile import Profile
 from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksums_of, digest, read_verified
-from churn.model.trees import Booster
+from churn.model.trees import Trees
+from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
 
 # Column of `ChurnModel.explain` with what is not any column's.
@@ -59,7 +57,7 @@ class ChurnModel:
     Attributes:
         schema: Roles of the columns of the table it was trained on.
         encoder: Encoder fitted on the training rows.
-        booster: XGBoost booster that gives the margin of encoded rows, the log-odds before calibration.
+        trees: Give the margin of encoded rows, the log-odds before calibration.
         linear: What a line adds to that margin; none where the trees do better without one.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
@@ -72,7 +70,7 @@ class ChurnModel:
 
     schema: AccountSchema
     encoder: Encoder
-    booster: Booster
+    trees: Trees
     threshold: float
     risk_bands: tuple[RiskBand, ...]
     reference: Profile
@@ -111,8 +109,7 @@ class ChurnModel:
 
     def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
-        lookup = self._lookup if len(features) >= LEAST_ROWS and self.device == CPU else None
-        margin = lookup.margin(features) if lookup else self.booster.inplace_predict(features, predict_type="margin")
+        margin = self.trees.margin(features)
         return np.asarray(margin if self.linear is None else margin + self.linear.margin(features), dtype=np.float32)
 
     def score(self, accounts: pd.DataFrame) -> pd.DataFrame:
@@ -157,32 +154,19 @@ class ChurnModel:
             keeps the order of rows but not sums. A ratio's contribution is shared equally by its two columns.
         """
         features = self.encoder.transform(accounts)
-        if self._attribution is None:
-            parts, baseline = tree_contributions(self.booster, self.encoder, features)
-        else:
-            parts, baseline = self._attribution.contributions(features), self._attribution.baseline
+        parts, baseline = self.trees.contributions(features, self.encoder.shares)
         if self.linear is not None:
             parts += self.linear.contributions(features) @ self.encoder.shares
             baseline += self.linear.baseline
         table = pd.DataFrame(parts, index=accounts.index, columns=list(self.encoder.columns))
         return table.assign(**{BASELINE: baseline})
 
-    @cached_property
-    def _lookup(self) -> Lookup | None:
-        """Tables that give the booster's margins, made once a model; None where its trees are too large for them."""
-        return Lookup.of(self.booster)
-
-    @cached_property
-    def _attribution(self) -> Attribution | None:
-        """Look-up tables of exact contributions, made once a model; None where its trees are too deep for them."""
-        return Attribution.of(self.booster, self.encoder.shares)
-
     def mean_contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
         """Mean absolute contribution of each account column over encoded rows, in log-odds.
 
-        For a few rows: the tables that `explain` looks contributions up in would take longer to make.
+        For a few rows, see `Trees.few_contributions`.
         """
-        parts, _ = tree_contributions(self.booster, self.encoder, features)
+        parts, _ = self.trees.few_contributions(features, self.encoder.shares)
         if self.linear is not None:
             parts += self.linear.contributions(features) @ self.encoder.shares
         return dict(zip(self.encoder.columns, np.abs(parts).mean(axis=0).tolist(), strict=True))
@@ -242,12 +226,12 @@ class ChurnModel:
 
     @property
     def device(self) -> str:
-        """Where the booster predicts."""
-        return str(json.loads(self.booster.save_config())["learner"]["generic_param"]["device"])
+        """Where the trees predict."""
+        return self.trees.device
 
     def use(self, *, device: str = "cpu", threads: int = 0) -> Self:
-        """Set where and with how many threads (0 for all cores) the booster predicts; returns the model itself."""
-        self.booster.set_param({"device": device, "nthread": threads})
+        """Set where and with how many threads (0 for all cores) the trees predict; returns the model itself."""
+        self.trees.use(device=device, threads=threads)
         return self
 
     def loaded_from(self, source: ModelSource) -> Self:
@@ -286,17 +270,13 @@ class ChurnModel:
         Raises:
             ChurnError: If they are of another format.
         """
-        import xgboost as xgb
-
         stored = json.loads(files[MODEL_FILE])
         if stored["format"] not in (FORMAT, *OLDER_FORMATS):
             raise ChurnError(f"{place}/{MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
-        booster = xgb.Booster()
-        booster.load_model(bytearray(files[BOOSTER_FILE]))
         return cls(
             schema=AccountSchema.model_validate(stored["roles"]),
             encoder=Encoder.from_dict(stored["encoder"]),
-            booster=booster,
+            trees=XGBoostTrees.from_bytes(files[BOOSTER_FILE]),
             threshold=stored["threshold"],
             risk_bands=tuple(RiskBand.model_validate(band) for band in stored["risk_bands"]),
             reference=Profile.from_dict(stored["reference"]),
@@ -322,15 +302,4 @@ class ChurnModel:
             "importance": dict(self.importance),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
-        return {BOOSTER_FILE: bytes(self.booster.save_raw("ubj")), MODEL_FILE: text.encode() + b"\n"}
-
-
-def tree_contributions(
-    booster: Booster, encoder: Encoder, features: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], float]:
-    """XGBoost's own contributions of encoded rows, by account column, shape (n, columns), and its baseline."""
-    import xgboost as xgb
-
-    parts = booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
-    baseline = float(parts[0, -1]) if len(parts) else 0.0
-    return parts[:, :-1] @ encoder.shares, baseline
+        return {BOOSTER_FILE: self.trees.to_bytes(), MODEL_FILE: text.encode() + b"\n"}

@@ -1,16 +1,63 @@
-"""Boosted trees as they are stored: read, scaled and averaged."""
+"""Boosted trees: what a model asks of them, and those of XGBoost as they are stored: read, scaled and averaged."""
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from xgboost import Booster as Booster
 else:
     # Kedro reads the annotations of nodes when it starts, long before xgboost is needed.
     Booster = Any
+
+
+class Trees(Protocol):
+    """Boosted trees as a model uses them, whatever grew them. Rows do not influence each other."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of boosting."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where they predict: ``cpu``, ``cuda`` or ``cuda:<n>``."""
+        ...
+
+    def use(self, *, device: str, threads: int) -> None:
+        """Set where and with how many threads (0 for all cores) they predict."""
+        ...
+
+    def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-odds of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
+        ...
+
+    def contributions(
+        self, features: NDArray[np.float32], shares: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float]:
+        """What each column adds to the baseline, in log-odds; the sum is the margin.
+
+        Args:
+            features: Encoded rows, shape (n, k), without nan.
+            shares: Share of each feature's contribution that each column gets, shape (k, columns).
+
+        Returns:
+            Contributions, shape (n, columns), and the baseline.
+        """
+        ...
+
+    def few_contributions(
+        self, features: NDArray[np.float32], shares: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float]:
+        """The same for a few rows, without anything that has to be prepared for many."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The trees as they are stored, in a format that is safe to load."""
+        ...
 
 
 def average(boosters: Sequence[Booster]) -> Booster:

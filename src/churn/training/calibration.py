@@ -14,8 +14,9 @@ KNOT_ROWS = 20
 STANDARD_ERRORS = 1.0
 # The pull of the line's slope towards 1, as a number of rows that agree with the margins already.
 SLOPE_PRIOR_ROWS = 50.0
+# Largest gradient of the log loss of a row at which a solution counts as found.
+GRADIENT = 1e-12
 
-_STEPS = 100
 _FOLDS = 5
 
 
@@ -71,33 +72,34 @@ def _isotonic(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> Calib
 def _line(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
     """Slope and intercept of a logistic regression on the margin, the slope drawn a little towards 1.
 
-    Newton's method in the logarithm of the slope, which cannot go below 0 that way.
+    Solved for the logarithm of the slope, so that the slope cannot go below 0.
     """
-    bend, intercept = 0.0, 0.0
+    from scipy.optimize import minimize
 
-    def loss(bend: float, intercept: float) -> float:
-        z = np.exp(bend) * margin + intercept
-        return float(np.sum(np.logaddexp(0.0, z) - labels * z) + SLOPE_PRIOR_ROWS / 2 * bend**2)
+    def loss(bend: float, intercept: float) -> tuple[float, NDArray[np.float64]]:
+        x = np.exp(bend) * margin
+        z = x + intercept
+        residual = sigmoid(z) - labels
+        gradient = np.array([residual @ x + SLOPE_PRIOR_ROWS * bend, residual.sum()])
+        return float(np.sum(np.logaddexp(0.0, z) - labels * z) + SLOPE_PRIOR_ROWS / 2 * bend**2), gradient
 
-    current = loss(bend, intercept)
-    for _ in range(_STEPS):
+    def curvature(bend: float, intercept: float) -> NDArray[np.float64]:
         x = np.exp(bend) * margin
         probability = sigmoid(x + intercept)
-        residual, weight = probability - labels, probability * (1.0 - probability)
-        gradient = np.array([residual @ x + SLOPE_PRIOR_ROWS * bend, residual.sum()])
+        weight = probability * (1.0 - probability)
         cross = weight @ x
         # Gauss-Newton: the exact second derivative may point uphill far from the solution.
-        hessian = np.array([[weight @ (x * x) + SLOPE_PRIOR_ROWS, cross], [cross, weight.sum() + 1e-12]])
-        step = np.linalg.solve(hessian, gradient)
-        scale = 1.0
-        while scale > 1e-6 and (tried := loss(bend - scale * step[0], intercept - scale * step[1])) > current:
-            scale /= 2
-        if scale <= 1e-6:
-            break
-        bend, intercept = bend - scale * step[0], intercept - scale * step[1]
-        done, current = current - tried < 1e-10 * (1.0 + abs(current)), tried
-        if done:
-            break
+        return np.array([[weight @ (x * x) + SLOPE_PRIOR_ROWS, cross], [cross, weight.sum()]])
+
+    found = minimize(
+        lambda at: loss(*at),
+        np.zeros(2),
+        jac=True,
+        hess=lambda at: curvature(*at),
+        method="trust-exact",
+        options={"gtol": GRADIENT * len(margin)},
+    )
+    bend, intercept = found.x
     return float(np.exp(bend)), float(intercept)
 
 
@@ -107,25 +109,19 @@ def _curve(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[tu
     The steps of an isotonic regression would make equal probabilities of unequal margins. Here each step is a point
     in its middle, joined with the next by a line, so that the ranking stays as it is.
     """
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(margin, kind="stable")
-    margin, labels = margin[order], labels[order]
-    groups = np.array_split(np.arange(len(margin)), min(KNOTS, max(1, len(margin) // KNOT_ROWS)))
-    blocks: list[list[float]] = []  # rows, churned rows, sum of margins
-    for rows in groups:
-        blocks.append([float(len(rows)), float(labels[rows].sum()), float(margin[rows].sum())])
-        # Pool while the churn rate does not rise (pool adjacent violators); equal margins belong together.
-        while len(blocks) > 1 and (
-            _log_odds(blocks[-2]) >= _log_odds(blocks[-1]) or _centre(blocks[-2]) >= _centre(blocks[-1])
-        ):
-            last = blocks.pop()
-            blocks[-1] = [mine + theirs for mine, theirs in zip(blocks[-1], last, strict=True)]
-    return tuple(_centre(block) for block in blocks), tuple(_log_odds(block) for block in blocks)
-
-
-def _centre(block: list[float]) -> float:
-    return block[2] / block[0]
-
-
-def _log_odds(block: list[float]) -> float:
-    # Half a row of each class keeps a block of one class finite.
-    return float(np.log((block[1] + 0.5) / (block[0] - block[1] + 0.5)))
+    starts = [rows[0] for rows in np.array_split(np.arange(len(margin)), min(KNOTS, max(1, len(margin) // KNOT_ROWS)))]
+    # Rows, churned rows and sum of margins of each group.
+    groups = np.add.reduceat(np.stack([np.ones(len(margin)), labels[order], margin[order]]), starts, axis=1)
+    while True:
+        rows, churned, summed = groups
+        # Half a row of each class keeps a group of one class finite.
+        log_odds, centres = np.log((churned + 0.5) / (rows - churned + 0.5)), summed / rows
+        steps = isotonic_regression(churned / rows, weights=rows).x
+        # Groups on one step are pooled, and so are those of equal margins; together they may have to be pooled again.
+        rises = np.append(True, np.all([np.diff(values) > 0 for values in (steps, centres, log_odds)], axis=0))
+        if rises.all():
+            return tuple(centres.tolist()), tuple(log_odds.tolist())
+        groups = np.add.reduceat(groups, np.flatnonzero(rises), axis=1)

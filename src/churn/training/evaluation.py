@@ -110,7 +110,7 @@ def evaluate(
         Metrics named ``train_...`` and ``test_...``; ``oracle_roc_auc`` of the true probabilities on the test rows,
         and the share of it that the model reaches, ``test_roc_auc_of_oracle``.
     """
-    metrics: dict[str, float] = {"trees": float(model.booster.num_boosted_rounds())}
+    metrics: dict[str, float] = {"trees": float(model.trees.rounds)}
     for name, rows in (("train", train_accounts), ("test", test_accounts)):
         measured = classification_metrics(rows[schema.label.column], model.probability(rows), model.threshold)
         metrics |= {f"{name}_{measure}": value for measure, value in measured.items()}

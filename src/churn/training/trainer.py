@@ -16,6 +16,7 @@ from churn.model.encoder import encode_rows
 from churn.model.linear import Linear
 from churn.model.profile import fit_profile, fit_score_profile
 from churn.model.trees import Booster, scaled
+from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import FrameTable, Table, spacing
 from churn.tables.parallel import one_thread
 from churn.training import tuning
@@ -199,7 +200,7 @@ def assemble_model(
     model = ChurnModel(
         schema=schema,
         encoder=encoder,
-        booster=blended.booster,
+        trees=XGBoostTrees(blended.booster),
         linear=blended.linear,
         threshold=training.threshold,
         risk_bands=training.risk_bands,
