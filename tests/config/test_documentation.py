@@ -82,7 +82,7 @@ def test_the_default_of_a_list_is_written_as_in_yaml():
 
 def test_each_block_has_its_docstring():
     assert "### training.booster\n\nParameters of XGBoost, by its own names." in PAGE
-    assert "### feature_engineering.ratios[]\n\nA feature made of two numeric columns." in PAGE
+    assert "### feature_engineering.ratios[]\n\nA ratio of two numeric columns as a feature." in PAGE
     for name in Parameters.model_fields:
         assert (f"## {name}\n" in PAGE) == (name != "model_uri")
 

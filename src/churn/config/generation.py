@@ -8,27 +8,27 @@ from churn.config.blocks import Block, OpenShare, Seed, Share
 
 
 class Simulation(Block):
-    """The simulated account tables (used where the environment names no account table of its own)."""
+    """The simulated account tables, used if the environment names no account table."""
 
     signal: Literal["realistic", "none"] = Field(
         default="realistic",
-        description="`realistic`: churn follows the documented probability model; `none`: a coin flip that no model can predict.",
+        description="`realistic`: churn follows the documented probability model; `none`: outcomes are random.",
     )
-    training_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to train on.")
-    scoring_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Accounts to score.")
+    training_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Number of accounts to train on.")
+    scoring_rows: int = Field(default=30_000, ge=1, le=100_000_000, description="Number of accounts to score.")
     training_seed: Seed = Field(default=31_459, description="Seed of the training snapshot.")
     scoring_seed: Seed = Field(default=42, description="Seed of the scoring snapshot.")
     base_rate: OpenShare = Field(
-        default=0.12, description="Share of accounts that churn, on average (`realistic`; a coin flip has 0.5)."
+        default=0.12, description="Average share of accounts that churn (`realistic`; for `none` it is 0.5)."
     )
     missing_share: float = Field(
         default=0.04,
         ge=0.0,
         le=0.5,
-        description="Average share of missing values in the columns that have them in practice (`realistic` only).",
+        description="Average share of missing values in the columns that can have them (`realistic` only).",
     )
     drift: Share = Field(
-        default=0.0, description="Strength of the shift of the scoring snapshot: 0 none, 1 strong (`realistic` only)."
+        default=0.0, description="Strength of the drift of the scoring snapshot: 0 none, 1 strong (`realistic` only)."
     )
 
     @model_validator(mode="after")
@@ -41,7 +41,7 @@ class Simulation(Block):
 
 
 class Staging(Block):
-    """How an account table of your own becomes a training and a scoring snapshot."""
+    """The split of your own account table into a training and a scoring snapshot."""
 
     scoring_share: OpenShare = Field(
         default=0.2, description="Share of the labelled accounts held out as the scoring snapshot, stratified by label."

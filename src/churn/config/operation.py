@@ -1,4 +1,4 @@
-"""Parameters of scoring, monitoring, notifications and the watch."""
+"""Parameters of scoring, monitoring, notifications and the trigger."""
 
 from datetime import date
 from typing import Literal, Self, get_args
@@ -14,37 +14,38 @@ class Inference(Block):
     as_of: date | None = Field(
         default=None, description="Date of the scoring snapshot (YYYY-MM-DD); empty for the day of the run."
     )
-    device: Device = Field(default="cpu", description="Where XGBoost scores: `cpu`, `cuda` or `cuda:<n>`.")
+    device: Device = Field(default="cpu", description="Device on which XGBoost scores: `cpu`, `cuda` or `cuda:<n>`.")
     incremental: bool = Field(
         default=False,
-        description="Score only the files of the table whose content no earlier run scored; for tables of several files.",
+        description="Score only files of the table whose content no earlier run has scored; for tables of several files.",
     )
     rescore: bool = Field(
         default=False,
-        description="With `incremental`: score also the files that another model scored, as after a promotion.",
+        description="With `incremental`: also score files that another model has scored, for example after a promotion.",
     )
 
 
 class Monitoring(Block):
-    """From when on the health report raises its voice."""
+    """The limits for warnings and alarms of the health report."""
 
     psi_watch: float = Field(
-        default=0.1, gt=0, description="Population stability index from which a column is to be watched."
+        default=0.1, gt=0, description="Population stability index from which a column gets a warning."
     )
     psi_alarm: float = Field(
-        default=0.25, gt=0, description="Population stability index from which a column is an alarm."
+        default=0.25, gt=0, description="Population stability index from which a column gets an alarm."
     )
     missing_rise: Share = Field(
-        default=0.05, description="Rise of a column's share of missing values from which it is an alarm."
+        default=0.05, description="Rise of the share of missing values from which a column gets an alarm."
     )
     unseen_share: Share = Field(
-        default=0.01, description="Share of categories unseen in training from which a column is an alarm."
+        default=0.01, description="Share of accounts with an unseen category from which a column gets an alarm."
     )
     roc_auc_drop: Share = Field(
-        default=0.05, description="Fall of realised ROC AUC below the one at training from which it is an alarm."
+        default=0.05,
+        description="Fall of the realised ROC AUC below the value at training from which the report has an alarm.",
     )
     calibration_error: Share = Field(
-        default=0.05, description="Realised calibration error from which it is an alarm, as a probability."
+        default=0.05, description="Realised calibration error from which the report has an alarm, as a probability."
     )
 
     @model_validator(mode="after")
@@ -58,33 +59,31 @@ EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_ala
 
 
 class Notifications(Block):
-    """Who is told of what happens. Where to is in `credentials.yml`."""
+    """Events and retries of notifications. The channels are in `credentials.yml`."""
 
     events: tuple[EventKind, ...] = Field(
-        default=get_args(EventKind), description="Events that are told of; none for silence."
+        default=get_args(EventKind), description="Events that send a notification; an empty list for none."
     )
     cool_down: float = Field(
-        default=60.0, ge=0, description="Minutes in which the same message is not sent again; 0 sends each."
+        default=60.0, ge=0, description="Minutes before the same message is sent again; 0 sends each message."
     )
-    attempts: int = Field(default=4, ge=1, le=10, description="How often a message is sent to where it is not taken.")
+    attempts: int = Field(default=4, ge=1, le=10, description="Maximum number of attempts to send a message.")
     wait: float = Field(
-        default=0.5, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+        default=0.5, ge=0, description="Seconds before the second attempt; doubled for each further one."
     )
-    timeout: float = Field(default=5.0, gt=0, description="Seconds in which an answer has to come.")
+    timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for an answer.")
 
 
 class Watch(Block):
-    """When `churn watch` trains and scores."""
+    """The trigger `churn watch`."""
 
-    poll: float = Field(default=60.0, gt=0, description="Seconds from look to look at the tables.")
-    quiet: float = Field(
-        default=10.0, ge=0, description="Seconds in which nothing of a table may have changed before it is taken."
-    )
+    poll: float = Field(default=60.0, gt=0, description="Seconds between two looks at the tables.")
+    quiet: float = Field(default=10.0, ge=0, description="Seconds without a change of a table before a run starts.")
     attempts: int = Field(
-        default=3, ge=1, description="How often a run is tried before it is given up until something changes."
+        default=3, ge=1, description="Maximum number of attempts of a run; then it is given up until something changes."
     )
     backoff: float = Field(
-        default=60.0, ge=0, description="Seconds before the second attempt; twice as long before each further one."
+        default=60.0, ge=0, description="Seconds before the second attempt; doubled for each further one."
     )
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address at which events and health are answered.")
-    port: int = Field(default=8787, ge=1, le=65_535, description="Its port.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address for events and health checks.")
+    port: int = Field(default=8787, ge=1, le=65_535, description="Port for events and health checks.")

@@ -23,19 +23,19 @@ from churn.errors import ParametersError
 class Parameters(Block):
     """The whole tree of parameters."""
 
-    accounts: AccountSchema = Field(description="Roles of the columns of the account table.")
+    accounts: AccountSchema = Field(description="The schema of the account table.")
     simulation: Simulation = Field(default=Simulation(), description="Simulated account tables.")
-    staging: Staging = Field(default=Staging(), description="Snapshots from an account table of your own.")
+    staging: Staging = Field(default=Staging(), description="Snapshots of your own account table.")
     feature_engineering: FeatureEngineering = Field(default=FeatureEngineering(), description="Split and encoding.")
     training: Training = Field(default=Training(), description="Fitting, thresholds and bands.")
-    promotion: Promotion = Field(default=Promotion(), description="When a new model becomes the champion.")
-    profit: Profit = Field(default=Profit(), description="What acting on an account costs and brings.")
-    decision: Decision = Field(default=Decision(), description="Which accounts to act on.")
-    reasons: Reasons = Field(default=Reasons(), description="Why an account is at risk, in words.")
+    promotion: Promotion = Field(default=Promotion(), description="The gates for a new model.")
+    profit: Profit = Field(default=Profit(), description="Costs and benefits of acting on an account.")
+    decision: Decision = Field(default=Decision(), description="The rule for which accounts to act on.")
+    reasons: Reasons = Field(default=Reasons(), description="The reasons of an account and their sentences.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
-    watch: Watch = Field(default=Watch(), description="When `churn watch` trains and scores.")
-    notifications: Notifications = Field(default=Notifications(), description="Who is told of what happens.")
+    watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
+    notifications: Notifications = Field(default=Notifications(), description="Events and retries of notifications.")
     model_uri: str | None = Field(
         default=None,
         min_length=1,

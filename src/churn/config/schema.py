@@ -1,4 +1,4 @@
-"""The account table: what each of its columns is."""
+"""The schema of the account table."""
 
 from typing import Annotated, Any, Self
 
@@ -8,21 +8,21 @@ from churn.config.blocks import Block
 
 
 class Label(Block):
-    """The column that says what became of an account."""
+    """The column with the known outcome of each account."""
 
     column: str = Field(description="Name of the label column.")
     positive: Annotated[str, BeforeValidator(lambda value: str(value))] = Field(
         default="True",
-        description="Value that means churned; letter case does not count, so `True` also matches `true`.",
+        description="Value that means churned; case is ignored, so `True` also matches `true`.",
     )
 
 
 class NumericColumn(Block):
-    """A column of numbers and the range its values may have."""
+    """A numeric column and the allowed range of its values."""
 
     column: str = Field(description="Name of the column.")
-    minimum: float | None = Field(default=None, description="Smallest value allowed, in the column's unit.")
-    maximum: float | None = Field(default=None, description="Largest value allowed, in the column's unit.")
+    minimum: float | None = Field(default=None, description="Smallest allowed value, in the column's unit.")
+    maximum: float | None = Field(default=None, description="Largest allowed value, in the column's unit.")
     integer: bool = Field(default=False, description="Whether only whole numbers are allowed.")
 
     @model_validator(mode="after")
@@ -44,22 +44,23 @@ class NotAbove(Block):
 
 
 class AccountSchema(Block):
-    """What each column of the account table is. Another account table is another set of these roles."""
+    """The schema of the account table. Another account table needs another schema."""
 
     id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
     label: Label = Field(description="The label column and its positive value.")
     numeric: tuple[Annotated[NumericColumn, BeforeValidator(_named)], ...] = Field(
-        default=(), description="Columns of numbers: a name, or a name with its range."
+        default=(), description="Numeric columns: a name, or a name with its range."
     )
-    categorical: tuple[str, ...] = Field(default=(), description="Columns of categories, read as text.")
+    categorical: tuple[str, ...] = Field(default=(), description="Categorical columns, read as text.")
     left_out: tuple[str, ...] = Field(
-        default=(), description="Columns that are known and not used, for example dates or free text."
+        default=(), description="Columns that the model does not use, for example dates or free text."
     )
     not_above: tuple[NotAbove, ...] = Field(
         default=(), description="Pairs of numeric columns of which the first must not be above the second."
     )
     strict: bool = Field(
-        default=False, description="Whether a column without a role is refused; otherwise it is reported and ignored."
+        default=False,
+        description="Whether to refuse a column that the schema does not name; otherwise it is reported and ignored.",
     )
 
     @property
