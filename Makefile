@@ -32,7 +32,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs docs-serve dist hooks clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint rooms format viz notebook mlflow docs docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -106,6 +106,9 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/rumdl check --quiet . .github
 	@$(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+
+rooms: .venv/.dev  ## Show the rooms of src/churn, their floors and what they import (ARGS=checkout)
+	@$(BIN)/python -m tests.rooms $(ARGS)
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
