@@ -378,7 +378,7 @@ def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None
     with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
         deadline = time.monotonic() + PATIENCE
         # What comes next, the models of the folds, takes minutes.
-        while "Completed node: encode_train_accounts" not in watch.log():
+        while "Completed node: Feature engineering.encode_train_accounts" not in watch.log():
             assert time.monotonic() < deadline, watch.log()
             time.sleep(0.2)
         threads = Path(f"/proc/{watch.process_id}/task").glob("*/children")

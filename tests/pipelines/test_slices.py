@@ -352,7 +352,7 @@ def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], schema: 
 
 
 def test_only_the_evaluation_reads_the_truth() -> None:
-    readers = {node.name for node in register_pipelines()["__default__"].nodes if "oracle" in node.inputs}
+    readers = {node.short_name for node in register_pipelines()["__default__"].nodes if "oracle" in node.inputs}
     assert readers == {"evaluate_model"}
 
 
