@@ -14,7 +14,8 @@ def started_at(process: int) -> float | None:
     """When a process started, in seconds since 1970; ``None`` where there is none, or none any more."""
     try:
         found = psutil.Process(process)
-        return None if found.status() == psutil.STATUS_ZOMBIE else found.create_time()
+        started: float = found.create_time()
+        return None if found.status() == psutil.STATUS_ZOMBIE else started
     except psutil.NoSuchProcess:
         return None
 
