@@ -16,6 +16,9 @@ import yaml
 
 from churn.config import AccountSchema, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 from churn.model import ChurnModel
+from tests.lanes import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,7 +22,7 @@ from tests.datasets.test_results import Given, given
 from tests.minio.conftest import MinioProject
 from tests.proxy import FaultyProxy
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 # --- on buckets -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from churn.services.server import Server, answers
 from tests.minio.conftest import MinioProject
 from tests.stack import Stack, free_ports
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 class OwnMlflow:

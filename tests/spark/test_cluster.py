@@ -18,7 +18,12 @@ from tests.spark.cluster import EXECUTOR_MIB, LOOPBACK, Cluster, lose, running_c
 from tests.spark.conftest import for_spark
 from tests.stack import free_ports
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.e2e,
+    pytest.mark.usefixtures("java"),
+    pytest.mark.xdist_group("cluster"),
+]
 
 
 @pytest.fixture

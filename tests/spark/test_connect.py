@@ -12,7 +12,12 @@ from tests.conftest import Project
 from tests.spark.cluster import connect_server
 from tests.spark.conftest import for_spark
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.e2e,
+    pytest.mark.usefixtures("java"),
+    pytest.mark.xdist_group("connect"),
+]
 
 
 @pytest.fixture(scope="module")

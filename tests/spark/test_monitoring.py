@@ -24,7 +24,7 @@ from tests.conftest import Project
 from tests.monitoring.test_outcomes import BANDS, SCHEMA, mixed, outcomes_of, predictions_of
 from tests.spark.conftest import for_spark
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 def gathered(

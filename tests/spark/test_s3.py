@@ -16,7 +16,12 @@ from tests.stack import Stack, free_ports, stack
 
 __all__ = ["stack"]
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.e2e,
+    pytest.mark.usefixtures("java"),
+    pytest.mark.xdist_group("buckets"),
+]
 
 
 def packages() -> dict[str, str]:

@@ -123,7 +123,6 @@ def test_one_of_several_masters_is_enough() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.spark
 @pytest.mark.usefixtures("java")
 def test_a_master_that_is_none(copied: Project) -> None:
     project = for_spark(copied)

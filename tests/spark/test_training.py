@@ -14,7 +14,7 @@ from churn.errors import ChurnError, ParametersError
 from churn.training.boosting import Grown
 from tests.conftest import Project
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = pytest.mark.usefixtures("spark")
 
 # Enough rows and trees for measures that the draw of rows for each tree does not move.
 ROWS = 20_000
