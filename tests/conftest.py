@@ -16,9 +16,10 @@ import yaml
 
 from churn.config import AccountSchema, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 from churn.model import ChurnModel
-from tests.lanes import pytest_collection_modifyitems
+from tests.lanes import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["pytest_collection_modifyitems"]
+# Hooks of pytest.
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,58 +5,77 @@ something that is slow to start (a Spark session, a set of servers) run in one w
 fixtures of a module are then made once.
 """
 
+import re
+from typing import TYPE_CHECKING, Any
+
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 # What the fixtures of these names start or run.
 MARKS = {
-    "stack": "servers",
-    "spark": "spark",
-    "java": "spark",
-    "finished": "pipelines",
-    "copied": "pipelines",
-    "project": "pipelines",
-    "checkout": "pipelines",
+    "stack": {"servers"},
+    "deployed": {"servers", "slow"},
+    "spark": {"spark"},
+    "java": {"spark"},
+    "finished": {"pipelines"},
+    "copied": {"pipelines"},
+    "project": {"pipelines"},
 }
-# One set of servers for all tests of this folder, and what a run on it left.
-SERVERS = "tests/minio/"
-# The longest groups; what takes long must begin early, or the last worker works alone.
+# Modules that share a fixture of the session.
+GROUPS = {
+    r"tests/minio/.*": "servers",
+    r"tests/spark/test_(features|inference|monitoring|session|training)\.py": "spark",
+}
+# The longest groups come first: what takes long and begins late keeps one worker busy when the others have nothing to do.
 LONGEST = (
     "servers",
-    "cluster",
     "spark",
-    "buckets",
-    "tests/e2e/test_command_line.py",
+    "tests/spark/test_cluster.py",
+    "tests/spark/test_s3.py",
     "tests/operations/test_watch.py",
-    "connect",
+    "tests/e2e/test_command_line.py",
     "tests/pipelines/test_runs.py",
-    "tests/e2e/test_memory.py",
+    "tests/spark/test_connect.py",
     "tests/e2e/test_notebooks.py",
     "tests/e2e/test_own_table.py",
+    "tests/e2e/test_memory.py",
+    "tests/stores/test_s3.py",
     "tests/deploy/test_aws.py",
+    "tests/containers/test_jobs.py",
+    "tests/hooks/test_retraining.py",
 )
+
+
+def group_of(test: str) -> str:
+    """The group of a test, given as pytest names it: the resource that it shares, or else its module."""
+    module = test.partition("::")[0]
+    return next((group for pattern, group in GROUPS.items() if re.fullmatch(pattern, module)), module)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests by their fixtures, and put the longest groups first."""
+    places = {group: place for place, group in enumerate(LONGEST)}
     for item in items:
-        for mark in sorted({MARKS[name] for name in getattr(item, "fixturenames", ()) if name in MARKS}):
+        for mark in set().union(*(MARKS.get(name, set()) for name in getattr(item, "fixturenames", ()))):
             item.add_marker(mark)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=_place)
+    items.sort(key=lambda item: places.get(group_of(item.nodeid), len(places)))
 
 
-def _group(item: pytest.Item) -> str:
-    """The shared resource of a test, or else its module."""
-    module = item.nodeid.partition("::")[0]
-    if module.startswith(SERVERS):
-        return "servers"
-    return "spark" if item.get_closest_marker("spark") else module
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling | None":
+    """Give whole groups to the workers under ``--dist loadgroup``.
 
+    What pytest-xdist 3.8 itself does for it no longer works: it adds groups to the names of tests, and pytest 9.2 ignores that.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
 
-def _place(item: pytest.Item) -> int:
-    """Where the group of a test comes; the order inside a group stays."""
-    mark = item.get_closest_marker("xdist_group")
-    assert mark is not None
-    return LONGEST.index(mark.args[0]) if mark.args[0] in LONGEST else len(LONGEST)
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)

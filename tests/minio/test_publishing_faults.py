@@ -152,7 +152,7 @@ with KedroSession.create(project_path=sys.argv[2], conf_source=sys.argv[3]) as s
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("laptop"))
-    project.run()
+    project.run(training__booster__n_estimators=20)
     return project
 
 

@@ -12,12 +12,7 @@ from tests.conftest import Project
 from tests.spark.cluster import connect_server
 from tests.spark.conftest import for_spark
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.e2e,
-    pytest.mark.usefixtures("java"),
-    pytest.mark.xdist_group("connect"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.usefixtures("java")]
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,7 @@ from tests.stack import Stack, free_ports, stack
 
 __all__ = ["stack"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.e2e,
-    pytest.mark.usefixtures("java"),
-    pytest.mark.xdist_group("buckets"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.usefixtures("java")]
 
 
 def packages() -> dict[str, str]:
