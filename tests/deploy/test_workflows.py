@@ -21,6 +21,7 @@ ON: Any = True
 # Each job with what it may do, and no more.
 PERMISSIONS = {
     "lint-and-test": {"contents": "read"},
+    "coverage": {"contents": "read"},
     "checks": {"contents": "read"},
     "images": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
     "deploy": {"contents": "read", "packages": "read", "id-token": "write", "attestations": "read"},

@@ -133,7 +133,7 @@ def test_the_command_of_the_project_works_in_its_folders_only(
     def churn(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "churn"), *arguments]
         return subprocess.run(
-            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=120
+            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=300
         )
 
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -192,7 +192,7 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(copied: Projec
         read_until(running, "hold_out_validation")
         wait_until_it_works(running, seconds=3)  # by then it grows trees
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=300)
     finally:
         running.kill()
     assert running.returncode == 1
@@ -260,7 +260,7 @@ def test_an_interrupted_search_leaves_its_trials(project: Project, tmp_path: Pat
             assert running.poll() is None
             time.sleep(0.5)
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=300)
     finally:
         running.kill()
     assert running.returncode == 1
@@ -343,7 +343,7 @@ def test_scores_do_not_depend_on_the_folder_or_threads(
     (folder,) = (project.folder / "mlflow-artifacts").glob("models/*/artifacts/churn")
     output = tmp_path / "scores.parquet"
     arguments = [str(folder), str(project.staging / "inference_data.csv"), str(output)]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path, timeout=120)
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path, timeout=300)
     here = pd.read_parquet(project.run_folder() / "inference_result.parquet")
     there = pd.read_parquet(output)
     assert there["account_id"].tolist() == here["account_id"].tolist()
