@@ -22,6 +22,7 @@ MARKS = {
     "finished": {"pipelines"},
     "copied": {"pipelines"},
     "project": {"pipelines"},
+    "context": {"pipelines"},
 }
 # Modules that share a fixture of the session.
 GROUPS = {
