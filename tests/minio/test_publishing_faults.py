@@ -127,6 +127,8 @@ def test_one_version_for_the_whole_run_although_the_alias_moves(watched: MinioPr
     assert (manifest["model"]["version"], manifest["threshold"]) == ("2", 0.4)
     with watched.results.reading(f"{manifest['run_id']}/inference_result.parquet") as file:
         assert set(pd.read_parquet(file)["model_version"]) == {"2"}
+    watched.run("inference")  # the results of the first model are what other tests find
+    assert watched.manifest()["model"]["version"] == "1"
 
 
 # --- on a disk --------------------------------------------------------------------------------------------------
