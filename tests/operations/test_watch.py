@@ -359,6 +359,7 @@ def version_of(project: Project) -> str:
     return str(json.loads((project.run_folder() / "manifest.json").read_text())["model"]["version"])
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, checkout: Path) -> None:
     project.run("data_generation")
@@ -427,6 +428,7 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
     assert project.kedro("watch", "--once", "--conf-source", str(project.conf)).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
     project.run("data_generation", simulation__training_rows=100_000)
@@ -443,6 +445,7 @@ def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None
     assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
 
 
+@pytest.mark.e2e
 def test_a_port_that_is_taken_is_told(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         project.configure("local", "parameters", {"watch": {"port": taken.getsockname()[1]}})
@@ -452,6 +455,7 @@ def test_a_port_that_is_taken_is_told(project: Project) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.e2e
 def test_a_token_that_is_too_short_is_refused(project: Project) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "watch", "--conf-source", str(project.conf)],

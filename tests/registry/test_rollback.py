@@ -72,8 +72,9 @@ def test_the_command(tmp_path: Path) -> None:
     from tests.conftest import ROOT, make_project
 
     project: Project = make_project(tmp_path)
-    project.run()
-    project.run("training", training__booster__max_depth=2, promotion__force=True)
+    few = {"training__booster__n_estimators": 20, "training__folds": 2}
+    project.run("data_generation", "feature_engineering", "training", **few)
+    project.run("training", promotion__force=True, **{**few, "training__booster__max_depth": 2})
 
     def rollback(*options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -83,7 +84,7 @@ def test_the_command(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
 
     done = rollback()

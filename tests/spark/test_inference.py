@@ -26,7 +26,7 @@ from tests.conftest import Project, in_batches
 from tests.model.test_device import has_gpu
 from tests.spark.conftest import for_spark
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 @pytest.fixture(scope="module")
