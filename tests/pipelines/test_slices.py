@@ -188,7 +188,7 @@ def test_ignored_columns_are_reported(
     accounts = snapshots["training_accounts@table"].assign(colour="red")
     checked = feature_engineering.create_pipeline().only_nodes("validate_accounts", "split_accounts")
     run(checked, small, training_accounts__table=accounts)
-    assert "ignored columns without a role: colour" in caplog.text
+    assert "ignored columns that are not in the schema: colour" in caplog.text
 
 
 # --- training ---------------------------------------------------------------------------------------------------

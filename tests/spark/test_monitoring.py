@@ -129,7 +129,7 @@ def test_a_partition_of_outcomes_is_looked_at_as_a_batch() -> None:
     assert (second[ROW].to_pylist(), second["key"].to_pylist()) == ([3], ["d"])
     note = NOTES.validate_json(last[NOTE][0].as_py())
     whole = OutcomeRows()
-    whole.look(rows.to_pandas(), SCHEMA)
+    whole.check_batch(rows.to_pandas(), SCHEMA)
     assert note.found == whole
 
 

@@ -1,4 +1,4 @@
-"""Account tables: their schema applied, their rows read, checked and passed on in batches, and their ids."""
+"""Account tables: apply the schema, read and check the rows in batches, and find repeated ids."""
 
 from churn.tables.batches import Batches, CheckedBatches, CheckedTable, checked_table
 from churn.tables.cells import as_numbers, as_text, quoted
