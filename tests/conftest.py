@@ -16,6 +16,10 @@ import yaml
 
 from churn.config import AccountSchema, FeatureEngineering, Parameters, Simulation, Training, check_parameters
 from churn.model import ChurnModel
+from tests.lanes import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+
+# Hooks of pytest.
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -191,15 +195,33 @@ def make_project(folder: Path, **simulation: Any) -> Project:
     return project
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database before anything is in it. MLflow takes seconds to make one, and a copy does as well."""
+    import mlflow
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+def with_database(project: Project, empty_database: Path) -> Project:
+    """The project with a database of MLflow."""
+    folder = project.folder / "mlflow-artifacts"
+    folder.mkdir()
+    shutil.copy(empty_database, folder)
+    return project
+
+
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return make_project(tmp_path)
+def project(tmp_path: Path, empty_database: Path) -> Project:
+    return with_database(make_project(tmp_path), empty_database)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Project:
     """A small project after a run of all pipelines; not to be changed."""
-    project = make_project(tmp_path_factory.mktemp("finished"))
+    project = with_database(make_project(tmp_path_factory.mktemp("finished")), empty_database)
     project.run()
     return project
 
@@ -217,10 +239,11 @@ def copied(finished: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def tracking(tmp_path: Path) -> Iterator[None]:
+def tracking(tmp_path: Path, empty_database: Path) -> Iterator[None]:
     """MLflow tracks in a file of the test."""
     import mlflow
 
+    shutil.copy(empty_database, tmp_path)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     yield

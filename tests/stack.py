@@ -14,6 +14,7 @@ import yaml
 from dotenv import dotenv_values
 
 from churn.errors import ChurnError
+from churn.services import server as starting
 from churn.services.minio import minio, provision_minio
 from churn.services.mlflow import mlflow_server
 from churn.services.postgres import database_uri, postgres, socket_folder
@@ -23,6 +24,8 @@ from churn.services.server import free_ports as ports_of_services
 from churn.services.settings import ENV_FILE, Identity, ServiceSettings, write_env
 from tests.conftest import ROOT, Project, make_project
 
+# Seconds; a machine may be busy with other tests.
+starting.START_TIMEOUT = 300.0
 # Which S3 server: make test-minio sets it.
 STORE = os.environ.get("CHURN_TEST_STORE", "seaweedfs")
 

@@ -189,6 +189,7 @@ class TestTheWorkedExample:
         assert gym["source_accounts"] == "data/gym/members.csv"
         assert not set(gym["model"].values()) & set(base["model"].values())
 
+    @pytest.mark.e2e
     def test_every_column_of_the_table_is_listed_and_has_a_role(self, marked: dict[str, str], tmp_path: Path):
         script = marked["invented table"].replace("python3 ", f"{sys.executable} ")
         subprocess.run(["bash", "-ec", script], cwd=tmp_path, check=True)

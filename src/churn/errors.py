@@ -1,32 +1,32 @@
-"""Errors that are the user's to mend: the command line shows them without a traceback."""
+"""Errors that the user can correct: the command line shows them without a traceback."""
 
 from collections.abc import Iterable
 
 
 class ChurnError(ValueError):
-    """Something in the input, the configuration or the stores that the user can put right.
+    """An error in the input, the configuration or the stores that the user can correct.
 
-    The message names the file, column or parameter, the value, what was expected and the way out.
+    The message names the file, column or parameter, the value, what was expected and the remedy.
 
     Attributes:
-        exit_code: With which the command line ends.
+        exit_code: Exit code of the command line.
     """
 
     exit_code = 1
 
 
 class NotTrackedError(ChurnError):
-    """Everything was done and published, but MLflow does not know of it."""
+    """The run finished and published its results, but MLflow has no record of it."""
 
     exit_code = 3
 
 
-class NothingToDo(Exception):  # noqa: N818, it is none
-    """A run ends before it begins, as there is nothing to do; the message says why. The command line ends with 0."""
+class NothingToDo(Exception):  # noqa: N818, not an error
+    """There is nothing to do, so the run ends before it begins; the message says why. The exit code is 0."""
 
 
 class FaultsError(ChurnError):
-    """Several faults found together, listed one a line.
+    """Several faults of one subject, listed one per line.
 
     Attributes:
         subject: What was checked, for example ``training accounts``.
@@ -46,4 +46,4 @@ class ParametersError(FaultsError):
 
 
 class AccountsError(FaultsError):
-    """An account table that does not fit its declared roles."""
+    """An account table that does not match its schema."""

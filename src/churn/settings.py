@@ -1,5 +1,6 @@
 """Settings of the Kedro project."""
 
+from churn.config.catalog import Catalog
 from churn.config.loader import ConfigLoader
 from churn.hooks.notifications import NotificationHook
 from churn.hooks.preflight import PreflightHook
@@ -12,6 +13,8 @@ from churn.hooks.tracking import TrackingHook
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
 HOOKS = (SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook())
+
+DATA_CATALOG_CLASS = Catalog
 
 CONFIG_LOADER_CLASS = ConfigLoader
 CONFIG_LOADER_ARGS = {

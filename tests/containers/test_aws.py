@@ -10,7 +10,7 @@ import pytest
 from tests.containers.test_engine import need
 from tests.deploy.emulator import PATIENCE, TEMPLATES, emulated
 
-pytestmark = [pytest.mark.containers, pytest.mark.e2e]
+pytestmark = [pytest.mark.slow, pytest.mark.containers, pytest.mark.e2e]
 
 
 @pytest.mark.parametrize(

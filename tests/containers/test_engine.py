@@ -26,7 +26,7 @@ from tests.conftest import ROOT, clean_environment
 from tests.operations.watching import TOKEN
 from tests.stack import Stack, free_ports
 
-pytestmark = [pytest.mark.containers, pytest.mark.e2e]
+pytestmark = [pytest.mark.slow, pytest.mark.containers, pytest.mark.e2e]
 
 DOCKER = shutil.which(os.environ.get("DOCKER", "docker")) or ""
 CONFINED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")  # noqa: S108

@@ -18,7 +18,7 @@ from tests.stack import free_ports
 
 TEMPLATES = ROOT / "deploy/aws"
 REGION = "eu-central-1"
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 class Aws:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml
 
 from churn.config import Parameters
 from churn.services.settings import ServiceSettings
@@ -125,6 +124,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 def resources() -> dict[str, Any]:
     """Those of churn.yaml as they are written."""
+    from cfnlint.decode import cfn_yaml  # takes seconds, also where these tests are not run
+
     found: dict[str, Any] = cfn_yaml.load(str(TEMPLATES / "churn.yaml"))["Resources"]
     return found
 

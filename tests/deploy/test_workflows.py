@@ -24,6 +24,7 @@ ATTEST = {"id-token": "write", "attestations": "write"}
 PUSH = {**READ, **ATTEST, "packages": "write"}
 # Each job with what it may do, and no more.
 PERMISSIONS = {
+    "ci coverage": READ,
     "ci lint-and-test": READ,
     "deploy checks": READ,
     "deploy images": PUSH,

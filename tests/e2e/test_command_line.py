@@ -9,13 +9,18 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
 from tests.conftest import ROOT, Project, clean_environment, make_project
+
+if TYPE_CHECKING:
+    import mlflow
 
 pytestmark = pytest.mark.e2e
 
@@ -69,26 +74,10 @@ def test_the_scores_are_healthy_without_drift(default: tuple[Project, subprocess
     assert health["realised_performance"]["coverage"] == 1.0
 
 
-def test_two_processes_give_the_same_bytes(
-    default: tuple[Project, subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    again = make_project(tmp_path)
-    again.configure("local", "parameters", {})
-    assert again.kedro("run").returncode == 0
-    first = default[0]
-    assert metrics_of(again) == metrics_of(first)
-    for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json"):
-        assert (again.run_folder() / name).read_bytes() == (first.run_folder() / name).read_bytes()
-
-
-def test_without_a_signal_there_is_nothing_to_learn(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    project.configure("local", "parameters", {})
-    done = project.kedro(
-        *("run", "--pipelines", "data_generation,feature_engineering,training"),
-        *("--params", "simulation.signal=none"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.slow
+def test_without_a_signal_there_is_nothing_to_learn(project: Project) -> None:
+    project.configure("local", "parameters", {"simulation": {"signal": "none"}})
+    project.run("data_generation", "feature_engineering", "training")
     assert 0.48 <= metrics_of(project)["test_roc_auc"] <= 0.52
 
 
@@ -108,8 +97,7 @@ def test_the_real_table_in_one_command(tmp_path: Path) -> None:
     assert not project.results.exists()
 
 
-def test_each_pipeline_in_a_process_of_its_own(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
+def test_pipelines_in_processes_of_their_own_make_what_one_process_makes(finished: Project, project: Project) -> None:
     for option, name in (
         ("--pipelines", "data_generation"),
         ("--pipeline", "feature_engineering"),
@@ -119,7 +107,11 @@ def test_each_pipeline_in_a_process_of_its_own(tmp_path: Path) -> None:
     ):
         done = project.kedro("run", option, name)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert (project.run_folder() / "health_report.html").exists()
+    assert metrics_of(project) == metrics_of(finished)
+    here, there = project.run_folder(), finished.run_folder()
+    assert (here / "health_report.html").exists()
+    for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json", "retention_list.csv"):
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
 def test_a_mistake_ends_in_one_message(tmp_path: Path) -> None:
@@ -141,7 +133,7 @@ def test_the_command_of_the_project_works_in_its_folders_only(
     def churn(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "churn"), *arguments]
         return subprocess.run(
-            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=120
+            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=300
         )
 
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -155,9 +147,8 @@ def test_the_command_of_the_project_works_in_its_folders_only(
     assert none.stderr.startswith("Error: no version of 'churn' is champion in sqlite:")
 
 
-def test_a_bad_table_ends_in_one_message_without_ids(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    assert project.kedro("run", "--pipelines", "data_generation").returncode == 0
+def test_a_bad_table_ends_in_one_message_without_ids(copied: Project) -> None:
+    project = copied
     table = pd.read_csv(project.staging / "training_data.csv", dtype=str)
     table.loc[[4, 7], "account_id"] = "known-to-nobody"
     table.loc[3, "total_users_count"] = "many"
@@ -183,10 +174,15 @@ def test_a_programming_error_keeps_its_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stdout + done.stderr
 
 
-def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path) -> None:
-    project = make_project(tmp_path)
-    assert project.kedro("run").returncode == 0
+@pytest.mark.slow
+def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(copied: Project) -> None:
+    import mlflow
+
+    project = copied
     before = project.run_folder()
+    artifacts = yaml.safe_load((project.conf / "local/globals.yml").read_text())["stores"]["artifacts"]
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{artifacts}/mlflow.db")
+    known = {run.info.run_id for run in runs_in(client)}
     running = started(
         project,
         *("--pipelines", "training,inference"),
@@ -194,27 +190,38 @@ def test_an_interrupted_training_leaves_no_trace_but_a_killed_run(tmp_path: Path
     )
     try:
         read_until(running, "hold_out_validation")
-        time.sleep(5)  # by now it grows trees
+        wait_until_it_works(running, seconds=3)  # by then it grows trees
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=300)
     finally:
         running.kill()
     assert running.returncode == 1
     assert "Aborted!" in output
     assert project.run_folder() == before
-    import mlflow
+    assert [run.info.status for run in runs_in(client) if run.info.run_id not in known] == ["KILLED"]
 
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow-artifacts/mlflow.db")
+
+def runs_in(client: "mlflow.MlflowClient") -> "list[mlflow.entities.Run]":
+    """Runs of the project, the newest first."""
     experiment = client.get_experiment_by_name("churn_model")
-    statuses = [run.info.status for run in client.search_runs([experiment.experiment_id])]
-    assert statuses == ["KILLED", "FINISHED"]
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_trainings_at_the_same_moment_leave_one_champion(tmp_path: Path) -> None:
+def wait_until_it_works(process: subprocess.Popen[str], seconds: float) -> None:
+    """Wait until a process has computed for so long from now on, however slow the machine is."""
+    watched = psutil.Process(process.pid)
+    start = watched.cpu_times().user
+    while watched.cpu_times().user < start + seconds:
+        assert process.poll() is None
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_trainings_at_the_same_moment_leave_one_champion(project: Project, tmp_path: Path) -> None:
     import mlflow
 
-    project = make_project(tmp_path)
-    assert project.kedro("run", "--pipelines", "data_generation,feature_engineering").returncode == 0
+    project.run("data_generation", "feature_engineering")
     seeds = (1, 2, 3)
     with ThreadPoolExecutor(len(seeds)) as pool:
         runs = [
@@ -231,15 +238,16 @@ def test_trainings_at_the_same_moment_leave_one_champion(tmp_path: Path) -> None
     for entry in versions.values():
         assert entry.tags["promotion"] in ("promoted", "not promoted")
         assert entry.description.startswith(entry.tags["promotion_reason"])
-    scoring = project.kedro("run", "--pipelines", "inference")
-    assert f"model version {champion.version}" in scoring.stdout
+    project.run("inference")
+    manifest = json.loads((project.run_folder() / "manifest.json").read_text())
+    assert manifest["model"]["version"] == champion.version
 
 
-def test_an_interrupted_search_leaves_its_trials(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interrupted_search_leaves_its_trials(project: Project, tmp_path: Path) -> None:
     import mlflow
 
-    project = make_project(tmp_path)
-    assert project.kedro("run", "--pipelines", "data_generation,feature_engineering").returncode == 0
+    project.run("data_generation", "feature_engineering")
     running = started(project, "--pipelines", "training", "--params", "training.tuning.enabled=true")
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow-artifacts/mlflow.db")
 
@@ -248,11 +256,11 @@ def test_an_interrupted_search_leaves_its_trials(tmp_path: Path) -> None:
         return client.search_runs([experiment.experiment_id], "tags.trial LIKE '%'") if experiment else []
 
     try:
-        deadline = time.monotonic() + 120
-        while len(trials()) < 2 and time.monotonic() < deadline:
+        while len(trials()) < 2:
+            assert running.poll() is None
             time.sleep(0.5)
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=300)
     finally:
         running.kill()
     assert running.returncode == 1
@@ -335,7 +343,7 @@ def test_scores_do_not_depend_on_the_folder_or_threads(
     (folder,) = (project.folder / "mlflow-artifacts").glob("models/*/artifacts/churn")
     output = tmp_path / "scores.parquet"
     arguments = [str(folder), str(project.staging / "inference_data.csv"), str(output)]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path, timeout=120)
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, cwd=tmp_path, timeout=300)
     here = pd.read_parquet(project.run_folder() / "inference_result.parquet")
     there = pd.read_parquet(output)
     assert there["account_id"].tolist() == here["account_id"].tolist()

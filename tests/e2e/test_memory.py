@@ -11,7 +11,7 @@ from churn.config import Parameters
 from churn.model import ChurnModel
 from tests.conftest import ROOT, clean_environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 # What the nodes of inference and their data sets do, in a process whose memory is its own.
 SCORE = """

@@ -16,6 +16,10 @@ from tests.conftest import Project
 FEW = {"training__booster__n_estimators": 20, "training__only_if_changed": True, "promotion__margin": -1.0}
 
 
+# It runs trainings.
+pytestmark = pytest.mark.pipelines
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has trained once."""
@@ -38,6 +42,7 @@ def runs_of(project: Project) -> int:
     return len(mlflow.search_runs(search_all_experiments=True, output_format="list"))
 
 
+@pytest.mark.e2e
 def test_the_same_again_is_not_trained(trained: Project) -> None:
     before = runs_of(trained)
     with pytest.raises(NothingToDo, match="Nothing changed: version 1 of 'churn' was trained of the same data"):

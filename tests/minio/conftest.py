@@ -11,6 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from churn.cli.commands import user_error
 from churn.stores import Store, open_store
 from tests.conftest import ROOT, Project, clean_environment
 from tests.proxy import FaultyProxy
@@ -55,6 +56,14 @@ class MinioProject:
     def run(self, *pipelines: str, **params: Any) -> None:
         """Run pipelines in this process."""
         self.project.run(*pipelines, env="minio", **params)
+
+    def refused(self, *pipelines: str, **params: Any) -> str:
+        """The message with which a run in this process ends."""
+        with pytest.raises(Exception) as caught:  # noqa: PT011  (the message is what is asserted)
+            self.run(*pipelines, **params)
+        message = user_error(caught.value)
+        assert message is not None, caught.value
+        return message
 
     def kedro(self, *pipelines: str, params: str = "") -> "subprocess.CompletedProcess[str]":
         """Run pipelines in a process of its own."""
@@ -116,9 +125,9 @@ def fresh(stack: Stack, tmp_path: Path) -> MinioProject:
     return MinioProject(stack, tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> MinioProject:
-    """A project after a whole run; tests of the module share it and leave it as good as they found it."""
+    """A project after a whole run; the tests share it and leave it as good as they found it."""
     assert stack.mlflow
     project = MinioProject(stack, tmp_path_factory.mktemp("trained"))
     done = project.kedro()

@@ -47,6 +47,7 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.e2e
 def test_env_writes_keys_of_its_own_for_its_owner_alone(folder: Path) -> None:
     done = command(folder, "env")
     assert done.returncode == 0, done.stderr
@@ -85,6 +86,7 @@ def test_servers_are_started_on_this_machine_only(address: str) -> None:
         port_of(address, "CHURN_S3_ENDPOINT")
 
 
+@pytest.mark.e2e
 def test_what_is_not_running_is_not_stopped(folder: Path) -> None:
     assert command(folder, "status").returncode == 1
     down = command(folder, "down")
@@ -140,6 +142,7 @@ def test_without_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         postgres(tmp_path, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_up_and_down(folder: Path) -> None:
     s3, taken, tracking = free_ports(3)

@@ -22,7 +22,7 @@ from churn.services.server import Server, answers
 from tests.minio.conftest import MinioProject
 from tests.stack import Stack, free_ports
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 class OwnMlflow:
@@ -78,7 +78,7 @@ def test_mlflow_down_at_start(mortal: MinioProject, own_mlflow: OwnMlflow) -> No
     own_mlflow.kill()
     start = time.monotonic()
     training = mortal.kedro("training")
-    assert time.monotonic() - start < 90  # MLflow by itself would wait for four minutes
+    assert time.monotonic() - start < 200  # MLflow by itself would wait for four minutes
     assert training.returncode == 1
     assert f"Error: MLflow at {own_mlflow.uri} does not answer" in training.stderr
     assert "set MLFLOW_TRACKING_URI to the right one" in training.stderr
@@ -108,12 +108,11 @@ def test_mlflow_killed_while_a_run_scores(mortal: MinioProject, own_mlflow: OwnM
     known = {run.info.run_id for run in runs(mortal, own_mlflow)}
     before = mortal.manifest()
     process = mortal.start("inference", "monitoring")
-    deadline = time.monotonic() + 60
     while not (begun := [run for run in runs(mortal, own_mlflow) if run.info.run_id not in known]):
-        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
     own_mlflow.kill()
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 3, output
     assert "Error: published, not tracked: MLflow does not answer" in output
     assert "Traceback" not in output
@@ -139,7 +138,7 @@ def test_mlflow_killed_while_a_run_trains(mortal: MinioProject, own_mlflow: OwnM
             break
     own_mlflow.kill()
     output = process.stdout.read()
-    assert process.wait(timeout=120) == 1
+    assert process.wait(timeout=300) == 1
     assert "does not answer" in output or "API request to" in output, output
     own_mlflow.server.start()
     assert mortal.kedro("training", params="training.random_state=3").returncode == 0
@@ -159,7 +158,7 @@ def test_postgresql_restarted_while_a_run_trains(stack: Stack, fresh: MinioProje
     assert stack.database.stop()
     assert stack.database.start()
     output = process.stdout.read()
-    if process.wait(timeout=120) != 0:
+    if process.wait(timeout=300) != 0:
         assert "Traceback" not in output
         assert "Error: " in output
         assert fresh.kedro("training").returncode == 0

@@ -23,7 +23,7 @@ from tests.minio.conftest import MinioProject
 from tests.operations.watching import TOKEN, watching
 from tests.stack import STORE, free_ports, start_stack
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(fresh: MinioProject) -> None:

@@ -72,7 +72,7 @@ def test_json_round_trip(encoder: Encoder) -> None:
 def test_columns_that_are_missing_or_not_numeric_are_refused(encoder: Encoder) -> None:
     with pytest.raises(AccountsError) as caught:
         encoder.transform(pd.DataFrame({"seats": ["many", "2"], "active": [1, 2]}))
-    assert caught.value.faults == ["missing column: plan", "seats: 1 values are not numbers"]
+    assert caught.value.faults == ["missing column: plan", "seats: 1 value is not a number (row 1)"]
 
 
 def test_a_column_without_known_categories_or_ratio_without_values() -> None:

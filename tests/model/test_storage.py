@@ -38,6 +38,7 @@ def test_loaded_equals_stored(model: ChurnModel, folder: Path, labelled: pd.Data
     pd.testing.assert_frame_equal(loaded.score(labelled), model.score(labelled))
 
 
+@pytest.mark.e2e
 def test_another_process_scores_the_same_to_the_last_bit(
     model: ChurnModel, folder: Path, labelled: pd.DataFrame, tmp_path: Path
 ) -> None:

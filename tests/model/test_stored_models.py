@@ -45,6 +45,7 @@ def test_mlflow_loads_it_by_the_name_that_is_stored_in_it(accounts: pd.DataFrame
     assert bits_of(scored["probability"]) == EXPECTED["probability_bits"]
 
 
+@pytest.mark.e2e
 def test_a_process_that_knows_only_mlflow_serves_it(accounts: pd.DataFrame, tmp_path: Path) -> None:
     code = (
         "import sys, mlflow, pandas as pd\n"

@@ -1,5 +1,6 @@
 """What the watch does when: with tables, runs and a clock of the tests' own, and then with real ones."""
 
+import itertools
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from churn.errors import ChurnError
 from churn.operations.kedro_job import Kind
 from churn.operations.notifications import Notifier
 from churn.operations.watch import LastKnown, Watcher, alone
-from churn.operations.watch_server import application, check_installed, schedule
+from churn.operations.watch_server import LookLoop, application, check_installed
 from churn.stores import open_store
 from tests.conftest import ROOT, Project, clean_environment
 from tests.operations.watching import PATIENCE, TOKEN, watching
@@ -204,13 +205,67 @@ class Looks:
 @pytest.fixture
 def looks() -> Iterator[tuple[Looks, Callable[[], None]]]:
     looks = Looks()
-    scheduler, hint = schedule(looks, 3600.0)
-    scheduler.start()
+    loop = LookLoop(looks, 3600.0)
+    loop.start()
     assert looks.begun.acquire(timeout=30)
-    yield looks, hint
+    yield looks, loop.tell
     looks.wait = None
+    loop.stop()
     looks.ended.release(1000)
-    scheduler.shutdown(wait=False)
+
+
+def test_it_looks_every_while_and_again_after_a_look_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    done, at = threading.Event(), list[float]()
+
+    def look() -> None:
+        at.append(time.monotonic())
+        if len(at) == 2:
+            raise RuntimeError("no answer")
+        if len(at) == 4:
+            done.set()
+
+    loop = LookLoop(look, 0.2)
+    loop.start()
+    assert done.wait(30)
+    loop.stop()
+    assert min(later - earlier for earlier, later in itertools.pairwise(at)) > 0.15
+    assert "What there is could not be looked at: no answer" in caplog.text
+
+
+def test_a_look_that_took_longer_than_the_while_is_followed_by_one_at_once() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def look() -> None:
+        begun.release()
+        assert go_on.acquire(timeout=30)
+
+    loop = LookLoop(look, 0.01)
+    loop.start()
+    assert begun.acquire(timeout=30)
+    time.sleep(0.05)
+    assert not begun.acquire(blocking=False)  # one at a time
+    go_on.release()
+    assert begun.acquire(timeout=30)
+    loop.stop()
+    go_on.release()
+
+
+def test_a_stopped_watch_ends_with_the_look_that_goes_on() -> None:
+    looks = Looks()
+    looks.wait = 0.0
+    loop = LookLoop(looks, 3600.0)
+    before = set(threading.enumerate())
+    loop.start()
+    (thread,) = set(threading.enumerate()) - before
+    assert looks.begun.acquire(timeout=30)
+    loop.stop()
+    loop.stop()
+    assert thread.is_alive()
+    assert not thread.daemon  # the interpreter waits for it
+    looks.ended.release(2)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert looks.count == 1
 
 
 def test_an_event_during_a_look_leads_to_another_one_and_many_to_one(looks: tuple[Looks, Callable[[], None]]) -> None:
@@ -304,6 +359,7 @@ def version_of(project: Project) -> str:
     return str(json.loads((project.run_folder() / "manifest.json").read_text())["model"]["version"])
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, checkout: Path) -> None:
     project.run("data_generation")
@@ -372,13 +428,14 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
     assert project.kedro("watch", "--once", "--conf-source", str(project.conf)).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
     project.run("data_generation", simulation__training_rows=100_000)
     with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
         deadline = time.monotonic() + PATIENCE
         # What comes next, the models of the folds, takes minutes.
-        while "Completed node: encode_train_accounts" not in watch.log():
+        while "Completed node: Feature engineering.encode_train_accounts" not in watch.log():
             assert time.monotonic() < deadline, watch.log()
             time.sleep(0.2)
         threads = Path(f"/proc/{watch.process_id}/task").glob("*/children")
@@ -388,6 +445,7 @@ def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None
     assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
 
 
+@pytest.mark.e2e
 def test_a_port_that_is_taken_is_told(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         project.configure("local", "parameters", {"watch": {"port": taken.getsockname()[1]}})
@@ -397,6 +455,7 @@ def test_a_port_that_is_taken_is_told(project: Project) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.e2e
 def test_a_token_that_is_too_short_is_refused(project: Project) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kedro", "watch", "--conf-source", str(project.conf)],

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, Project, clean_environment
 from tests.stack import free_ports
 
 TOKEN = "0123456789abcdef"
-PATIENCE = 240.0
+PATIENCE = 600.0
 
 
 class RunningWatch:
@@ -77,4 +77,4 @@ def watching(project: Project, environment: str, *, checkout: Path = ROOT, **set
             yield RunningWatch(process, port, file.read_text)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0, file.read_text()
+            assert process.wait(120) == 0, file.read_text()

@@ -274,10 +274,10 @@ def test_all_faults_of_a_table_come_at_once_and_show_no_id(copied: Project) -> N
 def test_spare_columns(copied: Project, strict: bool, caplog: pytest.LogCaptureFixture) -> None:
     csv(lambda frame: frame.assign(colour="red"))(copied.staging / "inference_data.csv")
     if strict:
-        assert "columns without a role: colour" in refused(copied, "inference", accounts__strict=True)
+        assert "columns that are not in the schema: colour" in refused(copied, "inference", accounts__strict=True)
     else:
         copied.run("inference")
-        assert "accounts to score: ignored columns without a role: colour" in caplog.text
+        assert "accounts to score: ignored columns that are not in the schema: colour" in caplog.text
 
 
 @pytest.mark.parametrize(

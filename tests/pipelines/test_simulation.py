@@ -327,8 +327,8 @@ def test_a_booster_learns_nearly_all_there_is_to_know() -> None:
     train, held_out = simulate_accounts(21_000, 31_459, Simulation()), simulate_accounts(50_000, 42, Simulation())
     x, y, fitted = features(train.accounts), train.churned, 16_800
     booster = XGBClassifier(
-        n_estimators=1000, learning_rate=0.03, max_depth=4, min_child_weight=5, subsample=0.8, colsample_bytree=0.6,
-        early_stopping_rounds=50, random_state=0, n_jobs=2,
+        n_estimators=1000, learning_rate=0.1, max_depth=4, min_child_weight=5, subsample=0.8, colsample_bytree=0.6,
+        early_stopping_rounds=30, random_state=0, n_jobs=2,
     )  # fmt: skip
     booster.fit(x[:fitted], y[:fitted], eval_set=[(x[fitted:], y[fitted:])], verbose=False)
     learned = roc_auc_score(held_out.churned, booster.predict_proba(features(held_out.accounts))[:, 1])

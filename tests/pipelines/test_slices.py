@@ -188,7 +188,7 @@ def test_ignored_columns_are_reported(
     accounts = snapshots["training_accounts@table"].assign(colour="red")
     checked = feature_engineering.create_pipeline().only_nodes("validate_accounts", "split_accounts")
     run(checked, small, training_accounts__table=accounts)
-    assert "ignored columns without a role: colour" in caplog.text
+    assert "ignored columns that are not in the schema: colour" in caplog.text
 
 
 # --- training ---------------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ def test_without_the_truth_there_is_no_oracle(features: dict[str, Any], schema: 
 
 
 def test_only_the_evaluation_reads_the_truth() -> None:
-    readers = {node.name for node in register_pipelines()["__default__"].nodes if "oracle" in node.inputs}
+    readers = {node.short_name for node in register_pipelines()["__default__"].nodes if "oracle" in node.inputs}
     assert readers == {"evaluate_model"}
 
 

@@ -497,6 +497,7 @@ def test_columns_that_do_not_belong_together_are_refused(labels: object, scores:
             refused()
 
 
+@pytest.mark.e2e
 def test_importing_it_does_not_import_scipy() -> None:
     heavy = "{'scipy', 'sklearn'}"
     code = f"import sys, churn.retention.profit; assert not any(name.split('.')[0] in {heavy} for name in sys.modules)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from churn.services.server import LOOPBACK, Server, is_free
+from tests.spark.conftest import QUICK_JVM
 from tests.stack import free_ports
 
 # Of each executor, a worker's only one; Spark itself refuses less than 450.
@@ -32,7 +33,8 @@ def _server(folder: Path, program: str, *options: str, **terms: Any) -> Server:
             "SPARK_HOME": str(home),
             "SPARK_LOCAL_IP": LOOPBACK,
             "SPARK_LOCAL_DIRS": str(folder / "local"),
-            "SPARK_DAEMON_MEMORY": "1g",
+            "SPARK_DAEMON_MEMORY": "512m",
+            "SPARK_DAEMON_JAVA_OPTS": QUICK_JVM,
             "PYSPARK_PYTHON": sys.executable,
         },
         **terms,
@@ -83,7 +85,7 @@ class Cluster:
         return any(worker["webuiaddress"].endswith(f":{page}") and worker["state"] == "ALIVE" for worker in workers)
 
     def start(self) -> None:
-        """Start all, and wait until the master has its workers."""
+        """Start those that do not run, and wait until the master has its workers."""
         self._master.start()
         with ThreadPoolExecutor() as threads:
             list(threads.map(Server.start, self._workers))
@@ -122,6 +124,8 @@ def connect_server(folder: Path) -> tuple[Server, str]:
         "spark.connect.grpc.binding.address": LOOPBACK,
         "spark.connect.grpc.binding.port": port,
         "spark.ui.enabled": "false",
+        "spark.driver.extraJavaOptions": QUICK_JVM,
+        "spark.sql.shuffle.partitions": 2,
         "spark.sql.warehouse.dir": folder / "warehouse",
     }
     server = _server(

@@ -18,13 +18,20 @@ from tests.spark.cluster import EXECUTOR_MIB, LOOPBACK, Cluster, lose, running_c
 from tests.spark.conftest import for_spark
 from tests.stack import free_ports
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with running_cluster(tmp_path / "cluster", workers=2) as cluster:
-        yield cluster
+def cluster(machines: Cluster) -> Cluster:
+    """Both workers run, also where an earlier test lost one."""
+    machines.start()
+    return machines
 
 
 class Driver:
@@ -181,7 +188,7 @@ def test_training_begins_again_when_a_worker_is_lost(spark_project: Project, clu
     """One of two goes away while both grow a booster; the other goes on alone."""
     project = spark_project
     project.run("data_generation", simulation__training_rows=20_000)
-    few = {"training__booster__n_estimators": 100, "training__booster__learning_rate": 0.1}
+    few = {"training__booster__n_estimators": 60, "training__booster__learning_rate": 0.15, "training__folds": 2}
     project.run("feature_engineering", "training", **few)
     local = json.loads((project.results / "training/metrics.json").read_text())
     params = ",".join(f"{name.replace('__', '.')}={value}" for name, value in few.items())

@@ -12,7 +12,7 @@ from tests.conftest import Project
 from tests.spark.cluster import connect_server
 from tests.spark.conftest import for_spark
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.usefixtures("java")]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.usefixtures("java")]
 
 
 @pytest.fixture(scope="module")

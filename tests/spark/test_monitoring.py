@@ -24,7 +24,7 @@ from tests.conftest import Project
 from tests.monitoring.test_outcomes import BANDS, SCHEMA, mixed, outcomes_of, predictions_of
 from tests.spark.conftest import for_spark
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = pytest.mark.usefixtures("spark")
 
 
 def gathered(
@@ -129,7 +129,7 @@ def test_a_partition_of_outcomes_is_looked_at_as_a_batch() -> None:
     assert (second[ROW].to_pylist(), second["key"].to_pylist()) == ([3], ["d"])
     note = NOTES.validate_json(last[NOTE][0].as_py())
     whole = OutcomeRows()
-    whole.look(rows.to_pandas(), SCHEMA)
+    whole.check_batch(rows.to_pandas(), SCHEMA)
     assert note.found == whole
 
 
@@ -161,6 +161,7 @@ def test_a_run_reports_what_a_local_one_does(copied: Project) -> None:
     assert json.loads(partly)["realised_performance"]["outcomes"] == 300
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 def test_the_command_line_starts_spark_and_shows_nothing_of_it(copied: Project) -> None:
     project = for_spark(copied)
@@ -173,7 +174,6 @@ def test_the_command_line_starts_spark_and_shows_nothing_of_it(copied: Project) 
     assert (project.folder / "cache/spark.log").exists()
 
 
-@pytest.mark.e2e
 def test_all_that_follows_training_in_one_run(spark_project: Project) -> None:
     spark_project.run("data_generation", "feature_engineering", "training")
     spark_project.run("inference", "monitoring", env="spark")

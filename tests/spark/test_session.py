@@ -68,6 +68,7 @@ def test_output_of_processes_goes_to_the_file_and_then_to_the_console_again(
     assert (tmp_path / "logs/spark.log").read_text() == "noise\n"
 
 
+@pytest.mark.e2e
 def test_other_environments_do_not_touch_spark(finished: Project) -> None:
     code = f"""
 import sys
@@ -122,8 +123,8 @@ def test_one_of_several_masters_is_enough() -> None:
     check_answer("local[2]")
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
-@pytest.mark.spark
 @pytest.mark.usefixtures("java")
 def test_a_master_that_is_none(copied: Project) -> None:
     project = for_spark(copied)

@@ -14,11 +14,11 @@ from churn.errors import ChurnError, ParametersError
 from churn.training.boosting import Grown
 from tests.conftest import Project
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+pytestmark = pytest.mark.usefixtures("spark")
 
 # Enough rows and trees for measures that the draw of rows for each tree does not move.
 ROWS = 20_000
-FEW = {"training__booster__n_estimators": 120, "training__booster__learning_rate": 0.1}
+FEW = {"training__booster__n_estimators": 60, "training__booster__learning_rate": 0.15, "training__folds": 2}
 
 
 def metrics_of(project: Project) -> dict[str, float]:
@@ -26,6 +26,7 @@ def metrics_of(project: Project) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 def test_a_model_trained_on_spark_is_as_good_and_serves_without(spark_project: Project) -> None:
     project = spark_project
     project.run("data_generation", simulation__training_rows=ROWS)

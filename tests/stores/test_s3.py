@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 import churn.stores.s3 as s3_module
 from churn.errors import ChurnError
 from churn.stores import Store, Stored, open_store
+from churn.stores.patience import Patience
 from churn.stores.s3 import S3Store
+from churn.stores.s3_client import CONNECT_TIMEOUT
 from tests.proxy import Fault, FaultyProxy
 from tests.stack import Stack, stack
 
@@ -40,9 +43,19 @@ def proxy(stack: Stack) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def through(stack: Stack, place: str, proxy: FaultyProxy) -> Store:
+def pauses() -> list[float]:
+    """How long was waited between attempts, if sleeping took time here."""
+    return []
+
+
+@pytest.fixture
+def through(stack: Stack, place: str, proxy: FaultyProxy, pauses: list[float]) -> Store:
     """The same place through the proxy."""
-    return open_store(place, stack.credentials(stack.settings.scoring, proxy.address))
+    return patient(stack, place, proxy, Patience(sleep=pauses.append))
+
+
+def patient(stack: Stack, place: str, proxy: FaultyProxy, patience: Patience) -> Store:
+    return S3Store(place.removeprefix("s3://"), stack.credentials(stack.settings.scoring, proxy.address), patience)
 
 
 def content_of(size: int) -> bytes:
@@ -203,10 +216,16 @@ def test_access_denied(stack: Stack, proxy: FaultyProxy, place: str, who: str) -
 
 
 @pytest.mark.parametrize("fault", ["reset", "busy", "cut"])
-def test_a_fault_that_passes_is_waited_for(through: Store, proxy: FaultyProxy, fault: Fault) -> None:
+def test_a_fault_that_passes_is_waited_for(
+    through: Store, proxy: FaultyProxy, pauses: list[float], fault: Fault
+) -> None:
     through.write(written(b"old"), "x")
     proxy.fail(fault, times=2)
     through.write(written(content_of(200_000)), "x")
+    if fault == "busy":
+        first, second = pauses
+        assert 0.1 <= first <= 0.3
+        assert 0.2 <= second <= 0.6
     proxy.fail(fault, times=2)
     with through.reading("x") as file:
         assert file.read() == content_of(200_000)
@@ -246,20 +265,37 @@ FAULTS: list[tuple[Fault, str]] = [
 
 @pytest.mark.parametrize(("fault", "said"), FAULTS)
 def test_a_fault_that_stays_ends_in_time_and_changes_nothing(
-    through: Store, store: Store, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, fault: Fault, said: str
+    stack: Stack, place: str, store: Store, proxy: FaultyProxy, pauses: list[float], fault: Fault, said: str
 ) -> None:
-    monkeypatch.setattr(s3_module, "PATIENCE", 3.0)
-    monkeypatch.setattr(s3_module, "ATTEMPTS", 3)
+    seconds = 1.0 if fault in ("hang", "slow") else Patience().seconds
+    through = patient(stack, place, proxy, Patience(seconds, attempts=3, sleep=pauses.append))
     store.write(written(b"old"), "x")
     proxy.fail(fault)
     for attempt in (lambda: through.write(written(b"new"), "x"), lambda: through.read_json("x")):
         start = time.monotonic()
+        pauses.clear()
         with pytest.raises(ChurnError, match=said) as caught:
             attempt()
-        assert time.monotonic() - start < s3_module.PATIENCE + 20  # on a busy machine
+        assert time.monotonic() - start < seconds + 20  # on a busy machine
+        assert len(pauses) == 2 or fault in ("hang", "slow")
         assert proxy.address in str(caught.value)
         if fault != "busy":
             assert "CHURN_S3_ENDPOINT" in str(caught.value)
+    with store.reading("x") as file:
+        assert file.read() == b"old"
+
+
+def test_what_was_given_up_does_not_appear_later(stack: Stack, place: str, store: Store, proxy: FaultyProxy) -> None:
+    store.write(written(b"old"), "x")
+    told = threading.Event()
+    proxy.on_request = lambda line: told.wait() if line.startswith(b"PUT") else None
+    through = patient(stack, place, proxy, Patience(seconds=0.3, attempts=1))
+    with pytest.raises(ChurnError, match=r"no answer within 0\.3 seconds"):
+        through.write(written(b"new"), "x")
+    told.set()  # from here on the way is free, and the request still under way
+    for thread in threading.enumerate():
+        if thread.name == "request":
+            thread.join()
     with store.reading("x") as file:
         assert file.read() == b"old"
 
@@ -268,7 +304,6 @@ def test_an_upload_in_pieces_that_breaks_off_leaves_nothing(
     through: Store, store: Store, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_module, "PIECE", 5 << 20)
-    monkeypatch.setattr(s3_module, "PATIENCE", 3.0)
     store.write(written(b"old"), "big")
 
     def break_at_the_second(line: bytes) -> None:
@@ -283,8 +318,66 @@ def test_an_upload_in_pieces_that_breaks_off_leaves_nothing(
         assert file.read() == b"old"
 
 
+def test_an_upload_in_pieces_that_fails_is_taken_back(
+    through: Store, stack: Stack, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    monkeypatch.setattr(s3_module, "PIECE", 5 << 20)
+    admin = stack.settings.admin
+    client = boto3.client(
+        "s3",
+        endpoint_url=stack.settings.endpoint,
+        aws_access_key_id=admin.access_key,
+        aws_secret_access_key=admin.secret_key,
+        region_name="us-east-1",
+    )
+
+    def unfinished() -> list[str]:
+        found = client.list_multipart_uploads(Bucket=stack.settings.results).get("Uploads", [])
+        return [upload["Key"] for upload in found if upload["Key"].endswith("taken-back")]
+
+    def half(file: Any) -> None:
+        file.write(content_of(12 << 20))
+        assert len(unfinished()) == 1
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        through.write(half, "taken-back")
+    assert unfinished() == []
+
+
 def test_the_limits_are_those_that_are_documented() -> None:
-    assert s3_module.PATIENCE + s3_module.CONNECT_TIMEOUT < 60
+    assert Patience().seconds + CONNECT_TIMEOUT < 60
+
+
+def test_an_argument_of_the_store_that_nobody_knows_is_named() -> None:
+    with pytest.raises(ChurnError, match="endpoint_ulr is not known; known are key, "):
+        S3Store("b/x", {"endpoint_ulr": "http://127.0.0.1:1"}).exists("y")
+
+
+@pytest.mark.parametrize(
+    ("more", "header", "value"),
+    [
+        ({"requester_pays": True}, "x-amz-request-payer", "requester"),
+        ({"s3_additional_kwargs": {"ServerSideEncryption": "AES256"}}, "x-amz-server-side-encryption", "AES256"),
+        ({"token": "of-a-session"}, "X-Amz-Security-Token", "of-a-session"),
+    ],
+)
+def test_arguments_of_the_store_reach_it(more: dict[str, Any], header: str, value: str) -> None:
+    """Told by the request itself, as the servers of the tests take no notice of them."""
+    from churn.stores.s3_client import client_of
+
+    credentials = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": "http://127.0.0.1:1"}, **more}
+    seen: dict[str, str] = {}
+
+    def look(request: Any, **_: Any) -> None:
+        seen.update({name: getattr(each, "decode", lambda each=each: each)() for name, each in request.headers.items()})
+
+    client_of(credentials).meta.events.register("before-send.s3", look)
+    with pytest.raises(ChurnError):
+        S3Store("b/x", credentials, Patience(attempts=1)).write_json(1, "y")
+    assert seen[header] == value
 
 
 def test_empty_settings_count_as_absent() -> None:

@@ -112,7 +112,7 @@ def test_a_rare_class_makes_fewer_folds() -> None:
     folds = assign_folds(labels, Training(folds=5))
     assert sorted(folds[:3]) == [0, 1, 2]
     assert folds.max() == 2
-    with pytest.raises(AccountsError, match="a class has 1 rows, 2 are needed"):
+    with pytest.raises(AccountsError, match="a class has 1 rows, at least 2 are needed"):
         assign_folds(labels[2:], Training())
 
 

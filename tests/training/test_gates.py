@@ -208,7 +208,7 @@ def test_what_chance_makes_refuses_no_model():
     judged = gate(decision, "calibration")
     assert judged.figure > 0.05
     assert judged.passed
-    assert "with 60 test rows, chance alone makes about 0.1" in judged.sentence
+    assert "with 60 test rows, chance alone accounts for about 0.1" in judged.sentence
     wrong = decide(Challenge(labels, scores / 4, None, latency_ms=1.0), Promotion(calibration_limit=0.05))
     assert failed(wrong) == ["calibration"]
 
@@ -275,7 +275,7 @@ def test_a_segment_of_one_outcome_is_not_judged():
 
 
 def test_an_unknown_segment_is_a_mistake():
-    with pytest.raises(ChurnError, match=r"promotion\.segments names region, which .* known here: trend, other"):
+    with pytest.raises(ChurnError, match=r"promotion\.segments names region, which .* choose from: trend, other"):
         decide(segmented(), Promotion(segments=("region",)))
 
 
@@ -333,7 +333,7 @@ def test_the_decision_as_json():
         ({"champion": np.zeros(3)}, "champion has the shape"),
         ({"value": np.zeros((2, 1))}, "value has the shape"),
         ({"segments": {"trend": np.array(["a"])}}, "trend has the shape"),
-        ({"labels": np.array([0, 2])}, "a label is neither 0 nor 1"),
+        ({"labels": np.array([0, 2])}, "the label 2 in row 2 is neither 0 nor 1"),
         ({"challenger": np.array([0.1, np.nan])}, "1 of 2 probabilities of the challenger are missing or not between"),
         ({"champion": np.array([0.1, 1.1])}, "1 of 2 probabilities of the champion"),
         ({"labels": np.zeros(0), "challenger": np.zeros(0)}, "test rows: there are none"),

@@ -142,7 +142,7 @@ def test_the_roc_auc_is_that_of_scikit_learn():
     for values in (scores, -scores):
         (text,) = table(labels, numeric=values)
         assert text == (
-            f"x: tells the outcome by itself (ROC AUC {shown:.3f} alone, limit 0.98); name it in accounts.left_out if it "
+            f"x: predicts the outcome by itself (ROC AUC {shown:.3f} alone, limit 0.98); name it in accounts.left_out if it "
             "is known only after an account has left, or in training.leakage.allowed if it is known when accounts are scored"
         )
 

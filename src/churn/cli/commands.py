@@ -1,7 +1,6 @@
 """The project's command line: Kedro's, with a user's mistake shown as one message instead of a traceback."""
 
 import copy
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -13,6 +12,7 @@ from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NothingToDo
+from churn.operations.tracked_run import TRACKED_RUN
 
 
 @click.group(name="churn")
@@ -85,7 +85,8 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
             click.echo(str(reason))
             return None
         except KeyboardInterrupt:
-            _end_tracking()
+            with suppress(Exception):  # MLflow may be what was waited for in vain; else it would call the run finished
+                TRACKED_RUN.end("KILLED")
             raise
         except Exception as error:
             message = user_error(error)
@@ -94,16 +95,6 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
             raise ShownError(REDACTION.text(message), exit_code(error)) from None
 
     return wrapper
-
-
-def _end_tracking() -> None:
-    """Mark an interrupted MLflow run as killed; left alone, MLflow would call it finished."""
-    if "mlflow" in sys.modules:
-        import mlflow
-
-        with suppress(Exception):  # the server may be what was waited for in vain
-            while mlflow.active_run():
-                mlflow.end_run("KILLED")
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """What the typed parameter blocks have in common."""
 
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,3 +14,11 @@ class Block(BaseModel):
     """A block of parameters: immutable, finite, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def block_in(annotation: Any) -> type[Block] | None:
+    """The block inside an annotation such as ``tuple[Annotated[Block, ...], ...]``; ``None`` where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation
+    found = (block_in(argument) for argument in get_args(annotation))
+    return next((block for block in found if block is not None), None)

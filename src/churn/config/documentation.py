@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
-from churn.config.blocks import Block
+from churn.config.blocks import Block, block_in
 from churn.config.parameters import Parameters
 
 PLAIN_TYPES: dict[Any, str] = {
@@ -49,7 +49,7 @@ def render_parameters() -> str:
     single: dict[str, FieldInfo] = {}
     sections = [INTRODUCTION]
     for name, field in Parameters.model_fields.items():
-        block = _block_in(field.annotation)
+        block = block_in(field.annotation)
         if block is None:
             single[name] = field
         else:
@@ -65,7 +65,7 @@ def _sections(block: type[Block], name: str, level: int) -> Iterator[str]:
     rows = [_row(f"{name}.{field_name}", field) for field_name, field in block.model_fields.items()]
     yield f"{'#' * level} {name}\n\n{text}\n\n{_table(rows)}"
     for field_name, field in block.model_fields.items():
-        nested = _block_in(field.annotation)
+        nested = block_in(field.annotation)
         if nested is not None:
             items = "[]" if _is_list(field.annotation) else ""
             yield from _sections(nested, f"{name}.{field_name}{items}", level + 1)
@@ -87,7 +87,7 @@ def _kind(annotation: Any) -> str:
     if _is_list(annotation):
         item = _bare(get_args(annotation)[0])
         return "list of texts" if item is str else "list of blocks"
-    if _block_in(annotation):
+    if block_in(annotation):
         return "block"
     if get_origin(annotation) is Literal:
         return "one of the values"
@@ -162,17 +162,6 @@ def _members(annotation: Any) -> Sequence[Any]:
 
 def _is_list(annotation: Any) -> bool:
     return get_origin(_bare(annotation)) is tuple
-
-
-def _block_in(annotation: Any) -> type[Block] | None:
-    """The block that a field is, or that its items are."""
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        return annotation
-    for argument in get_args(annotation):
-        found = _block_in(argument)
-        if found is not None:
-            return found
-    return None
 
 
 def main(arguments: Sequence[str]) -> int:

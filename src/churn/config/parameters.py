@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from churn.config.blocks import Block
+from churn.config.blocks import Block, block_in
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Watch
 from churn.config.retention import Decision, Profit, Reasons
@@ -102,16 +102,5 @@ def _fields_at(path: list[int | str]) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        block = _block_of(block.model_fields[part].annotation)
+        block = block_in(block.model_fields[part].annotation)
     return list(block.model_fields)
-
-
-def _block_of(annotation: Any) -> Any:
-    """The block class inside an annotation such as ``tuple[Annotated[Block, ...], ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _block_of(argument)
-        if found is not None:
-            return found
-    return None

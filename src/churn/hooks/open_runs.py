@@ -5,6 +5,8 @@ import logging
 import os
 from pathlib import Path
 
+from churn.services.process import is_running, started_at
+
 logger = logging.getLogger(__name__)
 HEALTH_TIMEOUT = 5.0
 HEALTH_ATTEMPTS = 2
@@ -31,7 +33,8 @@ class OpenRuns:
     def _note(self, run_id: str, process: int) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            content = json.dumps({"tracking_uri": self._uri, "process": process})
+            noted = {"tracking_uri": self._uri, "process": process, "started": started_at(process) if process else None}
+            content = json.dumps(noted)
             (self._folder / f"{run_id}.json").write_text(content, encoding="utf-8")
         except OSError as error:
             logger.debug("Open runs are not noted: %s", error)
@@ -44,7 +47,7 @@ class OpenRuns:
         client = mlflow.MlflowClient()
         for file in sorted(self._folder.glob("*.json")):
             noted = json.loads(file.read_text(encoding="utf-8"))
-            if noted["tracking_uri"] != self._uri or _is_running(noted["process"]):
+            if noted["tracking_uri"] != self._uri or _goes_on(noted["process"], noted.get("started")):
                 continue
             run_id = file.stem
             try:
@@ -58,17 +61,12 @@ class OpenRuns:
             file.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
-    """Whether another process of this number runs. In a container the number is always the same."""
+def _goes_on(process: int, started: float | None) -> bool:
+    """Whether the process of a note runs, which is another one than this. In a container the number is always the same."""
     if process in (0, os.getpid()):
         return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    # Notes of version 0.1 lack the start.
+    return started_at(process) is not None if started is None else is_running(process, started)
 
 
 def why_absent(uri: str) -> str | None:

@@ -1,6 +1,8 @@
 """Configuration and inputs checked before anything is built or run."""
 
 import logging
+from collections.abc import Set
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,50 @@ class PreflightHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Refuse to start without the stored inputs, naming the pipelines that make them."""
-        absent = {name: catalog.get(name) for name in sorted(pipeline.inputs()) if _is_absent(catalog.get(name))}
-        if absent:
-            faults = [
-                f"{name} is not there yet ({_where(dataset)}); {_maker(name)}" for name, dataset in absent.items()
-            ]
-            raise FaultsError("inputs of this run", faults)
+        """Refuse to start without an input, naming what makes it, or with a result that would be lost.
+
+        Raises:
+            FaultsError: Lists the inputs that are stored nowhere yet or that nothing makes, or the outputs that nothing
+                stores or reads.
+        """
+        inputs = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
+        if absent := [fault for name in inputs if (fault := _input_fault(name, catalog))]:
+            raise FaultsError("inputs of this run", absent)
+        read = {_without_transcoding(name) for made in pipelines.values() for name in made.all_inputs()}
+        lost = [
+            name
+            for name in sorted(pipeline.outputs())
+            if name not in catalog and _without_transcoding(name) not in read
+        ]
+        if lost:
+            raise FaultsError(
+                "outputs of this run",
+                [f"no catalog entry stores {name} and no node reads it{_meant(name, catalog)}" for name in lost],
+            )
+
+
+def _is_parameter(name: str) -> bool:
+    return name == "parameters" or name.startswith("params:")
+
+
+def _input_fault(name: str, catalog: Catalog) -> str | None:
+    """What is wrong with an input of a run, if anything: what has no entry in the catalog is made by nodes of the run."""
+    if name in catalog:
+        dataset = catalog.get(name)
+        return f"{name} is not there yet ({_where(dataset)}); {_maker(name)}" if _is_absent(dataset) else None
+    for made in pipelines.values():
+        for node in made.nodes:
+            if name in node.outputs:
+                return f"{name} is in memory only and not kept between runs; --from-nodes {node.short_name} makes it"
+    return f"{name} is in no catalog entry and no node makes it{_meant(name, catalog)}"
+
+
+def _meant(name: str, catalog: Catalog) -> str:
+    """Which data set may have been meant by a name that is unknown."""
+    used: Set[str] = {known for made in pipelines.values() for known in made.datasets()}
+    known = {each for each in used | set(catalog.keys()) if each != name and not _is_parameter(each)}
+    close = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _maker(dataset_name: str) -> str:

@@ -21,6 +21,8 @@ from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
 from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
+from churn.operations.tracked_run import TRACKED_RUN
+from churn.tables import flat
 
 quieten()  # before this import, during which MLflow speaks up
 
@@ -96,13 +98,18 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         self.run_id = None
         self._logged = {}
         TRACKING.found()
+        TRACKED_RUN.begin(None)
         if self._absent:
             self._lose(self._absent, pipeline, catalog)
             return
 
         def start() -> None:
             shown = REDACTION.within(run_params)  # they become tags
-            super(TrackingHook, self).before_pipeline_run(run_params=shown, pipeline=pipeline, catalog=catalog)
+            try:
+                super(TrackingHook, self).before_pipeline_run(run_params=shown, pipeline=pipeline, catalog=catalog)
+            finally:  # it may be interrupted while it logs
+                if not self._already_active_mlflow:
+                    TRACKED_RUN.begin(self.run_id)
             if self.run_id is not None and self._open_runs is not None:
                 self._open_runs.close_stale()
                 self._open_runs.opened(self.run_id)
@@ -141,18 +148,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             NotTrackedError: If MLflow was lost on the way; everything else is done.
         """
         if not TRACKING.lost:
-            self._try(
-                lambda: super(TrackingHook, self).after_pipeline_run(
-                    run_params=run_params, pipeline=pipeline, catalog=catalog
-                ),
-                pipeline,
-                catalog,
-            )
-        if self.run_id is not None and self._open_runs is not None:
-            if TRACKING.lost:
-                self._open_runs.left_open(self.run_id)
-            else:
-                self._open_runs.closed(self.run_id)
+            self._try(lambda: TRACKED_RUN.end("FINISHED"), pipeline, catalog)
+        self._note_end(catalog, told=not TRACKING.lost)
         if TRACKING.lost:
             done = "published" if "results@publish" in pipeline.all_outputs() else "finished"
             raise NotTrackedError(
@@ -165,15 +162,27 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
         """Mark the run as failed, as far as MLflow answers: what went wrong must not be hidden by that."""
-        try:
-            super().on_pipeline_error(error=error, run_params=run_params, pipeline=pipeline, catalog=catalog)
-        except Exception as lost:
-            logger.warning("MLflow was not told that the run failed: %s", first_line(lost))
-            if self.run_id is not None and self._open_runs is not None:
-                self._open_runs.left_open(self.run_id)
-        else:
-            if self.run_id is not None and self._open_runs is not None:
-                self._open_runs.closed(self.run_id)
+        told = not TRACKING.lost
+        if told:
+            try:
+                TRACKED_RUN.end("FAILED")
+            except Exception as lost:
+                logger.warning("MLflow was not told that the run failed: %s", first_line(lost))
+                told = False
+        self._note_end(catalog, told=told)
+
+    def _note_end(self, catalog: Catalog, *, told: bool) -> None:
+        """Undo what was set for the run, and note whether MLflow was told that it is over."""
+        if not self._is_mlflow_enabled:
+            switch_catalog_logging(catalog, True)
+        elif self._already_active_mlflow:
+            logger.warning(
+                "The run '%s' was already opened before launching 'kedro run' so it is not closed. You should close it manually.",
+                self.run_id,
+            )
+        if self.run_id is not None and self._open_runs is not None:
+            note = self._open_runs.closed if told else self._open_runs.left_open
+            note(self.run_id)
 
     def _try(self, call: Callable[[], None], pipeline: Pipeline | None, catalog: Catalog, needed: bool = False) -> None:
         """Make calls of MLflow; where it does not answer, go on without if that is possible."""
@@ -234,13 +243,10 @@ class Tracking:
 TRACKING = Tracking()
 
 
-def flatten(parameters: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested or typed parameters as ``block.field`` to text, at most as long as MLflow takes."""
-    flat: dict[str, str] = {}
-    for key, value in parameters.items():
-        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        if isinstance(plain, dict):
-            flat |= flatten(plain, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = str(plain)[:MAX_PARAMETER_LENGTH]
-    return flat
+def flatten(parameters: dict[str, Any]) -> dict[str, str]:
+    """Nested or typed parameters as ``block.field`` to text, at most as long as MLflow takes; empty blocks are left out."""
+    plain = {
+        key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for key, value in parameters.items()
+    }
+    return {name: str(value)[:MAX_PARAMETER_LENGTH] for name, value in flat(plain) if value != {}}

@@ -1,4 +1,4 @@
-"""What a score is worth: metrics of probabilities, with their confidence intervals."""
+"""Metrics of predicted probabilities, with their confidence intervals."""
 
 from churn.metrics.bootstrap import Interval, bootstrap_intervals
 from churn.metrics.calibration import CalibrationCurve, calibration_curve, calibration_error

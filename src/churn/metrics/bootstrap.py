@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap intervals on test rows."""
+"""Bootstrap confidence intervals of metrics."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from churn.metrics.classification import classification_metrics
 from churn.metrics.ranking import roc_auc_of_counts
 from churn.tables.parallel import one_thread
 
-# Resampled weights are held for this many rows times samples at once, 8 bytes each: what fits into a processor's cache.
+# Rows times samples whose weights are held at once, 8 bytes each: they fit into a processor's cache.
 BLOCK = 250_000
 
 
 class Interval(NamedTuple):
-    """A measure with its confidence interval."""
+    """A metric with its confidence interval."""
 
     value: float
     low: float
@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap_weights(rows: int, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each row occurs in bootstrap samples, in blocks of shape (some samples, rows)."""
+    """Yield how often each row occurs in each bootstrap sample, in blocks of shape (some samples, rows)."""
     random = np.random.default_rng(seed)
     size = max(1, BLOCK // max(rows, 1))
     for start in range(0, samples, size):
@@ -35,7 +35,7 @@ def bootstrap_weights(rows: int, samples: int, seed: int) -> Iterator[NDArray[np
 def bootstrap_intervals(
     labels: ArrayLike, probability: ArrayLike, threshold: float, evaluation: Evaluation
 ) -> dict[str, Interval]:
-    """Percentile bootstrap intervals (Efron 1979, doi:10.1214/aos/1176344552) of the measures of one set of rows.
+    """Percentile bootstrap intervals (Efron 1979, doi:10.1214/aos/1176344552) of the metrics of one set of rows.
 
     Args:
         labels: Outcomes, shape (n,), 0 or 1.
@@ -45,7 +45,7 @@ def bootstrap_intervals(
 
     Returns:
         Intervals of ``roc_auc``, ``average_precision``, ``accuracy``, ``precision``, ``recall``, ``brier``,
-        ``log_loss`` and ``lift_at_10``; none without samples.
+        ``log_loss`` and ``lift_at_10``; empty if ``evaluation.bootstrap_samples`` is 0.
     """
     if not evaluation.bootstrap_samples:
         return {}
@@ -53,7 +53,7 @@ def bootstrap_intervals(
     scores = np.asarray(probability, dtype=np.float64)
     point = classification_metrics(truth, scores, threshold)
     blocks = bootstrap_weights(len(truth), evaluation.bootstrap_samples, evaluation.random_state)
-    # Sorted once, here: sorting what is sorted takes no time.
+    # Sorted once here; sorting sorted rows again in `weighted_metrics` is fast.
     order = np.argsort(-scores, kind="stable")
     truth, scores = truth[order], scores[order]
     with one_thread():
@@ -72,7 +72,7 @@ def bootstrap_intervals(
 def weighted_metrics(
     truth: NDArray[np.float64], scores: NDArray[np.float64], threshold: float, weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Measures of many weightings of the same rows at once.
+    """Compute metrics of the same rows under many weightings at once.
 
     Args:
         truth: Outcomes, shape (n,).
@@ -81,11 +81,11 @@ def weighted_metrics(
         weights: Weights of the rows, shape (k, n).
 
     Returns:
-        Arrays of shape (k,); nan where a measure is not defined, for example without a churned row.
+        Arrays of shape (k,) by metric; nan where a metric is not defined, for example without a churned row.
     """
     order = np.argsort(-scores, kind="stable")
     truth, scores, weights = truth[order], scores[order], weights[:, order]
-    # Rows with equal scores are one step of the curves.
+    # Rows with equal scores make one step of the curves.
     last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
     positive = np.cumsum(weights * truth, axis=1)[:, last]
     every = np.cumsum(weights, axis=1)[:, last]

@@ -1,4 +1,4 @@
-"""How far predicted and observed churn rates are apart."""
+"""Calibration: predicted against observed churn rates."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from churn.metrics.ranking import first_of_equals, pieces
 
 
 class CalibrationCurve(NamedTuple):
-    """Observed against predicted churn in bins of equal mass; each array has one value a bin."""
+    """Observed against predicted churn rate in bins of equal mass; each array has one value per bin."""
 
     predicted: NDArray[np.float64]
     observed: NDArray[np.float64]
@@ -17,9 +17,9 @@ class CalibrationCurve(NamedTuple):
 
 
 def calibration_curve(labels: ArrayLike, probability: ArrayLike, bins: int = 10) -> CalibrationCurve:
-    """Mean prediction and observed churn rate in bins of equal mass.
+    """Compute mean prediction and observed churn rate in bins of equal mass.
 
-    Rows are ordered by prediction, and equal predictions share a bin, so that the order of the rows does not matter.
+    Rows are ordered by prediction, and equal predictions share a bin, so the order of the rows does not matter.
     """
     scores = np.asarray(probability, dtype=np.float64)
     bin_of = np.searchsorted(_first_of_bins(scores, bins), scores, side="right")
@@ -31,7 +31,7 @@ def calibration_curve(labels: ArrayLike, probability: ArrayLike, bins: int = 10)
 
 
 def _first_of_bins(scores: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Lowest score of each bin of equal mass that is not empty, rising."""
+    """Return the lowest score of each non-empty bin of equal mass, in rising order."""
     ordered = np.sort(scores)
     found, last = [], -1
     for piece in pieces(ordered):
@@ -49,11 +49,11 @@ def calibration_error(labels: ArrayLike, probability: ArrayLike, bins: int = 10)
     """Expected calibration error with bins of equal mass (Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602).
 
     Returns:
-        Mean distance of observed and predicted churn rate over the bins, weighted by rows, as a probability.
+        Mean absolute difference of observed and predicted churn rate over the bins, weighted by rows, from 0 to 1.
     """
     return error_of_curve(calibration_curve(labels, probability, bins))
 
 
 def error_of_curve(curve: CalibrationCurve) -> float:
-    """The `calibration_error` of rows whose curve is known."""
+    """Return the `calibration_error` that belongs to a calibration curve."""
     return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.rows))

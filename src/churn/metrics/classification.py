@@ -1,4 +1,4 @@
-"""Measures of a binary classifier that gives probabilities."""
+"""Metrics of a binary classifier that predicts probabilities."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from churn.metrics.ranking import Ranking, lift
 
 
 def classification_metrics(labels: ArrayLike, probability: ArrayLike, threshold: float) -> dict[str, float]:
-    """All measures of one set of rows.
+    """Compute all metrics of one set of rows.
 
     Args:
         labels: Outcomes, shape (n,), 1 for churned and 0 for stayed; both must occur.
@@ -16,9 +16,9 @@ def classification_metrics(labels: ArrayLike, probability: ArrayLike, threshold:
         threshold: Probability from which churn is predicted.
 
     Returns:
-        ``roc_auc``, ``average_precision``, ``brier`` and ``log_loss`` from the probabilities; ``accuracy``,
-        ``precision``, ``recall`` and ``f1`` at the threshold (0 where nothing is predicted to churn);
-        ``lift_at_10`` and ``calibration_error`` as below.
+        ``roc_auc``, ``average_precision``, ``brier`` and ``log_loss`` of the probabilities; ``accuracy``,
+        ``precision``, ``recall`` and ``f1`` at the threshold (the last three are 0 if no row is predicted to churn);
+        ``lift_at_10``, see `churn.metrics.ranking.lift`, and ``calibration_error``, see `churn.metrics.calibration`.
     """
     from sklearn import metrics
 
@@ -44,14 +44,14 @@ def classification_metrics(labels: ArrayLike, probability: ArrayLike, threshold:
 
 
 def brier(labels: ArrayLike, probability: ArrayLike) -> float:
-    """Mean squared distance of outcome and probability; both of shape (n,)."""
+    """Brier score: mean squared difference of outcome and probability; both of shape (n,)."""
     distance = np.asarray(probability, dtype=np.float64) - np.asarray(labels, dtype=np.int8)
     distance *= distance
     return float(np.mean(distance))
 
 
 def log_loss(labels: ArrayLike, probability: ArrayLike) -> float:
-    """Mean of -ln of the probability given to what happened, which counts as at least 2.2e-16; both of shape (n,)."""
+    """Log loss: mean of -ln of the probability of the observed outcome, at least 2.2e-16; both of shape (n,)."""
     scores = np.asarray(probability, dtype=np.float64)
     given = np.subtract(1.0, scores)
     np.copyto(given, scores, where=np.asarray(labels).astype(bool))

@@ -1,4 +1,4 @@
-"""How well scores rank accounts: ROC AUC, average precision, lift."""
+"""Metrics of the ranking of accounts by score: ROC AUC, average precision, lift."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Rows of sorted scores that are looked at in one piece. Of 30 million rows, an array of numbers takes 240 MB; no measure makes
-# more than two beside those it is given.
+# Rows of sorted scores that are processed in one piece. An array of 30 million numbers takes 240 MB; no metric allocates
+# more than two beside its arguments.
 PIECE_ROWS = 1 << 20
 
 
 class Ranking(NamedTuple):
-    """How many accounts of each outcome have at least a score, at each different score from the highest to the lowest."""
+    """Cumulative counts of each outcome at each different score, from the highest score to the lowest."""
 
     churned: NDArray[np.int32]
     stayed: NDArray[np.int32]
 
     @classmethod
     def of(cls, labels: ArrayLike, probability: ArrayLike) -> "Ranking":
-        """The ranking of rows.
+        """Return the ranking of rows.
 
         Args:
             labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
@@ -38,13 +38,13 @@ class Ranking(NamedTuple):
         return cls(found, np.concatenate(rows)[::-1] - found)
 
     def roc_auc(self) -> float:
-        """Area under the ROC curve; nan where only one outcome occurs."""
+        """Return the area under the ROC curve; nan if only one outcome occurs."""
         # From the lowest score to the highest.
         churned, stayed = (np.diff(counts, prepend=np.int32(0))[::-1] for counts in self)
         return float(roc_auc_of_counts(churned, stayed))
 
     def average_precision(self) -> float:
-        """Mean of the precision at each churned account; nan where none churned."""
+        """Return the mean of the precision at each churned account; nan if none churned."""
         churned, stayed = self
         if not len(churned) or not churned[-1]:
             return float("nan")
@@ -60,14 +60,14 @@ class Ranking(NamedTuple):
 
 
 def lift(labels: ArrayLike, probability: ArrayLike, share: float) -> float:
-    """Churn rate among the accounts with the highest scores over the churn rate of all.
+    """Return the churn rate of the accounts with the highest scores divided by the churn rate of all.
 
-    Ties at the border count by their expected share, so that the order of the rows does not matter.
+    Ties at the border count by their expected share, so the order of the rows does not matter.
 
     Args:
         labels: Outcomes, shape (n,).
         probability: Predicted probabilities, shape (n,).
-        share: Share of the accounts that is looked at, above 0 and at most 1.
+        share: Share of the accounts that counts as the highest, above 0 and at most 1.
     """
     truth = np.asarray(labels)
     scores = np.asarray(probability, dtype=np.float64)
@@ -79,7 +79,7 @@ def lift(labels: ArrayLike, probability: ArrayLike, share: float) -> float:
 
 
 def pieces(ordered: NDArray[np.float64]) -> Iterator[slice]:
-    """Pieces of sorted values; equal values are in one."""
+    """Yield slices of sorted values; equal values are in the same slice."""
     start = 0
     while start < len(ordered):
         end = min(start + PIECE_ROWS, len(ordered))
@@ -89,19 +89,19 @@ def pieces(ordered: NDArray[np.float64]) -> Iterator[slice]:
 
 
 def first_of_equals(ordered: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Where each different value begins among sorted ones."""
+    """Return the position of the first of each different value in sorted values."""
     return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
 
 
 def roc_auc_of_counts(churned: NDArray[Any], stayed: NDArray[Any]) -> Any:
-    """ROC AUC of rows that were counted by their scores; every ROC AUC of the project is this one.
+    """ROC AUC of rows that are counted by score; every ROC AUC of the project is computed here.
 
     The Mann-Whitney form: the share of pairs of a churned row and one that stayed in which the churned one has the higher
     score; a tie counts half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747).
 
     Args:
         churned: Number, or weight, of the churned rows at each different score, in rising order, shape (..., m).
-        stayed: The same of the rows that stayed.
+        stayed: The same for the rows that stayed.
 
     Returns:
         Array of shape (...); nan where one of the outcomes has no weight.
@@ -118,14 +118,14 @@ def roc_auc_of_counts(churned: NDArray[Any], stayed: NDArray[Any]) -> Any:
 
 
 def weighted_roc_auc(labels: ArrayLike, scores: ArrayLike) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """What measures the ROC AUC under many weightings of the same rows, which are sorted once.
+    """Return a function that computes the ROC AUC of the same rows under many weightings; the rows are sorted once.
 
     Args:
         labels: Outcomes, shape (n,), 0 or 1.
         scores: Scores, shape (n,).
 
     Returns:
-        A function of weights of shape (k, n) that gives the ROC AUC of each weighting, shape (k,).
+        A function from weights, shape (k, n), to the ROC AUC of each weighting, shape (k,).
     """
     given = np.asarray(scores)
     order = np.argsort(given, kind="stable")
@@ -141,9 +141,9 @@ def weighted_roc_auc(labels: ArrayLike, scores: ArrayLike) -> Callable[[NDArray[
 
 
 def estimated_roc_auc(probability: ArrayLike) -> float:
-    """ROC AUC to be expected if the probabilities are right, without outcomes (confidence-based estimation).
+    """Estimate the ROC AUC without outcomes, assuming calibrated probabilities (confidence-based estimation).
 
-    Each row counts as churned with its own probability. Nan where all probabilities are 0 or all are 1.
+    Each row counts as churned with its own probability. The result is nan if all probabilities are 0 or all are 1.
     """
     scores = np.sort(np.asarray(probability, dtype=np.float64))
     stayed = np.empty_like(scores)
@@ -152,7 +152,7 @@ def estimated_roc_auc(probability: ArrayLike) -> float:
         first = first_of_equals(scores[piece])
         to = slice(different, different + len(first))
         stayed[to] = np.add.reduceat(1.0 - scores[piece], first)
-        # There are no more different scores than scores that have been looked at.
+        # There are at most as many different scores as rows so far.
         scores[to] = np.add.reduceat(scores[piece], first)
         different = to.stop
     return float(roc_auc_of_counts(scores[:different], stayed[:different]))

@@ -1,4 +1,4 @@
-"""The one deployable thing, a `ChurnModel`, and its parts: encoder, trees, linear part, calibration, reference profile."""
+"""`ChurnModel`, the deployable model, and its parts: encoder, trees, linear part, calibration, reference profile."""
 
 from churn.model.churn_model import ChurnModel, ModelSource
 from churn.model.encoder import Encoder

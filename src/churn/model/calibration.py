@@ -1,8 +1,8 @@
-"""Calibration: from the booster's margin to a probability that means what it says.
+"""Calibration: from the raw score of the model to a calibrated probability.
 
-The margin is the log-odds that the trees add up to. A calibration is a strictly increasing function of it, so that it
-changes what the probabilities mean and never who ranks above whom. It is fitted on margins of rows that the trees were
-not grown on, and it is plain numbers: nothing but this file is needed to apply it.
+The raw score is the margin, the log-odds before calibration. A calibration is a strictly increasing function of it, so it
+changes the probabilities but not the ranking. It is fitted on out-of-fold margins, and it consists of plain numbers:
+applying it needs nothing but this module.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ Method = Literal["none", "sigmoid", "isotonic"]
 class Calibration:
     """A strictly increasing function from margins to probabilities.
 
-    ``none`` takes the margin for the log-odds; ``sigmoid`` takes ``slope * margin + intercept`` (Platt 1999);
-    ``isotonic`` joins knots by straight lines and goes on with slope 1 beyond the first and the last.
+    ``none`` uses the margin as the log-odds; ``sigmoid`` uses ``slope * margin + intercept`` (Platt 1999);
+    ``isotonic`` interpolates linearly between knots and continues with slope 1 beyond the first and the last.
 
     Attributes:
-        method: Which of the three.
-        slope: Slope of the line, above 0.
-        intercept: Log-odds at margin 0.
+        method: ``none``, ``sigmoid`` or ``isotonic``.
+        slope: Slope of ``sigmoid``, above 0.
+        intercept: Calibrated log-odds of ``sigmoid`` at margin 0.
         margins: Margins of the knots, ascending.
         log_odds: Calibrated log-odds at the knots, ascending.
     """
@@ -40,14 +40,14 @@ class Calibration:
         if not self.slope > 0:
             raise ValueError(f"slope must be above 0, but is {self.slope}")
         if len(self.margins) != len(self.log_odds):
-            raise ValueError(f"{len(self.margins)} margins but {len(self.log_odds)} log_odds")
+            raise ValueError(f"{len(self.margins)} margins, but {len(self.log_odds)} log_odds")
         if self.method == "isotonic" and not self.margins:
             raise ValueError("an isotonic calibration needs knots")
         if any(np.any(np.diff(values) <= 0) for values in (self.margins, self.log_odds)):
             raise ValueError("margins and log_odds of the knots must rise")
 
     def log_odds_of(self, margin: ArrayLike) -> NDArray[np.float64]:
-        """Calibrated log-odds of margins, shape (n,)."""
+        """Return the calibrated log-odds of margins, shape (n,)."""
         # A contiguous copy: numpy may round strided arrays differently in the last bit.
         given = np.ascontiguousarray(margin, dtype=np.float64)
         if self.method == "isotonic":
@@ -58,11 +58,11 @@ class Calibration:
         return given
 
     def apply(self, margin: ArrayLike) -> NDArray[np.float32]:
-        """Probabilities of margins, shape (n,)."""
+        """Return the calibrated probabilities of margins, shape (n,)."""
         return sigmoid(self.log_odds_of(margin)).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` gives the equal calibration back."""
+        """Return plain JSON types, from which `from_dict` restores an equal calibration."""
         return {
             "method": self.method,
             "slope": self.slope,
@@ -73,7 +73,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The calibration that `to_dict` described."""
+        """Restore a calibration from the result of `to_dict`."""
         return cls(
             method=stored["method"],
             slope=float(stored["slope"]),
@@ -84,11 +84,11 @@ class Calibration:
 
 
 def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability of log-odds, without overflow."""
+    """Return the probability of log-odds, without overflow."""
     return 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
 
 
 def log_loss(calibration: Calibration, margin: ArrayLike, labels: NDArray[Any]) -> NDArray[np.float64]:
-    """Log loss of each row, shape (n,)."""
+    """Return the log loss of each row after calibration, shape (n,)."""
     log_odds = calibration.log_odds_of(margin)
     return np.asarray(np.logaddexp(0.0, log_odds) - labels * log_odds, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The one deployable thing: raw account rows in, probabilities of churn out.
+"""The deployable model: from raw account rows to probabilities of churn.
 
 A `ChurnModel` is an encoder, trees, a linear part beside it, a calibration, a threshold with risk bands, and the
 reference that later data is compared with. It is stored as a folder of safe formats only, never as a pickle: the trees
@@ -27,22 +27,22 @@ from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
 
-# Column of `ChurnModel.explain` with what is not any column's.
+# Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
 
 FORMAT = 2
-# Without a linear part.
+# Version of the stored format without a linear part.
 OLDER_FORMATS = (1,)
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a loaded model came from.
+    """Source of a loaded model.
 
     Attributes:
-        uri: What was asked for, for example ``models:/churn@champion``.
-        version: Version in the registry, or the first 12 digits of the content hash where it has none.
-        run_id: MLflow run that trained it, if known.
+        uri: Requested URI, for example ``models:/churn@champion``.
+        version: Version in the registry, or the first 12 digits of the content hash if it has none.
+        run_id: MLflow run that trained the model, if known.
     """
 
     uri: str
@@ -52,20 +52,20 @@ class ModelSource:
 
 @dataclass(frozen=True, eq=False)
 class ChurnModel:
-    """A trained model of churn.
+    """A trained churn model.
 
     Attributes:
-        schema: Roles of the columns of the table it was trained on.
+        schema: Schema of the table it was trained on.
         encoder: Encoder fitted on the training rows.
-        trees: Give the margin of encoded rows, the log-odds before calibration.
-        linear: What a line adds to that margin; none where the trees do better without one.
+        trees: Boosted trees, which compute the margin of encoded rows: the log-odds before calibration.
+        linear: Logistic regression whose weighted margin is added; None if its learned weight is 0.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
-        reference: Profile of the training rows and of their scores by boosters that were not grown on them.
-        performance: Measures of those scores.
+        reference: Profile of the training rows and of their out-of-fold scores.
+        performance: Metrics of the out-of-fold scores.
         importance: For each account column the mean absolute contribution to the margin, in log-odds.
-        calibration: From the margin to the probability, strictly increasing.
-        source: Where it was loaded from; none for a model that was just trained.
+        calibration: Strictly increasing function from the margin to the probability.
+        source: Source it was loaded from; None for a model that was just trained.
     """
 
     schema: AccountSchema
@@ -82,12 +82,12 @@ class ChurnModel:
 
     @property
     def version(self) -> str:
-        """Version that results name: the registry's, or the first 12 digits of the content hash."""
+        """Version for results: that of the registry, or the first 12 digits of the content hash."""
         return self.source.version if self.source else self.sha256[:12]
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the stored content; equal models have equal hashes wherever and whenever they were trained."""
+        """SHA-256 of the stored content; equal models have equal hashes wherever and whenever they were trained."""
         return digest(checksums_of(self.files()))
 
     @property
@@ -96,7 +96,7 @@ class ChurnModel:
         return self.encoder.vocabularies
 
     def probability(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
-        """Probability of churn of each account row, shape (n,). Rows do not influence each other.
+        """Return the probability of churn of each account row, shape (n,). Rows do not influence each other.
 
         Raises:
             AccountsError: If a column that the encoder reads is missing or not numeric.
@@ -104,11 +104,11 @@ class ChurnModel:
         return self.probability_of(self.encoder.transform(accounts))
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
+        """Return the probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
         return self.calibration.apply(self.margin_of(features))
 
     def margin_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
+        """Return the log-odds before calibration of encoded rows: features of shape (n, k), result of shape (n,)."""
         margin = self.trees.margin(features)
         return np.asarray(margin if self.linear is None else margin + self.linear.margin(features), dtype=np.float32)
 
@@ -116,16 +116,16 @@ class ChurnModel:
         """Score account rows, raw or canonical, in any order of columns.
 
         Returns:
-            One row an account in the same order: the id, ``probability`` (float32), ``prediction`` (0 or 1),
+            One row per account in the same order: the id, ``probability`` (float32), ``prediction`` (0 or 1),
             ``risk_band`` and ``model_version``.
 
         Raises:
-            AccountsError: If a needed column is missing or not numeric.
+            AccountsError: If a required column is missing, or a numeric one holds other values.
         """
         return self.scores_of(accounts, self.probability(accounts))
 
     def scores_of(self, accounts: pd.DataFrame, probability: NDArray[np.float32]) -> pd.DataFrame:
-        """What `score` gives for accounts whose probabilities, shape (n,), are known."""
+        """Return the result of `score` for accounts whose probabilities, shape (n,), are known."""
         return pd.DataFrame(
             {
                 self.schema.id: as_text(accounts[self.schema.id]).to_numpy(),
@@ -137,21 +137,21 @@ class ChurnModel:
         )
 
     def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
-        """Risk band of each probability, shape (n,)."""
+        """Return the risk band of each probability, shape (n,)."""
         starts = np.array([band.minimum for band in self.risk_bands], dtype=np.float32)
         codes = np.searchsorted(starts, probability, side="right") - 1
         names = pd.Index([band.name for band in self.risk_bands])
         return pd.Categorical.from_codes(codes, categories=names, ordered=True)
 
     def explain(self, accounts: pd.DataFrame) -> pd.DataFrame:
-        """Exact contributions by account column: TreeSHAP of the trees, and what the linear part adds.
+        """Compute exact contributions by account column: TreeSHAP of the trees plus those of the linear part.
 
         TreeSHAP: Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9.
 
         Returns:
-            One row an account: a column for each account column the model uses and ``(baseline)``, in log-odds. The
-            columns of a row add up to its margin (`margin_of`), which calibration turns into the probability: it
-            keeps the order of rows but not sums. A ratio's contribution is shared equally by its two columns.
+            One row per account: a column for each account column that the model uses and ``(baseline)``, in log-odds.
+            The columns of a row add up to its margin (`margin_of`); calibration keeps the order of margins, not the
+            sums. The contribution of a ratio is shared equally by its two columns.
         """
         features = self.encoder.transform(accounts)
         parts, baseline = self.trees.contributions(features, self.encoder.shares)
@@ -162,7 +162,7 @@ class ChurnModel:
         return table.assign(**{BASELINE: baseline})
 
     def mean_contributions(self, features: NDArray[np.float32]) -> dict[str, float]:
-        """Mean absolute contribution of each account column over encoded rows, in log-odds.
+        """Return the mean absolute contribution of each account column over encoded rows, in log-odds.
 
         For a few rows, see `Trees.few_contributions`.
         """
@@ -172,7 +172,7 @@ class ChurnModel:
         return dict(zip(self.encoder.columns, np.abs(parts).mean(axis=0).tolist(), strict=True))
 
     def check_fits(self, schema: AccountSchema) -> None:
-        """Refuse to score a table with other columns than the one the model was trained on.
+        """Check that a table has the schema that the model was trained on.
 
         Raises:
             ChurnError: Names the columns that differ.
@@ -186,7 +186,7 @@ class ChurnModel:
             )
 
     def misfits(self, schema: AccountSchema) -> list[str]:
-        """How the columns of a table differ from those the model was trained on; nothing where it can be scored."""
+        """Return how a schema differs from that of the model, one sentence each; empty if its tables can be scored."""
         faults = []
         if schema.id != self.schema.id:
             faults.append(f"the id is '{self.schema.id}' there and '{schema.id}' here")
@@ -195,17 +195,19 @@ class ChurnModel:
             ("categorical", set(self.encoder.vocabularies), set(schema.categorical)),
         ):
             if theirs - ours:
-                faults.append(f"{role} columns that are not so here: {', '.join(sorted(theirs - ours))}")
+                faults.append(
+                    f"{role} columns of the model that are not {role} here: {', '.join(sorted(theirs - ours))}"
+                )
             if ours - theirs:
-                faults.append(f"{role} columns here that it does not know: {', '.join(sorted(ours - theirs))}")
+                faults.append(f"{role} columns here that the model does not know: {', '.join(sorted(ours - theirs))}")
         return faults
 
     def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
-        """For each categorical column that has values, whether the model knows any of them.
+        """Return, for each categorical column that has values, whether the model knows any of them.
 
         Args:
             accounts: Canonical account rows.
-            columns: Which columns; all by default.
+            columns: Columns to check; all by default.
         """
         vocabularies = self.encoder.vocabularies
         found = {}
@@ -216,7 +218,7 @@ class ChurnModel:
         return found
 
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
-        """A sentence for each column of which the model knows no value, see `familiar`."""
+        """Return a sentence for each column in which the model knows no value, see `familiar`."""
         faults = []
         for name, vocabulary in self.encoder.vocabularies.items():
             if not familiar.get(name, True):
@@ -226,20 +228,20 @@ class ChurnModel:
 
     @property
     def device(self) -> str:
-        """Where the trees predict."""
+        """Device on which the trees predict."""
         return self.trees.device
 
     def use(self, *, device: str = "cpu", threads: int = 0) -> Self:
-        """Set where and with how many threads (0 for all cores) the trees predict; returns the model itself."""
+        """Set the device and the number of threads (0 for all cores) of the trees; returns the model itself."""
         self.trees.use(device=device, threads=threads)
         return self
 
     def loaded_from(self, source: ModelSource) -> Self:
-        """The same model with its origin noted."""
+        """Return the same model with its source."""
         return replace(self, source=source)
 
     def save(self, folder: Path) -> None:
-        """Write the model into a folder, which is made if need be."""
+        """Write the model into a folder, which is created if it does not exist."""
         files = self.files()
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -252,27 +254,30 @@ class ChurnModel:
 
         Args:
             folder: Folder that `save` wrote.
-            expected_sha256: Content hash noted elsewhere, for example in the registry.
+            expected_sha256: Expected content hash, for example that of the registry.
 
         Raises:
-            ChurnError: If a file is missing, damaged or of another format; nothing is loaded then.
+            ChurnError: If a file is missing, damaged or of another format; no content is parsed then.
         """
         return cls.from_files(read_verified(folder, expected_sha256), str(folder))
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], place: str = "the model") -> Self:
-        """The model that `files` described.
+        """Restore a model from the result of `files`.
 
         Args:
-            files: What `files` gave. Nothing checks them here: XGBoost may crash on damaged ones.
-            place: Where they come from, for messages.
+            files: Content by file name. It is not verified here, and XGBoost may crash on damaged content.
+            place: Source of the files, for messages.
 
         Raises:
-            ChurnError: If they are of another format.
+            ChurnError: If the format is another one.
         """
         stored = json.loads(files[MODEL_FILE])
         if stored["format"] not in (FORMAT, *OLDER_FORMATS):
-            raise ChurnError(f"{place}/{MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}")
+            raise ChurnError(
+                f"{place}/{MODEL_FILE}: format {stored['format']}, this version of churn reads {FORMAT}; "
+                "train the model again, or load it with the version of churn that stored it"
+            )
         return cls(
             schema=AccountSchema.model_validate(stored["roles"]),
             encoder=Encoder.from_dict(stored["encoder"]),
@@ -282,13 +287,13 @@ class ChurnModel:
             reference=Profile.from_dict(stored["reference"]),
             performance=stored["performance"],
             importance=stored["importance"],
-            # Models stored before there was a calibration have none.
+            # Models that were stored before calibration existed have no entry for it.
             calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
             linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
         )
 
     def files(self) -> dict[str, bytes]:
-        """The model as it is stored, by the names of the files."""
+        """Return the stored form of the model: content by file name."""
         described = {
             "format": FORMAT,
             "roles": self.schema.model_dump(mode="json"),

@@ -1,12 +1,12 @@
 """Exact TreeSHAP contributions of boosted trees, by table look-up.
 
 The contribution of a tree to a row depends only on which of the tree's splits the row passes on the left. A tree is
-cut into groups of at most 8 splits: a subtree and the splits above it. For each of the up to 256 ways through a group
-the contributions are computed once (`Attribution.of`), and a row is then a handful of look-ups and additions instead
-of a walk through every path of every tree, which is what makes XGBoost's own ``pred_contribs`` slow.
+cut into groups of at most 8 splits: a subtree and the splits above it. For each of the up to 256 patterns of a group the
+contributions are computed once (`Attribution.of`). A row then takes a few look-ups and additions per tree; XGBoost's own
+``pred_contribs`` walks every path of every tree for each row, which is slow.
 
-The values are those of path-dependent TreeSHAP (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9), the same that
-``pred_contribs`` gives, in double precision.
+The values are those of path-dependent TreeSHAP (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9), as of
+``pred_contribs``, in double precision.
 """
 
 import math
@@ -24,7 +24,7 @@ from churn.tables.parallel import cores
 
 GROUP_SPLITS = 8
 CHUNK_ROWS = 4096
-# Leaves times patterns whose contributions are computed at once.
+# Number of leaves times patterns whose contributions are computed at once.
 FILL_ROWS = 1 << 17
 BITS = (1 << np.arange(GROUP_SPLITS, dtype=np.uint8))[:, None]
 
@@ -47,14 +47,14 @@ class Attribution:
 
     @classmethod
     def of(cls, booster: Booster, shares: NDArray[np.float64]) -> "Attribution | None":
-        """Tables of a booster.
+        """Compute the tables of a booster.
 
         Args:
             booster: Booster of trees with numeric splits and the objective ``binary:logistic``.
             shares: Share of each feature's contribution that each column gets, shape (features, columns).
 
         Returns:
-            The tables; None where a path has more than 8 splits.
+            The tables; None if a path has more than 8 splits.
         """
         stored, start = stored_trees(booster)
         groups: list[tuple[_Tree, _Plan]] = []
@@ -77,7 +77,7 @@ class Attribution:
         return cls(features, limits, tables, baseline)
 
     def contributions(self, features: NDArray[np.float32], threads: int = 0) -> NDArray[np.float64]:
-        """Contributions of encoded rows: features of shape (n, k) without nan, result of shape (n, columns)."""
+        """Return the contributions of encoded rows: features of shape (n, k) without nan, result of shape (n, columns)."""
         result = np.zeros((len(features), self.tables.shape[2]))
         starts = range(0, len(features), CHUNK_ROWS)
 
@@ -108,7 +108,7 @@ class _Tree:
         self.feature: list[int] = raw["split_indices"]
         self.value: list[float] = raw["split_conditions"]
         self.cover: list[float] = raw["sum_hessian"]
-        # Features by the node that has them first, so that trees of one form are alike whatever they split.
+        # Features are named by the first node that splits on them, so that trees of the same shape share one plan.
         first: dict[int, int] = {}
         self.slots = tuple(
             first.setdefault(feature, node) if left >= 0 else -1
@@ -125,7 +125,7 @@ class _Tree:
         return sum(self.value[node] * self.cover[node] for node in leaves) / sum(self.cover[node] for node in leaves)
 
     def cut(self) -> list[tuple[int, tuple[tuple[int, bool], ...]]]:
-        """Roots of the groups, each with the splits above it and whether they are passed on the left."""
+        """Return the roots of the groups, each with the splits above it and whether they are passed on the left."""
         found: list[tuple[int, tuple[tuple[int, bool], ...]]] = []
         open_: list[tuple[int, tuple[tuple[int, bool], ...]]] = [(0, ())]
         while open_:
@@ -138,13 +138,13 @@ class _Tree:
 
 
 class _Leaf(NamedTuple):
-    """A leaf of a group: what leads to it.
+    """A leaf of a group and the path to it.
 
     Attributes:
         node: The leaf.
-        slots: Nodes that stand for the features on its path, d of them.
-        steps: For each of them the (parent, child) steps of the path that the feature decides on.
-        pattern: For each pattern of the group's splits that of the d features: bit k is set where all steps of k are taken.
+        slots: Nodes that represent the d features on its path.
+        steps: For each of them the (parent, child) steps of the path that split on the feature.
+        pattern: For each pattern of the group's splits, that of the d features: bit k is set if all steps of k are taken.
     """
 
     node: int
@@ -154,7 +154,7 @@ class _Leaf(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """A group without its numbers: its splits, in the order of the pattern's bits, and its leaves but a lonely root."""
+    """Structure of a group: its splits, in the order of the pattern's bits, and its leaves; no leaf if the root is one."""
 
     inner: tuple[int, ...]
     leaves: tuple[_Leaf, ...]
@@ -168,7 +168,7 @@ def _plan(
     root: int,
     above: tuple[tuple[int, bool], ...],
 ) -> _Plan:
-    """The plan of a group; thousands of small trees have few forms."""
+    """Return the plan of a group; cached, as thousands of small trees have few shapes."""
     paths, open_ = [], [(root, above)]
     inner = [node for node, _ in above]
     while open_:
@@ -194,7 +194,7 @@ def _plan(
 
 
 def _fill(tables: NDArray[np.float64], groups: Sequence[tuple[_Tree, _Plan]], shares: NDArray[np.float64]) -> None:
-    """Add up the contributions of all leaves, those with equally many features on their path together."""
+    """Add up the contributions of all leaves; leaves with the same number of features on their path are batched."""
     alike: dict[tuple[int, int], list[tuple[int, _Tree, _Leaf]]] = {}
     for at, (tree, plan) in enumerate(groups):
         for leaf in plan.leaves:
@@ -210,23 +210,23 @@ def _fill(tables: NDArray[np.float64], groups: Sequence[tuple[_Tree, _Plan]], sh
             used = [[tree.feature[slot] for slot in leaf.slots] for tree, leaf in zip(trees, some, strict=True)]
             parts = values[:, None, None] * (_shapley(np.array(covers)) @ shares[used])
             taken = np.take_along_axis(parts, np.array([leaf.pattern for leaf in some])[:, :, None], axis=1)
-            # Leaves come in the order of their groups.
+            # Leaves are in the order of their groups.
             groups_here, first = np.unique(where, return_index=True)
             tables[groups_here, :patterns] += np.add.reduceat(taken, first, axis=0)
 
 
 def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shapley values of the game that multiplies, over features, 1 or 0 where known and the cover where not.
+    """Shapley values of a product game: a known feature has the factor 1 or 0, an unknown one its cover.
 
     The weight s!(d - s - 1)!/d! of a coalition of s among d features is the integral of t^s (1 - t)^(d - s - 1) over
     0..1, so the sum over coalitions is the integral of a product of d - 1 linear terms, which Gauss-Legendre
-    quadrature gives exactly.
+    quadrature computes exactly.
 
     Args:
         cover: For each of n paths the share of the training rows that passes all splits of each feature, shape (n, d).
 
     Returns:
-        Shapley values, shape (n, 2^d, d), where row i is that of a row that passes feature k if bit k of i is set.
+        Shapley values, shape (n, 2^d, d); entry i is for a row that passes feature k if bit k of i is set.
     """
     count = cover.shape[1]
     points, weights = _quadrature(count)
@@ -242,6 +242,6 @@ def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache
 def _quadrature(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points and weights on 0..1 that integrate polynomials of degree d - 1 exactly, shape (ceil(d / 2),) each."""
+    """Return points and weights on 0..1 that integrate polynomials of degree d - 1 exactly, shape (ceil(d / 2),) each."""
     points, weights = np.polynomial.legendre.leggauss((count + 1) // 2)
     return (points + 1) / 2, weights / 2

@@ -1,4 +1,4 @@
-"""Where XGBoost computes."""
+"""The device on which XGBoost computes."""
 
 import json
 
@@ -8,11 +8,11 @@ CPU = "cpu"
 
 
 def check_device(device: str, parameter: str) -> None:
-    """Make sure that a device is there: XGBoost itself would go on, slowly, on the processor.
+    """Check that XGBoost can use a device; without it, XGBoost would continue slowly on the CPU.
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:<n>``.
-        parameter: Where it was asked for.
+        parameter: Name of the parameter that sets the device, for messages.
 
     Raises:
         ParametersError: If XGBoost cannot use it.
@@ -22,7 +22,7 @@ def check_device(device: str, parameter: str) -> None:
     import numpy as np
     import xgboost as xgb
 
-    # The only way to ask: let it grow a stump, and see where it did.
+    # XGBoost has no query for this: grow a stump and read the device that it used.
     rows = xgb.DMatrix(np.array([[0.0], [1.0]], dtype=np.float32), label=[0, 1])
     with xgb.config_context(verbosity=0):
         booster = xgb.train({"device": device, "max_depth": 1}, rows, num_boost_round=1)
@@ -31,5 +31,7 @@ def check_device(device: str, parameter: str) -> None:
         built = "" if xgb.build_info().get("USE_CUDA") else "; this XGBoost was built without CUDA"
         raise ParametersError(
             "parameters",
-            [f"{parameter} = '{device}': XGBoost finds no such GPU here{built}. Use 'cpu', or run where there is one"],
+            [
+                f"{parameter} = '{device}': XGBoost finds no such GPU here{built}. Set 'cpu', or run on a machine with a GPU"
+            ],
         )

@@ -1,9 +1,9 @@
-"""The encoder: fitted on training rows, stored with the model, applied as stored everywhere else.
+"""The encoder: fitted on training rows, stored with the model and applied as stored.
 
-Numeric columns and ratios become one feature each, missing values filled with the median of the training rows; those
-that were missing in training also get a feature that says so. A categorical column becomes one 0/1 feature for each
-category of its vocabulary, and one for *missing* if the training rows had it. A category outside the vocabulary,
-unseen or too rare in training, has 0 in all of them.
+Numeric columns and ratios become one feature each, with missing values replaced by the median of the training rows. A
+column that had missing values in training also gets a 0/1 feature for *missing*. A categorical column becomes one 0/1
+feature for each category of its vocabulary, and one for *missing* if it had missing values in training. A category outside
+the vocabulary, unseen or too rare in training, is 0 in all of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from churn.config import Ratio
 from churn.errors import AccountsError
 from churn.tables import Table, as_numbers, as_text
+from churn.tables.faults import NOT_A_NUMBER, Fault
 
 MISSING = "(missing)"
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """What was learned from the training rows.
+    """Encoding of account rows as features, learned from the training rows.
 
     Attributes:
         numeric: Numeric columns, in the order of the features.
@@ -44,7 +45,7 @@ class Encoder:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the account table that the encoder reads."""
+        """Names of the account columns that the encoder reads."""
         return (*self.numeric, *self.vocabularies)
 
     @property
@@ -54,12 +55,12 @@ class Encoder:
 
     @property
     def feature_columns(self) -> list[tuple[str, ...]]:
-        """For each feature the columns of the account table it is made of."""
+        """For each feature the account columns that it is computed from."""
         return [columns for _, columns in self._features()]
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Share that each column has in each feature, shape (features, columns): a ratio belongs to its two equally."""
+        """Share of each column in each feature, shape (features, columns): the two columns of a ratio have half each."""
         shares = np.zeros((len(self.feature_names), len(self.columns)))
         for position, sources in enumerate(self.feature_columns):
             for source in sources:
@@ -90,7 +91,7 @@ class Encoder:
             Matrix of shape (n, number of features), without nan.
 
         Raises:
-            AccountsError: If a column is missing or holds values that are not numbers.
+            AccountsError: If a column is missing, or a numeric column holds values that are not numbers.
         """
         numbers = self._numbers(accounts)
         for ratio in self.ratios:
@@ -122,14 +123,15 @@ class Encoder:
                 continue
             values, wrong = as_numbers(accounts[name])
             if wrong.any():
-                faults.append(f"{name}: {int(wrong.sum())} values are not numbers")
+                # Without examples: text in a numeric column may be a shifted row, and an id must not reach the log.
+                faults.append(Fault.of(name, NOT_A_NUMBER, wrong, None).sentence)
             numbers[name] = values.to_numpy(np.float64)
         if faults:
             raise AccountsError("accounts to encode", faults)
         return numbers
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` gives the same encoder back."""
+        """Return plain JSON types, from which `from_dict` restores an equal encoder."""
         return {
             "numeric": list(self.numeric),
             "ratios": [ratio.model_dump() for ratio in self.ratios],
@@ -140,7 +142,7 @@ class Encoder:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The encoder that `to_dict` described."""
+        """Restore an encoder from the result of `to_dict`."""
         return cls(
             numeric=tuple(stored["numeric"]),
             ratios=tuple(Ratio.model_validate(ratio) for ratio in stored["ratios"]),
@@ -155,7 +157,7 @@ MISSING_CODE = -2
 
 
 def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
-    """Position of each value in the vocabulary; `UNSEEN_CODE` outside of it, `MISSING_CODE` where missing."""
+    """Return the position of each value in the vocabulary; `UNSEEN_CODE` if outside, `MISSING_CODE` if missing."""
     text = pa.array(as_text(series), type=pa.large_string(), from_pandas=True)
     codes = pc.index_in(text, value_set=pa.array(vocabulary, type=pa.large_string()))
     result: NDArray[np.int64] = codes.fill_null(UNSEEN_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -164,41 +166,41 @@ def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np
 
 
 def divide(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Element-wise ratio, nan where the denominator is zero or either is missing."""
+    """Return the element-wise ratio, nan where the denominator is zero or either is missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator == 0, np.nan, numerator / denominator)
 
 
 @singledispatch
 def encode_rows(table: Table, encoder: Encoder, kept: list[str]) -> Table:
-    """A table that is encoded while its rows pass: kept columns, then one float32 column a feature.
+    """Return a lazily encoded table: the kept columns, then one float32 column per feature.
 
     Args:
-        table: Canonical rows; tables of another engine have their own way, see `churn.spark.features`.
-        encoder: Says how.
-        kept: Columns that stay, in this order.
+        table: Canonical rows; `churn.spark` registers the implementation for Spark frames.
+        encoder: Fitted encoder.
+        kept: Account columns to keep, in this order.
     """
     return EncodedRows(table, encoder, kept)
 
 
 class EncodedRows(Table):
-    """Rows of a table, encoded while they pass."""
+    """Rows of a table, encoded when they are read."""
 
     def __init__(self, source: Table, encoder: Encoder, kept: list[str]) -> None:
-        """Declare the rows, how they are encoded, and which of their columns stand before the features."""
+        """Declare the rows, the encoder, and the columns to keep before the features."""
         self._source, self._encoder, self._kept = source, encoder, kept
 
     @property
     def columns(self) -> list[str]:
-        """Names of its columns."""
+        """Names of the columns."""
         return [*self._kept, *self._encoder.feature_names]
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self._source)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The encoded rows."""
+        """Iterate over the encoded rows in batches."""
         for rows in self._source.batches():
             features = pd.DataFrame(
                 self._encoder.transform(rows), index=rows.index, columns=self._encoder.feature_names

@@ -1,8 +1,8 @@
-"""The linear part of the model: a logistic regression whose log-odds are mixed with those of the trees.
+"""The linear part of the model: a logistic regression whose log-odds are averaged with those of the trees.
 
-Trees need many rows to follow a slope that a straight line follows with few, and a line misses what only trees see. How
-much each of the two counts is learned on rows that neither was fitted on (stacking: Wolpert 1992,
-doi:10.1016/S0893-6080(05)80023-1, with weights that are not negative: Breiman 1996, doi:10.1007/BF00117832).
+A logistic regression learns a linear effect from fewer rows than trees do, and trees learn interactions and steps that it
+cannot represent. The weight of each is learned on out-of-fold rows (stacking: Wolpert 1992,
+doi:10.1016/S0893-6080(05)80023-1, with non-negative weights: Breiman 1996, doi:10.1007/BF00117832).
 """
 
 import math
@@ -13,20 +13,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# Rows are taken a few at a time, so that they stay in the processor's cache.
+# Rows processed at a time, few enough to stay in the processor's cache.
 CHUNK_ROWS = 8_192
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Log-odds that are a sum over features. All tuples have one entry a feature.
+    """Log-odds as a weighted sum of clipped features. All tuples have one entry per feature.
 
     Attributes:
-        intercept: Log-odds where all features are 0.
-        weights: Log-odds for each unit of a feature.
-        low: Value below which a feature counts as this.
-        high: Value above which a feature counts as this.
-        means: Mean of each feature over the training rows, to which contributions refer.
+        intercept: Log-odds if all features are 0.
+        weights: Coefficients, in log-odds per unit of the feature.
+        low: Lower bound to which a feature is clipped.
+        high: Upper bound to which a feature is clipped.
+        means: Mean of each feature over the training rows, the reference of contributions.
     """
 
     intercept: float
@@ -36,11 +36,11 @@ class Linear:
     means: tuple[float, ...]
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Log-odds of encoded rows: features of shape (n, k), result of shape (n,)."""
+        """Return the log-odds of encoded rows: features of shape (n, k), result of shape (n,)."""
         result = np.full(len(features), self.intercept)
         for start in range(0, len(features), CHUNK_ROWS):
             part = result[start : start + CHUNK_ROWS]
-            # Feature by feature, not as a product of matrices: that would round a row differently in other company.
+            # Feature by feature: a matrix product would round a row differently depending on the other rows.
             for values, weight, low, high in zip(
                 np.ascontiguousarray(features[start : start + CHUNK_ROWS].T),
                 self.weights,
@@ -53,7 +53,7 @@ class Linear:
         return result
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What each feature adds to `baseline`: features of shape (n, k), result of shape (n, k), in log-odds.
+        """Return what each feature adds to `baseline`: features of shape (n, k), result of shape (n, k), in log-odds.
 
         These are the Shapley values of a linear model with independent features (Lundberg and Lee 2017).
         """
@@ -66,12 +66,12 @@ class Linear:
         return self.intercept + math.fsum(w * mean for w, mean in zip(self.weights, self.means, strict=True))
 
     def weighted(self, weight: float, base: float) -> Self:
-        """The part that this line adds where it counts `weight` beside trees that start from the log-odds `base`."""
+        """Return the part to add to trees that start from the log-odds `base`, if this one has the weight `weight`."""
         weights = tuple(weight * each for each in self.weights)
         return replace(self, intercept=weight * (self.intercept - base), weights=weights)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` gives the equal part back."""
+        """Return plain JSON types, from which `from_dict` restores an equal part."""
         return {
             "intercept": self.intercept,
             "weights": list(self.weights),
@@ -82,7 +82,7 @@ class Linear:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The part that `to_dict` described."""
+        """Restore a linear part from the result of `to_dict`."""
         return cls(
             float(stored["intercept"]),
             *(tuple(map(float, stored[name])) for name in ("weights", "low", "high", "means")),

@@ -1,9 +1,9 @@
-"""Margins of many rows by boosters of small trees, by table look-up: the very numbers of XGBoost, several times as fast.
+"""Margins of many rows by table look-up, for boosters of small trees: bit for bit those of XGBoost, several times as fast.
 
-XGBoost walks each row through each tree, and waits for a piece of memory at each split. Here each value is replaced by
-its place among all the thresholds of its feature, one byte, and a tree is then some comparisons of bytes for thousands
-of rows at once, which give the number of the way through it, and a look-up of the leaf. The leaves are added up in the order and
-in the precision in which XGBoost adds them, so that the sums are equal to the last bit.
+XGBoost walks each row through each tree and waits for memory at each split. Here each value is replaced by its position
+among the thresholds of its feature, one byte. A tree is then a few comparisons of bytes for thousands of rows at once,
+whose pattern is the index of the leaf in a table. The leaves are added in the order and the precision of XGBoost, so that
+the sums are equal to the last bit.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from churn.model.trees import Booster, stored_trees
 TREE_SPLITS = 8
 FEATURE_CUTS = 255
 CHUNK_ROWS = 1 << 16
-# With fewer rows than this XGBoost is as fast, and with one it is far faster.
+# With fewer rows than these XGBoost is as fast; for a single row it is far faster.
 LEAST_ROWS = 2_048
 
 
@@ -45,11 +45,11 @@ class Lookup:
 
     @classmethod
     def of(cls, booster: Booster) -> "Lookup | None":
-        """Tables of a booster with the objective ``binary:logistic``.
+        """Compute the tables of a booster with the objective ``binary:logistic``.
 
         Returns:
-            The tables; None where a tree has more than 8 splits, a feature more than 255 thresholds, or where they would
-            not give what XGBoost gives.
+            The tables; None if a tree has more than 8 splits, a feature more than 255 thresholds, or the margins of some
+            test rows differ from those of XGBoost.
         """
         stored, base_score = stored_trees(booster)
         thresholds: dict[int, set[float]] = {}
@@ -71,14 +71,14 @@ class Lookup:
             form = _form(tuple(tree["left_children"]), tuple(tree["right_children"]))
             splits = tuple((features[node], places[features[node]][values[node]]) for node in form.inner)
             trees.append(_Tree(splits, np.array(values, dtype=np.float32)[form.leaf]))
-        probability = np.float32(base_score)  # of single precision in XGBoost
+        probability = np.float32(base_score)  # single precision, as in XGBoost
         start = -np.log(np.float32(1) / probability - np.float32(1))
         cuts = {feature: np.array(sorted(values), dtype=np.float32) for feature, values in thresholds.items()}
         made = cls(np.float32(start), cuts, tuple(trees))
         return made if made._agrees(booster) else None
 
     def _agrees(self, booster: Booster) -> bool:
-        """Whether some rows, drawn around the thresholds, have the margins that XGBoost gives them."""
+        """Return whether rows drawn around the thresholds have the same margins as with XGBoost."""
         generator = np.random.default_rng(0)
         rows = np.zeros((512, booster.num_features()), dtype=np.float32)
         for feature, cuts in self.cuts.items():
@@ -87,14 +87,14 @@ class Lookup:
         return bool(np.array_equal(self.margin(rows), booster.inplace_predict(rows, predict_type="margin")))
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Margins of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
+        """Return the margins of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
         result = np.full(len(features), self.start, dtype=np.float32)
         for start in range(0, len(features), CHUNK_ROWS):
             self._add(features[start : start + CHUNK_ROWS], result[start : start + CHUNK_ROWS])
         return result
 
     def _add(self, rows: NDArray[np.float32], result: NDArray[np.float32]) -> None:
-        # How many thresholds of its feature each value reaches; a row passes on the left below a threshold.
+        # Number of thresholds of its feature that each value reaches; a row passes on the left below a threshold.
         reached = {
             feature: np.searchsorted(cuts, np.ascontiguousarray(rows[:, feature]), side="right").astype(np.uint8)
             if len(cuts) > 1
@@ -105,7 +105,7 @@ class Lookup:
         leaf = np.empty(len(rows), dtype=np.float32)
         for splits, leaves in self.trees:
             pattern.fill(0)
-            # The last split first: each later one moves those before it up by a bit.
+            # The last split comes first: each further one shifts the earlier ones up by a bit.
             for feature, place in reversed(splits):
                 np.add(pattern, pattern, out=pattern)
                 np.less_equal(reached[feature], place, out=passed.view(np.bool_))
@@ -123,7 +123,7 @@ class _Form(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _form(left: tuple[int, ...], right: tuple[int, ...]) -> _Form:
-    """The form of a tree; thousands of small trees have few."""
+    """Return the form of a tree; cached, as thousands of small trees have few forms."""
     inner = tuple(node for node, child in enumerate(left) if child >= 0)
     leaf = np.zeros(1 << len(inner), dtype=np.intp)
     for pattern in range(len(leaf)):

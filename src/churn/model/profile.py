@@ -1,4 +1,4 @@
-"""."""
+"""Profiles: binned counts of the columns of an account table and of its scores, which add up over its parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,16 +13,16 @@ FINE_BINS = 100
 
 @dataclass(frozen=True)
 class NumericProfile:
-    """Counts of a column of numbers.
+    """Counts of a numeric column.
 
     Bin ``i`` holds the values above ``edges[i - 1]`` and up to ``edges[i]``; the first begins at the reference's
     ``minimum``, the last ends at its ``maximum``. A column with at most 100 different values has a bin for each of them.
 
     Attributes:
-        edges: Inner edges, ascending, in the column's unit; k of them for k + 1 bins.
-        counts: Rows in each bin, k + 1 of them.
-        minimum: Smallest finite value of the reference; None where it has none.
-        maximum: Largest finite value of the reference; None where it has none.
+        edges: The k inner edges of k + 1 bins, ascending, in the column's unit.
+        counts: Rows in each of the k + 1 bins.
+        minimum: Smallest finite value of the reference; None if it has no value.
+        maximum: Largest finite value of the reference; None if it has no value.
         missing: Rows without a value.
         below: Rows under the minimum of the reference.
         above: Rows over the maximum of the reference.
@@ -39,7 +39,7 @@ class NumericProfile:
     def __post_init__(self) -> None:
         if len(self.counts) != len(self.edges) + 1:
             raise ValueError(
-                f"{len(self.edges)} edges make {len(self.edges) + 1} bins, but there are {len(self.counts)} counts"
+                f"{len(self.edges)} edges require {len(self.edges) + 1} counts, but there are {len(self.counts)}"
             )
 
     @property
@@ -72,7 +72,7 @@ class NumericProfile:
 
     def __add__(self, other: "NumericProfile") -> "NumericProfile":
         if (self.edges, self.minimum, self.maximum) != (other.edges, other.minimum, other.maximum):
-            raise ValueError("profiles can only be added where they have the same bins; count both with one reference")
+            raise ValueError("profiles can only be added if they have the same bins; count both with one reference")
         return replace(
             self,
             counts=tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)),
@@ -109,7 +109,7 @@ class NumericProfile:
 
 @dataclass(frozen=True)
 class CategoricalProfile:
-    """Counts of a column of categories.
+    """Counts of a categorical column.
 
     Attributes:
         values: Categories of the reference, ascending.
@@ -154,7 +154,7 @@ class CategoricalProfile:
     def __add__(self, other: "CategoricalProfile") -> "CategoricalProfile":
         if self.values != other.values:  # noqa: PD011, these are no pandas values
             raise ValueError(
-                "profiles can only be added where they have the same categories; count both with one reference"
+                "profiles can only be added if they have the same categories; count both with one reference"
             )
         return replace(
             self,
@@ -189,10 +189,10 @@ class Profile:
 
     Attributes:
         rows: Accounts counted.
-        numeric: Profile of each column of numbers.
-        categorical: Profile of each column of categories.
-        score: Profile of the probabilities; None where there are none. Its rows may be others than those of the columns:
-            a model's scores are profiled on rows that it was not fitted on.
+        numeric: Profile of each numeric column.
+        categorical: Profile of each categorical column.
+        score: Profile of the probabilities; None if there are no scores. In a model's reference these are out-of-fold
+            scores, which may be of fewer rows than the columns.
     """
 
     rows: int
@@ -201,7 +201,7 @@ class Profile:
     score: NumericProfile | None = None
 
     def with_score(self, score: NumericProfile | None) -> "Profile":
-        """The same profile with the profile of the scores that ``fit_score_profile`` gave."""
+        """Return the same profile with a profile of the scores, see `fit_score_profile`."""
         return replace(self, score=score)
 
     def __add__(self, other: "Profile") -> "Profile":
@@ -236,12 +236,12 @@ class Profile:
 def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> Profile:
     """Learn the bins of a reference table and count its rows.
 
-    The edges of a column of numbers are its percentiles, or its values where it has at most 100 different ones.
+    The edges of a numeric column are its percentiles, or its values if it has at most 100 different ones.
 
     Args:
-        frame: Account rows, shape (n, at least the columns named).
-        numeric: Names of the columns of numbers.
-        categorical: Names of the columns of categories.
+        frame: Account rows, shape (n, at least the named columns).
+        numeric: Names of the numeric columns.
+        categorical: Names of the categorical columns.
 
     Returns:
         The profile, without scores.
@@ -258,7 +258,7 @@ def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequen
 
 
 def fit_score_profile(score: ArrayLike) -> NumericProfile:
-    """Learn the bins of a reference's probabilities, shape (n,), and count them."""
+    """Learn the bins of the reference's probabilities, shape (n,), and count them."""
     return _fit_numeric(np.asarray(score, dtype=np.float64))
 
 
@@ -271,10 +271,10 @@ def count_profile(reference: Profile, frame: pd.DataFrame, score: ArrayLike | No
         score: Probabilities of these rows, shape (m,); None leaves the scores out.
 
     Returns:
-        Profile of the rows given; profiles of the parts of a table add up to the profile of the table.
+        Profile of these rows; profiles of the parts of a table add up to the profile of the table.
 
     Raises:
-        ValueError: A column is not in the frame, or scores are given and the reference has none.
+        ValueError: A column is not in the frame, or scores are given but the reference has no profile of scores.
     """
     _check_columns(frame, [*reference.numeric, *reference.categorical])
     if score is not None and reference.score is None:
@@ -320,7 +320,7 @@ def _floats(values: ArrayLike | pd.Series) -> NDArray[np.float64]:
 
 
 def _category_counts(values: pd.Series) -> dict[str, int]:
-    """Rows of each category; categories of another type count as their text."""
+    """Count the rows of each category; categories of another type count as their text."""
     counts: dict[str, int] = {}
     for value, count in values.value_counts(dropna=True).items():
         counts[str(value)] = counts.get(str(value), 0) + int(count)
@@ -335,12 +335,12 @@ def _check_columns(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def check_same_columns(one: Profile, other: Profile, scores: bool = True) -> None:
-    """Refuse to compare profiles of different tables.
+    """Check that two profiles have the same columns.
 
     Args:
-        one: A profile.
-        other: Another.
-        scores: Whether both or neither must have scores.
+        one: First profile.
+        other: Second profile.
+        scores: Whether to require that both or neither have scores.
 
     Raises:
         ValueError: Names the columns that only one of them has.

@@ -1,4 +1,4 @@
-"""A model as a folder: UBJSON, JSON, and the SHA-256 of both, which is checked before anything is loaded."""
+"""A model as a folder: UBJSON, JSON, and the SHA-256 of both, which is verified before they are parsed."""
 
 import hashlib
 import json
@@ -13,17 +13,21 @@ CHECKSUM_FILE = "checksums.json"
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 of some bytes, in hexadecimal digits."""
+    """Return the SHA-256 of bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def checksums_of(files: Mapping[str, bytes]) -> bytes:
-    """The file of checksums that belongs to a model's files."""
+    """Return the content of the checksum file for a model's files."""
     return json.dumps({name: digest(files[name]) for name in sorted(files)}, indent=1).encode() + b"\n"
 
 
 def read_verified(folder: Path, expected_sha256: str | None) -> dict[str, bytes]:
-    """Content of the model's files, each checked against its hash before anything parses it."""
+    """Read the model's files and verify their hashes.
+
+    Raises:
+        ChurnError: If a file is missing, or does not match its hash or the expected one.
+    """
     try:
         checksums = (folder / CHECKSUM_FILE).read_bytes()
         files = {name: (folder / name).read_bytes() for name in (BOOSTER_FILE, MODEL_FILE)}
@@ -31,7 +35,8 @@ def read_verified(folder: Path, expected_sha256: str | None) -> dict[str, bytes]
         raise ChurnError(f"{folder} is not a churn model: {error.strerror} ({error.filename})") from error
     if checksums_of(files) != checksums:
         raise ChurnError(
-            f"{folder}: the model's files do not match {CHECKSUM_FILE}; it is damaged or was changed, and is not loaded"
+            f"{folder}: the model's files do not match {CHECKSUM_FILE}; the model is damaged or was changed, and is not "
+            "loaded. Restore its files, or train again"
         )
     if expected_sha256 is not None and digest(checksums) != expected_sha256:
         raise ChurnError(

@@ -1,4 +1,4 @@
-"""Boosted trees: what a model asks of them, and those of XGBoost as they are stored: read, scaled and averaged."""
+"""Boosted trees: the interface that a model uses, and functions that read, scale and average stored boosters of XGBoost."""
 
 import json
 from collections.abc import Sequence
@@ -10,39 +10,39 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from xgboost import Booster as Booster
 else:
-    # Kedro reads the annotations of nodes when it starts, long before xgboost is needed.
+    # Kedro evaluates the annotations of nodes at start; importing xgboost there would slow every command.
     Booster = Any
 
 
 class Trees(Protocol):
-    """Boosted trees as a model uses them, whatever grew them. Rows do not influence each other."""
+    """Interface of boosted trees, independent of the library that grew them. Rows do not influence each other."""
 
     @property
     def rounds(self) -> int:
-        """Rounds of boosting."""
+        """Number of boosting rounds."""
         ...
 
     @property
     def device(self) -> str:
-        """Where they predict: ``cpu``, ``cuda`` or ``cuda:<n>``."""
+        """Device on which they predict: ``cpu``, ``cuda`` or ``cuda:<n>``."""
         ...
 
     def use(self, *, device: str, threads: int) -> None:
-        """Set where and with how many threads (0 for all cores) they predict."""
+        """Set the device and the number of threads (0 for all cores) for predictions."""
         ...
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-odds of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
+        """Return the log-odds of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
         ...
 
     def contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """What each column adds to the baseline, in log-odds; the sum is the margin.
+        """Return what each column adds to the baseline, in log-odds; baseline and contributions add up to the margin.
 
         Args:
             features: Encoded rows, shape (n, k), without nan.
-            shares: Share of each feature's contribution that each column gets, shape (k, columns).
+            shares: Share of each feature's contribution that belongs to each column, shape (k, columns).
 
         Returns:
             Contributions, shape (n, columns), and the baseline.
@@ -52,19 +52,22 @@ class Trees(Protocol):
     def few_contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """The same for a few rows, without anything that has to be prepared for many."""
+        """Compute `contributions` for a few rows, without the tables that pay off for many."""
         ...
 
     def to_bytes(self) -> bytes:
-        """The trees as they are stored, in a format that is safe to load."""
+        """Return the stored form of the trees, in a format that is safe to load."""
         ...
 
 
 def average(boosters: Sequence[Booster]) -> Booster:
-    """One booster whose margin is the mean of the margins, but for rounding to float32.
+    """Merge boosters into one whose margin is the mean of theirs, up to rounding to float32.
 
     Args:
-        boosters: Boosters with the same features, objective, base score and number of rounds, one tree each.
+        boosters: Boosters with the same features, objective, base score and number of rounds, one tree per round.
+
+    Raises:
+        ValueError: If base scores or numbers of trees differ.
     """
     models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
     merged, count = models[0], len(models)
@@ -89,8 +92,8 @@ class StoredTrees(NamedTuple):
     """A booster as XGBoost stores it.
 
     Attributes:
-        trees: Its trees in their order, each a dictionary of lists with an entry a node.
-        base_score: Where it starts from; a probability for a logistic objective.
+        trees: Its trees in their order, each a dictionary of lists with one entry per node.
+        base_score: Base score of the booster; a probability for a logistic objective.
     """
 
     trees: list[dict[str, Any]]
@@ -98,15 +101,15 @@ class StoredTrees(NamedTuple):
 
 
 def stored_trees(booster: Booster) -> StoredTrees:
-    """What a booster is made of."""
+    """Return the trees and the base score of a booster."""
     learner = json.loads(booster.save_raw("json"))["learner"]
-    # Written as a number, or as a list of one.
+    # Depending on its version, XGBoost writes a number or a list of one number.
     base_score = float(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
     return StoredTrees(learner["gradient_booster"]["model"]["trees"], base_score)
 
 
 def scaled(booster: Booster, factor: float) -> Booster:
-    """The same trees with leaves that are `factor` times as large; the log-odds they start from stay."""
+    """Return the same trees with all leaves multiplied by `factor`; the base score stays the same."""
     content = json.loads(bytes(booster.save_raw("json")))
     for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
         _scale_leaves(tree, factor)
@@ -115,7 +118,7 @@ def scaled(booster: Booster, factor: float) -> Booster:
 
 def _scale_leaves(tree: dict[str, Any], factor: float) -> None:
     leaf = np.asarray(tree["left_children"]) == -1
-    # A leaf keeps its value where a split keeps its threshold.
+    # XGBoost stores the value of a leaf where a split has its threshold.
     conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
     conditions[leaf] *= np.float32(factor)
     tree["split_conditions"] = conditions.tolist()

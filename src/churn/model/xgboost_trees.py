@@ -1,4 +1,4 @@
-"""XGBoost behind `Trees`: margins and contributions of a booster, by look-up where that is faster."""
+"""`Trees` implemented by XGBoost: margins and contributions of a booster, by table look-up where that is faster."""
 
 import json
 from functools import cached_property
@@ -20,13 +20,13 @@ class XGBoostTrees:
     """
 
     def __init__(self, booster: Booster) -> None:
-        """Take a booster."""
+        """Wrap a booster."""
         self.booster = booster
         self._attributions: dict[bytes, Attribution | None] = {}
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "XGBoostTrees":
-        """The trees that `to_bytes` stored. Nothing checks them here: XGBoost may crash on damaged ones."""
+        """Load trees that `to_bytes` stored. The content is not verified, and XGBoost may crash on damaged content."""
         import xgboost as xgb
 
         booster = xgb.Booster()
@@ -34,25 +34,25 @@ class XGBoostTrees:
         return cls(booster)
 
     def to_bytes(self) -> bytes:
-        """The booster in XGBoost's UBJSON."""
+        """Return the booster as UBJSON of XGBoost."""
         return bytes(self.booster.save_raw("ubj"))
 
     @property
     def rounds(self) -> int:
-        """Rounds of boosting."""
+        """Number of boosting rounds."""
         return int(self.booster.num_boosted_rounds())
 
     @property
     def device(self) -> str:
-        """Where the booster predicts."""
+        """Device on which the booster predicts."""
         return str(json.loads(self.booster.save_config())["learner"]["generic_param"]["device"])
 
     def use(self, *, device: str, threads: int) -> None:
-        """Set where and with how many threads (0 for all cores) the booster predicts."""
+        """Set the device and the number of threads (0 for all cores) for predictions."""
         self.booster.set_param({"device": device, "nthread": threads})
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-odds of encoded rows, see `Trees.margin`."""
+        """Return the log-odds of encoded rows, see `Trees.margin`."""
         lookup = self._lookup if len(features) >= LEAST_ROWS and self.device == CPU else None
         margin = lookup.margin(features) if lookup else self.booster.inplace_predict(features, predict_type="margin")
         return np.asarray(margin, dtype=np.float32)
@@ -60,10 +60,10 @@ class XGBoostTrees:
     def contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Contributions of many rows, see `Trees.contributions`."""
+        """Return the contributions of many rows, see `Trees.contributions`."""
         known = shares.tobytes()
         if known not in self._attributions:
-            # Look-up tables, made once a model; None where its trees are too deep for them.
+            # Look-up tables, computed once per model; None if its trees are too deep for them.
             self._attributions[known] = Attribution.of(self.booster, shares)
         tables = self._attributions[known]
         if tables is None:
@@ -73,7 +73,7 @@ class XGBoostTrees:
     def few_contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Contributions as XGBoost gives them; for a few rows, as the tables would take longer to make."""
+        """Return the contributions that XGBoost computes, which is faster than building the tables for a few rows."""
         import xgboost as xgb
 
         parts = self.booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
@@ -82,5 +82,5 @@ class XGBoostTrees:
 
     @cached_property
     def _lookup(self) -> Lookup | None:
-        """Tables that give the booster's margins, made once a model; None where its trees are too large for them."""
+        """Look-up tables of the booster's margins, computed once per model; None if its trees are too large for them."""
         return Lookup.of(self.booster)

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from churn.monitoring.drift import ColumnDrift, compare_profiles, outline
 from churn.monitoring.findings import SEVERITY, Finding, Status, mean_of, percent, reaches, worst
 from churn.monitoring.outcomes import ScoredAccounts
 from churn.monitoring.performance import estimated_performance, realised_performance
-from churn.tables import humanize
+from churn.tables import humanize, plain, ranked_shares
 
 SCHEMA_VERSION = 1
 HISTOGRAM_BINS = 20
@@ -107,7 +106,7 @@ def health_metrics(
             Finding("watch", f"The scores come from {len(versions)} versions of the model: {', '.join(versions)}")
         )
 
-    plain: dict[str, Any] = _plain(
+    document: dict[str, Any] = plain(
         {
             "schema_version": SCHEMA_VERSION,
             "status": worst(findings),
@@ -123,7 +122,7 @@ def health_metrics(
             "probability": _distribution(probability),
             "bands": [_band(name, probability, codes == at, truth) for at, name in enumerate(bands)],
             "histogram": _histogram(probability, codes, bands),
-            "importance": _importance(importance),
+            "importance": ranked_shares(importance),
             "drift": [entry for entry in columns if entry["kind"] != "score"],
             "score_drift": next((entry for entry in columns if entry["kind"] == "score"), None),
             "estimated_performance": estimated_performance(probability, flagged),
@@ -132,7 +131,7 @@ def health_metrics(
             "limits": limits.model_dump(),
         }
     )
-    return plain
+    return document
 
 
 def flat_metrics(health: Mapping[str, Any]) -> dict[str, float]:
@@ -235,15 +234,6 @@ def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands
     }
 
 
-def _importance(importance: Mapping[str, float]) -> list[dict[str, Any]]:
-    total = sum(importance.values())
-    ranked = sorted(importance.items(), key=lambda item: (-item[1], item[0]))
-    return [
-        {"column": column, "contribution": float(value), "share": float(value / total) if total > 0 else None}
-        for column, value in ranked
-    ]
-
-
 def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
     name = "Scores" if drift.kind == "score" else humanize(drift.column)
     found = []
@@ -306,18 +296,3 @@ def _free_name(raw: str, taken: Mapping[str, float]) -> str:
     while free in taken:
         free, number = f"{name}_{number}", number + 1
     return free
-
-
-def _plain(value: Any) -> Any:
-    """The same value in plain JSON types; nan and infinity become None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return value.isoformat() if isinstance(value, date) else str(value)

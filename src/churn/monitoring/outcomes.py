@@ -130,7 +130,7 @@ class _Outcomes:
         first, second, values = np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.int8)
         with RepeatedIds() as seen:
             for batch in batches:
-                ids, outcome = found.look(batch, schema)
+                ids, outcome = found.check_batch(batch, schema)
                 hashes = hashes_of(ids)
                 seen.add(hashes[ids.notna().to_numpy(bool)])
                 # Long arrays grow where they are; of many short ones the memory would not come back.
@@ -138,7 +138,7 @@ class _Outcomes:
                     array.resize(found.rows, refcheck=False)
                     array[found.rows - len(ids) :] = more
             again = seen.suspects()
-        found.check(repetitions(batches, schema.id, again), schema)
+        found.raise_faults(repetitions(batches, schema.id, again), schema)
         self.rows = found.rows
         order = np.argsort(first)
         first.sort()
@@ -147,7 +147,7 @@ class _Outcomes:
         self._alike = again
         self._by_text: dict[str, int] = {}
         for batch in batches if len(again) else ():
-            ids, outcome = found.look(batch, schema)
+            ids, outcome = found.check_batch(batch, schema)
             of_these = np.isin(hashes_of(ids), again)
             self._by_text |= dict(zip(ids[of_these], outcome[of_these].tolist(), strict=True))
 

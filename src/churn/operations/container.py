@@ -11,12 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
+
+from churn.operations.tracked_run import TRACKED_RUN
 
 # Seconds that a job may take to end after SIGTERM, and then to tell MLflow; container engines kill it after 10.
 GRACE, LAST_WORDS = 6.0, 2.5
@@ -215,9 +216,7 @@ class _Terminable:
         while signal.SIGTERM not in os.read(pipe, 1):
             pass
         time.sleep(GRACE)
-        telling = threading.Thread(target=_tell_mlflow, daemon=True)
-        telling.start()
-        telling.join(LAST_WORDS)
+        TRACKED_RUN.end_within(LAST_WORDS, "KILLED")
         self._end()
 
     def __exit__(self, *_: object) -> None:
@@ -229,18 +228,6 @@ class _Terminable:
         click.echo("Stopped by SIGTERM; what was published before is still current.", err=True)
         sys.stdout.flush()
         os._exit(STOPPED)
-
-
-def _tell_mlflow() -> None:
-    """Mark the run as killed, from outside the thread that it runs in."""
-    settings = sys.modules.get("churn.settings")
-    for run_id in filter(None, (getattr(hook, "run_id", None) for hook in getattr(settings, "HOOKS", ()))):
-        import mlflow
-
-        client = mlflow.MlflowClient()
-        with suppress(Exception):  # these are the last words, and the server may be what was waited for
-            if client.get_run(run_id).info.status == "RUNNING":
-                client.set_terminated(run_id, "KILLED")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""The watch as a service: its schedule, its events and its health over HTTP."""
+"""The watch as a service: its looks, its events and its health over HTTP."""
 
 import hmac
 import importlib.util
 import logging
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from churn.config import Watch
@@ -17,7 +18,7 @@ from churn.operations.watch import Watcher
 logger = logging.getLogger(__name__)
 LARGEST_EVENT = 1 << 20
 LEAST_TOKEN = 16
-NEEDED = ("apscheduler", "starlette", "uvicorn")
+NEEDED = ("starlette", "uvicorn")
 
 
 def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
@@ -71,43 +72,49 @@ def check_installed() -> None:
         raise ChurnError(f"churn watch needs {', '.join(lacking)}: uv sync --extra watch")
 
 
-def schedule(look: Callable[[], float | None], poll: float) -> tuple[Any, Callable[[], None]]:
-    """A scheduler that looks at once when it is started, every while and when it is told to, one look at a time.
+class LookLoop:
+    """Looks at once when it is started, every while and when it is told to, one look at a time, in a thread of its own."""
 
-    Args:
-        look: Gives in how many seconds to look again, if before long.
-        poll: Seconds from look to look.
+    def __init__(self, look: Callable[[], float | None], poll: float) -> None:
+        """Declare what is done, and how often.
 
-    Returns:
-        The scheduler, to be started, and what tells it to look.
-    """
-    from apscheduler.executors.pool import ThreadPoolExecutor
-    from apscheduler.schedulers.background import BackgroundScheduler
+        Args:
+            look: Gives in how many seconds to look again, if before long.
+            poll: Seconds from the start of a look to that of the next.
+        """
+        self._look, self._poll = look, poll
+        self._told = threading.Event()
+        self._stopping = False
+        # Not a daemon: the interpreter waits at its end for a look that goes on.
+        self._thread = threading.Thread(target=self._run, name="watch")
 
-    # One thread: one thing at a time. Of each kind one look may wait while another goes on, which may have seen too little;
-    # more are left out, with a warning that would be one for each event.
-    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
-    scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"coalesce": True, "max_instances": 2, "misfire_grace_time": None},
-        timezone=UTC,
-    )
+    def start(self) -> None:
+        """Look now, and go on."""
+        self._thread.start()
 
-    def soon(name: str, seconds: float) -> None:
-        at = datetime.now(UTC) + timedelta(seconds=seconds)
-        scheduler.add_job(look_and_see, "date", run_date=at, id=name, replace_existing=True)
+    def tell(self) -> None:
+        """Look as soon as the present look is over; told several times meanwhile, it looks once."""
+        self._told.set()
 
-    def look_and_see() -> None:
-        try:
-            wait = look()
-        except Exception as error:  # a store that does not answer is asked again
-            logger.warning("What there is could not be looked at: %s", error)
-            return
-        if wait is not None:
-            soon("again", wait)
+    def stop(self) -> None:
+        """Look no more. The look that goes on is not waited for."""
+        self._stopping = True
+        self._told.set()
 
-    scheduler.add_job(look_and_see, "interval", seconds=poll, id="poll", next_run_time=datetime.now(UTC))
-    return scheduler, lambda: soon("event", 0.0)
+    def _run(self) -> None:
+        while True:
+            # Before the look, which may have seen too little of what comes while it goes on.
+            self._told.clear()
+            if self._stopping:
+                return
+            due = time.monotonic() + self._poll
+            wait: float | None = None
+            try:
+                wait = self._look()
+            except Exception as error:  # a store that does not answer is asked again
+                logger.warning("What there is could not be looked at: %s", error)
+            pause = due - time.monotonic()
+            self._told.wait(max(0.0, pause if wait is None else min(pause, wait)))
 
 
 def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
@@ -121,8 +128,8 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
 
     if token and len(token) < LEAST_TOKEN:
         raise ChurnError(f"CHURN_WATCH_TOKEN has fewer than {LEAST_TOKEN} characters; openssl rand -hex 32 makes one")
-    scheduler, hint = schedule(watcher.look, settings.poll)
-    app = application(token, hint, watcher)
+    looking = LookLoop(watcher.look, settings.poll)
+    app = application(token, looking.tell, watcher)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     try:
         listening = socket.create_server((settings.host, settings.port))
@@ -131,7 +138,7 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
             f"watch.host = '{settings.host}', watch.port = {settings.port}: nothing can listen there ({error.strerror}); "
             "set another port"
         ) from None
-    scheduler.start()
+    looking.start()
     logger.info(
         "Watching; looks every %g seconds%s, health at http://%s:%s/health",
         settings.poll,
@@ -146,6 +153,6 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     finally:
         job.stop()
         # Not waited for here, with a lock that a look needs which wants another one: the interpreter waits for it at its end.
-        scheduler.shutdown(wait=False)
+        looking.stop()
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -9,7 +9,7 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from churn.config import AccountSchema, FeatureEngineering, Training
+from churn.tables import flat
 
 # This project as a package; `churn` on PyPI is another one.
 DISTRIBUTION = "kedro-churn"
@@ -93,7 +94,7 @@ def fingerprint(data: Mapping[str, Any], blocks: Mapping[str, BaseModel], projec
     files = sorted(file for room in CORE for file in (PACKAGE / room).rglob("*.py"))
     return Fingerprint(
         data=dict(data),
-        parameters=dict(_flat(parameters)),
+        parameters=dict(flat(parameters)),
         code={file.relative_to(PACKAGE).as_posix(): _sha256(file) for file in files},
         packages=_versions((*COMPUTING, SEARCHING) if searches else COMPUTING, project or PACKAGE.parents[1]),
     )
@@ -105,14 +106,6 @@ def fingerprint_of_training(
     """The fingerprint of a training of a table with these parameters: all that have an effect on the model."""
     blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
     return fingerprint(data, blocks)
-
-
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, value
 
 
 def _sha256(file: Path) -> str:

@@ -3,15 +3,14 @@
 The contents follow Mitchell et al. (2019, doi:10.1145/3287560.3287596).
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from churn.errors import ChurnError
 from churn.metrics import CalibrationCurve
-from churn.reporting.pages import NOTHING, calibration_drawing, page_environment
-from churn.tables import humanize
+from churn.reporting.pages import NOTHING, calibration_drawing, cell_text, page_environment
+from churn.tables import flat, humanize, plain, ranked_shares
 from churn.training.tuning import in_words as tuning_in_words
 
 SCHEMA_VERSION = 1
@@ -117,13 +116,13 @@ def model_card(
         "calibration": None if calibration is None or not len(calibration.rows) else _points(calibration),
         "segments": list(segments) if segments else None,
         "promotion": promotion,
-        "importance": _ranked(importance) if importance else None,
+        "importance": ranked_shares(importance) if importance else None,
         "tuning": tuning or None,
-        "parameters": dict(_flat(parameters)) if parameters else None,
+        "parameters": dict(flat(parameters)) if parameters else None,
         "reproduce": reproduce or None,
     }
-    plain: dict[str, Any] = _plain(card)
-    return plain
+    document: dict[str, Any] = plain(card)
+    return document
 
 
 def render_model_card(card: Mapping[str, Any]) -> str:
@@ -156,10 +155,10 @@ def render_model_card(card: Mapping[str, Any]) -> str:
                 (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
             ],
             tuning=tuning_in_words(card["tuning"]) if card["tuning"] else None,
-            parameters=[(key, _text(value)) for key, value in (card["parameters"] or {}).items()],
+            parameters=[(key, cell_text(value)) for key, value in (card["parameters"] or {}).items()],
             command=reproduce.pop("command", None),
             packages=reproduce.pop("packages", None) or {},
-            reproduce=[(_fact(key), _text(value)) for key, value in reproduce.items()],
+            reproduce=[(_fact(key), cell_text(value)) for key, value in reproduce.items()],
             title=_title,
             number=number,
         )
@@ -213,36 +212,6 @@ def _points(curve: CalibrationCurve) -> list[dict[str, Any]]:
     return [{"predicted": predicted, "observed": observed, "count": count} for predicted, observed, count in rows]
 
 
-def _ranked(importance: Mapping[str, float]) -> list[dict[str, Any]]:
-    total = sum(importance.values())
-    ranked = sorted(importance.items(), key=lambda item: (-item[1], item[0]))
-    return [
-        {"column": column, "contribution": value, "share": value / total if total > 0 else None}
-        for column, value in ranked
-    ]
-
-
-def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in parameters.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _plain(value: Any) -> Any:
-    """JSON types only: nan and infinity become None, numpy's numbers become Python's, anything else its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return _finite(value)
-    return value if value is None or isinstance(value, (str, bool, int)) else str(value)
-
-
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -278,14 +247,8 @@ def _columns(figures: Mapping[str, Any], baselines: Mapping[str, Mapping[str, An
 def _datum(key: str, value: Any) -> str:
     if isinstance(value, float) and key.endswith(("rate", "share")):
         return f"{100 * value:.1f}%"
-    return number(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+    return number(value) if isinstance(value, int) and not isinstance(value, bool) else cell_text(value)
 
 
 def _fact(key: str) -> str:
     return humanize(key).replace("sha256", "SHA-256")
-
-
-def _text(value: Any) -> str:
-    if value is None or value == "":
-        return NOTHING
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

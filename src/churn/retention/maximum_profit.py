@@ -87,7 +87,7 @@ def _expected_maximum(
         best = int(np.argmax(profits))
         return MaximumProfit(float(profits[best]), float(share[best]))
 
-    from scipy.special import betainc  # type: ignore[import-untyped]
+    from scipy.special import betainc
 
     hull = _hull(gains, costs)
     share, gains, costs = share[hull], gains[hull], costs[hull]

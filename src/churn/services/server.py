@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from churn.errors import ChurnError
+from churn.services.process import end, is_running, started_at
 
 LOOPBACK = "127.0.0.1"
 # Seconds that a server may take to be ready, and to stop when asked.
@@ -57,7 +58,7 @@ class Server:
     def process_id(self) -> int | None:
         """Its process, if it runs."""
         noted = self._noted()
-        return int(noted["process"]) if noted and _started_at(noted["process"]) == noted["started"] else None
+        return int(noted["process"]) if noted and is_running(noted["process"], _seconds(noted["started"])) else None
 
     def _noted(self) -> dict[str, Any] | None:
         try:
@@ -96,7 +97,11 @@ class Server:
                 user=self.user,
                 start_new_session=True,
             )
-        noted = {"process": process.pid, "started": _started_at(process.pid), "stop_signal": int(self.stop_signal)}
+        noted = {
+            "process": process.pid,
+            "started": started_at(process.pid) or 0.0,
+            "stop_signal": int(self.stop_signal),
+        }
         self._note.write_text(json.dumps(noted))
         try:
             self._wait(process)
@@ -127,43 +132,19 @@ class Server:
         """Ask it to end, and make it end if it does not; whether it ran."""
         process = self.process_id()
         if process is not None:
-            _signal(process, (self._noted() or {}).get("stop_signal", self.stop_signal))
-            deadline = time.monotonic() + STOP_TIMEOUT
-            while self.process_id() is not None and time.monotonic() < deadline:
-                _reap(process)
-                time.sleep(0.05)
-            if self.process_id() is not None:
-                _signal(process, signal.SIGKILL)
-                _reap(process, wait=True)
+            end(process, (self._noted() or {}).get("stop_signal", self.stop_signal), STOP_TIMEOUT)
         self._note.unlink(missing_ok=True)
         return process is not None
 
 
-def _signal(process: int, number: int) -> None:
-    try:
-        os.killpg(process, number)
-    except ProcessLookupError:
-        return
-
-
-def _reap(process: int, wait: bool = False) -> None:
-    """Collect a child that ended, so that it is gone for `ps` too."""
-    try:
-        os.waitpid(process, 0 if wait else os.WNOHANG)
-    except ChildProcessError:
-        return
-
-
-def _started_at(process: int) -> str | None:
-    """When a process started, which tells it from a later one of the same number; ``None`` where there is none."""
-    shown = subprocess.run(  # noqa: S603
-        ["ps", "-o", "stat=,lstart=", "-p", str(process)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    ).stdout.split(maxsplit=1)
-    return shown[1].strip() if len(shown) == 2 and not shown[0].startswith("Z") else None
+def _seconds(started: float | str) -> float:
+    """When a noted process started; notes of version 0.1 say it as `ps` does."""
+    if isinstance(started, str):
+        try:
+            return time.mktime(time.strptime(started))
+        except ValueError:
+            return 0.0
+    return started
 
 
 def is_free(port: int) -> bool:

@@ -38,7 +38,7 @@ from churn.spark.frames import SparkTable
 from churn.spark.rows import PACKED, ROW, SparkRows, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 from churn.tables.batches import Findings, check_header
-from churn.tables.csv import numbers_as_meant
+from churn.tables.csv import normalise_numbers
 from churn.tables.faults import Fault, repeated
 
 # The note of a partition. The number of a row that is checked is its partition's, shifted, plus its place in the partition.
@@ -71,10 +71,10 @@ class Note:
     tally: Tally | None = None
     error: str | None = None
 
-    def look(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
+    def check_batch(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
         """Look at the next rows; gives them in canonical form, with their numbers."""
         first = first_number(self.partition, self.findings.rows)
-        accounts = self.findings.look(as_meant(batch, schema), schema, model)
+        accounts = self.findings.check_batch(parsed_rows(batch, schema), schema, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
 
 
@@ -157,8 +157,8 @@ class SparkAccounts:
         found = Findings()
         for note in notes:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
-            found.follow(note.findings)
-        found.check(repetitions(made, self.schema.id, self._starts), self.schema, self.model, self.subject)
+            found.extend(note.findings)
+        found.raise_faults(repetitions(made, self.schema.id, self._starts), self.schema, self.model, self.subject)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
@@ -254,7 +254,7 @@ def checked_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = Note(partition_here())
         for batch in batches:
-            accounts = note.look(batch, schema, None)
+            accounts = note.check_batch(batch, schema, None)
             yield as_batch(accounts, row_schema, len(accounts))
         yield note_row(note, NOTES, row_schema)
 
@@ -305,9 +305,9 @@ def chosen_rows(
     return run
 
 
-def as_meant(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
+def parsed_rows(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
     """Rows as the local readers give them: a column of numbers that came as text holds numbers, if it can."""
-    batch = numbers_as_meant(batch, schema.numeric_names)
+    batch = normalise_numbers(batch, schema.numeric_names)
     for position, item in enumerate(batch.schema):
         if item.name in schema.numeric_names and pa.types.is_string(item.type):
             try:

@@ -85,7 +85,7 @@ def outcomes_of_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
         note = OutcomeNote(partition_here())
         for batch in batches:
             first = first_number(note.partition, note.found.rows)
-            ids, outcome = note.found.look(batch.to_pandas(), schema)
+            ids, outcome = note.found.check_batch(batch.to_pandas(), schema)
             columns = {ROW: first + np.arange(len(ids)), schema.id: ids.to_numpy(), OUTCOME: outcome}
             yield as_batch(columns, row_schema, len(ids))
         yield note_row(note, NOTES, row_schema)
@@ -98,8 +98,8 @@ def _checked(looked_at: DataFrame, schema: AccountSchema) -> int:
     found, starts = OutcomeRows(), {}
     for note in notes_of(looked_at, NOTES):
         starts[note.partition] = found.rows
-        found.follow(note.found)
-    found.check(repetitions(looked_at, schema.id, starts), schema)
+        found.extend(note.found)
+    found.raise_faults(repetitions(looked_at, schema.id, starts), schema)
     return found.rows
 
 

@@ -55,7 +55,7 @@ def scored_partition(
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note, model = Note(partition_here()), unpacked(shipped)
         for batch in batches:
-            accounts = note.look(batch, schema, model)
+            accounts = note.check_batch(batch, schema, model)
             columns: dict[str, Any] = {}
             # Of a faulty table only the ids are needed any more.
             if not note.findings.faults and note.error is None:

@@ -1,30 +1,22 @@
 """Objects in S3 and in stores that speak its protocol, with bounded waiting.
 
 Every request is tried again where that may help (5xx, resets, time-outs) and not where it cannot (access denied, missing
-bucket), and each ends within `PATIENCE`, so that nothing hangs. Large objects are read and written in pieces, each with
+bucket), and each ends within its `Patience`, so that nothing hangs. Large objects are read and written in pieces, each with
 that limit. An object appears when all of it has been sent; an interrupted upload leaves nothing.
 """
 
-import asyncio
 import io
-import random
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, Any, cast
 
 from churn.errors import ChurnError
 from churn.stores.base import Hashing, Store, as_json
+from churn.stores.patience import Patience
+from churn.stores.s3_client import additional_arguments, client_of
 
-if TYPE_CHECKING:
-    from s3fs import S3FileSystem
-
-Result = TypeVar("Result")
-
-# Seconds that one request may take, all its repetitions included.
-PATIENCE = 40.0
-CONNECT_TIMEOUT, READ_TIMEOUT = 5, 15
-ATTEMPTS = 6
 # Objects are read and written in pieces of this many bytes. Of 10,000 pieces, S3's limit, an object has 160 GiB at most.
 PIECE = 16 << 20
 
@@ -41,35 +33,23 @@ BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests", "429", "Throttling", "T
 class S3Store(Store):
     """A prefix or an object."""
 
-    def __init__(self, path: str, credentials: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str, credentials: Mapping[str, Any] | None = None, patience: Patience | None = None
+    ) -> None:
         """Declare the place.
 
         Args:
             path: Bucket and key, ``bucket/prefix``.
             credentials: Arguments of `s3fs.S3FileSystem`: ``key``, ``secret``, ``client_kwargs`` with ``endpoint_url``,
-                ``region_name`` and ``verify``. Empty values count as absent.
+                ``region_name`` and ``verify``; `churn.stores.s3_client.client_of` has the others. Empty values count as
+                absent.
+            patience: How long each request is waited for.
         """
+        self._patience = patience or Patience()
         self.uri = f"s3://{path}"
         self._bucket, _, self._prefix = path.partition("/")
         self._credentials = _without_empty(credentials or {})
         self._endpoint = self._credentials.get("client_kwargs", {}).get("endpoint_url", "AWS S3")
-
-    @property
-    def _fs(self) -> "S3FileSystem":
-        """The file system; s3fs keeps one for equal arguments, with its connections."""
-        import s3fs
-
-        given = {key: value for key, value in self._credentials.items() if key != "config_kwargs"}
-        config = {
-            "connect_timeout": CONNECT_TIMEOUT,
-            "read_timeout": READ_TIMEOUT,
-            # Repetition is the business of `_patiently` alone.
-            "retries": {"total_max_attempts": 1},
-            **self._credentials.get("config_kwargs", {}),
-        }
-        fs = s3fs.S3FileSystem(**given, config_kwargs=config)
-        fs.retries = 1
-        return fs
 
     def exists(self, name: str = "") -> bool:
         """Whether there is such an object."""
@@ -92,12 +72,8 @@ class S3Store(Store):
         tags: dict[str, str] = {}
         more: dict[str, str] = {}
 
-        async def page(fs: "S3FileSystem") -> dict[str, Any]:
-            answer: dict[str, Any] = await fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=prefix, **more)
-            return answer
-
         while True:
-            answer = self._patiently(page, "")
+            answer = self._asked("list_objects_v2", "", Bucket=self._bucket, Prefix=prefix, **more)
             tags |= {entry["Key"].removeprefix(prefix): str(entry["ETag"]) for entry in answer.get("Contents", ())}
             if not answer.get("IsTruncated"):
                 return {name: tag for name, tag in tags.items() if name and not name.endswith("/")}
@@ -126,19 +102,16 @@ class S3Store(Store):
 
     def _piece(self, name: str, tag: str, start: int, end: int) -> bytes:
         """Bytes of an object, as long as it is still the one that was opened."""
-
-        async def read(fs: "S3FileSystem") -> bytes:
-            answer = await fs._call_s3("get_object", **self._at(name), Range=f"bytes={start}-{end - 1}", IfMatch=tag)
-            async with answer["Body"] as body:
-                content: bytes = await body.read()
-            if len(content) != end - start:
-                raise ConnectionError(f"{len(content)} of {end - start} bytes arrived")
-            return content
-
         try:
-            return self._patiently(read, name)
+            answer = self._call("get_object", name, Range=f"bytes={start}-{end - 1}", IfMatch=tag)
         except _Overtaken:
             raise ChurnError(f"{self.address(name)} was replaced while it was read; run again") from None
+        content: bytes = answer["Body"]
+        if len(content) != end - start:
+            raise ChurnError(
+                f"{self.address(name)}: {len(content)} bytes came where {end - start} were asked for; run again"
+            )
+        return content
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
@@ -178,16 +151,11 @@ class S3Store(Store):
 
     def _present(self, name: str) -> tuple[bytes, str] | None:
         """Content and tag of an object, from one answer; ``None`` where there is none."""
-
-        async def read(fs: "S3FileSystem") -> tuple[bytes, str]:
-            answer = await fs._call_s3("get_object", **self._at(name))
-            async with answer["Body"] as body:
-                return await body.read(), answer["ETag"]
-
         try:
-            return self._patiently(read, name)
+            answer = self._call("get_object", name)
         except _Absent:
             return None
+        return answer["Body"], answer["ETag"]
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -195,42 +163,33 @@ class S3Store(Store):
         return {"Bucket": self._bucket, "Key": "/".join(filter(None, (self._prefix, name)))}
 
     def _call(self, method: str, name: str, **arguments: Any) -> dict[str, Any]:
-        async def call(fs: "S3FileSystem") -> dict[str, Any]:
-            answer: dict[str, Any] = await fs._call_s3(method, **self._at(name), **arguments)
-            return answer
+        return self._asked(method, name, **self._at(name), **arguments)
 
-        return self._patiently(call, name)
-
-    def _patiently(self, request: Callable[["S3FileSystem"], Awaitable[Result]], name: str) -> Result:
-        """Make a request, again and again where that may help.
+    def _asked(self, method: str, name: str, **arguments: Any) -> dict[str, Any]:
+        """Make a request, again and again where that may help; a body in the answer is bytes.
 
         Raises:
             ChurnError: If it came to nothing, with the endpoint and the setting that may be wrong.
             _Answer: If the store gave an answer that the caller has to deal with.
         """
-        from fsspec.asyn import sync
 
-        fs = self._fs
-
-        async def repeatedly() -> Result:
-            for attempt in range(ATTEMPTS):
-                try:
-                    return await request(fs)
-                except Exception as error:
-                    if attempt + 1 == ATTEMPTS or not _may_pass(error):
-                        raise
-                    # Twice as long each time, and not at the same moment as everybody else.
-                    await asyncio.sleep(0.2 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
-            raise AssertionError("the last attempt returns or raises")
+        def once(given_up: threading.Event) -> dict[str, Any]:
+            client = client_of(self._credentials)
+            more = additional_arguments(client, method, self._credentials)
+            sent = {"Body": _Body(arguments["Body"], given_up)} if "Body" in arguments else {}
+            answer: dict[str, Any] = getattr(client, method)(**{**more, **arguments, **sent})
+            if method == "get_object":
+                with answer["Body"] as body:
+                    answer["Body"] = body.read()
+            return answer
 
         start = time.monotonic()
         try:
-            result: Result = sync(fs.loop, repeatedly, timeout=PATIENCE)
-        except (ChurnError, KeyboardInterrupt):
+            return self._patience.ask(once, _may_pass)
+        except ChurnError:
             raise
         except Exception as error:
             raise self._explained(error, name, time.monotonic() - start) from error
-        return result
 
     def _explained(self, error: Exception, name: str, seconds: float) -> Exception:
         code, status = _answer_of(error)
@@ -254,9 +213,11 @@ class S3Store(Store):
             )
         if code is not None:
             return ChurnError(
-                f"{where}: the store answered {status} {code} to the last of {ATTEMPTS} attempts; try later"
+                f"{where}: the store answered {status} {code} to the last of {self._patience.attempts} attempts; try later"
             )
-        reason = f"no answer within {PATIENCE:.0f} seconds" if isinstance(error, TimeoutError) else _said(error)
+        reason = (
+            f"no answer within {self._patience.seconds:g} seconds" if isinstance(error, TimeoutError) else _said(error)
+        )
         return ChurnError(
             f"{where}: {reason} (after {seconds:.0f} seconds); check that the store runs and that CHURN_S3_ENDPOINT is right"
         )
@@ -280,7 +241,9 @@ class _Upload:
         if not self._upload:
             self._upload = {"UploadId": self._call("create_multipart_upload")["UploadId"]}
         number = len(self._parts) + 1
-        sent = self._call("upload_part", PartNumber=number, Body=bytes(self._held[:length]), **self._upload)
+        with memoryview(self._held) as held:
+            part = bytes(held[:length])
+        sent = self._call("upload_part", PartNumber=number, Body=part, **self._upload)
         del self._held[:length]
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
 
@@ -297,6 +260,19 @@ class _Upload:
         if self._upload:
             with suppress(ChurnError, _Answer):
                 self._call("abort_multipart_upload", **self._upload)
+
+
+class _Body(io.BytesIO):
+    """Content on its way to the store, which stops when nobody waits any more: what failed must not appear later."""
+
+    def __init__(self, content: bytes, given_up: threading.Event) -> None:
+        super().__init__(content)
+        self._given_up = given_up
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._given_up.is_set():
+            raise TimeoutError
+        return super().read(size)
 
 
 class _ObjectReader(io.RawIOBase):
@@ -350,27 +326,26 @@ class _Unconditional(_Answer):
     """The store has no conditional writes."""
 
 
-def _answer_of(error: BaseException | None) -> tuple[str | None, int | None]:
-    """Code and status of what the store answered, if it did; s3fs hides them behind errors of its own."""
-    while error is not None:
-        answer = getattr(error, "response", None)
-        if isinstance(answer, dict):
-            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            return str(answer.get("Error", {}).get("Code", status)), status
-        error = error.__cause__
-    return None, None
+def _answer_of(error: BaseException) -> tuple[str | None, int | None]:
+    """Code and status of what the store answered, if it did."""
+    answer = getattr(error, "response", None)
+    if not isinstance(answer, dict):
+        return None, None
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return str(answer.get("Error", {}).get("Code", status)), status
 
 
 def _may_pass(error: Exception) -> bool:
     """Whether repeating the request may help."""
-    from aiohttp import ClientError as TransportError
     from botocore.exceptions import ConnectionError as NoConnection
-    from botocore.exceptions import HTTPClientError
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+    from urllib3.exceptions import HTTPError
 
     code, status = _answer_of(error)
     if code is not None:
         return code in BUSY or (status is not None and status >= 500 and status != 501)
-    return isinstance(error, NoConnection | HTTPClientError | TransportError | TimeoutError | OSError)
+    # botocore lets errors of urllib3 through where the body of an answer other than an object breaks off.
+    return isinstance(error, NoConnection | HTTPClientError | IncompleteReadError | HTTPError | OSError)
 
 
 def _said(error: Exception) -> str:

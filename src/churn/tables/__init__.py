@@ -1,9 +1,10 @@
-"""Account tables: their schema applied, their rows read, checked and passed on in batches, and their ids."""
+"""Account tables: apply the schema, read and check the rows in batches, and find repeated ids."""
 
 from churn.tables.batches import Batches, CheckedBatches, CheckedTable, checked_table
 from churn.tables.cells import as_numbers, as_text, quoted
 from churn.tables.checks import check_accounts
 from churn.tables.names import humanize
+from churn.tables.plain import flat, plain, ranked_shares
 from churn.tables.table import FrameTable, Table, spacing
 
 __all__ = [
@@ -16,7 +17,10 @@ __all__ = [
     "as_text",
     "check_accounts",
     "checked_table",
+    "flat",
     "humanize",
+    "plain",
     "quoted",
+    "ranked_shares",
     "spacing",
 ]

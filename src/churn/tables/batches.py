@@ -1,4 +1,4 @@
-"""Account tables a batch at a time, so that a table of any length is scored in the same memory."""
+"""Account tables in batches, so that a table of any length is processed in bounded memory."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Batches(Protocol):
-    """The rows of a table in their order, again each time it is asked for them."""
+    """The rows of a table in their order; each iteration starts from the first row."""
 
     @property
     def columns(self) -> Sequence[str]:
@@ -33,16 +33,16 @@ class Batches(Protocol):
         ...
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """The rows; columns without a role may be left out."""
+        """Iterate over the rows in batches; columns that the schema does not name may be left out."""
         ...
 
     def only(self, names: Iterable[str]) -> Self:
-        """The same table with some of its files alone."""
+        """Return the table restricted to the files of these names."""
         ...
 
 
 class KnownCategories(Protocol):
-    """What the check of a table asks of the model that is to score it."""
+    """The part of a model that the check of a scoring table needs."""
 
     @property
     def vocabularies(self) -> Mapping[str, tuple[str, ...]]:
@@ -50,23 +50,23 @@ class KnownCategories(Protocol):
         ...
 
     def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
-        """For each categorical column that has values, whether the model knows any of them."""
+        """Return, for each categorical column that has values, whether the model knows any of them."""
         ...
 
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
-        """A sentence for each column of which the model knows no value."""
+        """Return a sentence for each column in which the model knows no value."""
         ...
 
 
 @dataclass
 class Findings:
-    """What a look at some rows of a table has found.
+    """Result of checking some rows of a table.
 
     Attributes:
-        rows: Rows looked at.
-        faults: What is wrong with them, one entry for a column and a reason; rows are counted from the first one looked at.
+        rows: Number of rows checked.
+        faults: Faults of these rows, one for each column and reason; rows are counted from the first one checked.
         familiar: For each categorical column that has values, whether the model knows any of them.
-        labelled: What was seen of rows that are to be trained on.
+        labelled: Counts of labels and values, for a training table.
     """
 
     rows: int = 0
@@ -74,30 +74,30 @@ class Findings:
     familiar: dict[str, bool] = field(default_factory=dict)
     labelled: LabelledRows = field(default_factory=LabelledRows)
 
-    def look(self, batch: pd.DataFrame, schema: AccountSchema, model: KnownCategories | None) -> pd.DataFrame:
-        """Look at the next rows; gives them in canonical form.
+    def check_batch(self, batch: pd.DataFrame, schema: AccountSchema, model: KnownCategories | None) -> pd.DataFrame:
+        """Check the next rows and return them in canonical form.
 
         Args:
             batch: The rows.
-            schema: What each column is.
-            model: What is to score them; without one they are to be trained on, and keep their label.
+            schema: Schema of the table.
+            model: Model that will score the rows; None for training rows, which keep their label.
         """
         accounts, faults = check_rows(batch, schema, self.rows + 1)
         self._add(faults)
         if model is None:
-            accounts[schema.label.column] = self.labelled.look(accounts, batch[schema.label.column], schema)
+            accounts[schema.label.column] = self.labelled.check_batch(accounts, batch[schema.label.column], schema)
         else:
             strange = [name for name in model.vocabularies if not self.familiar.get(name, False)]
             self.familiar |= model.familiar(accounts, strange)
         self.rows += len(accounts)
         return accounts
 
-    def follow(self, later: "Findings") -> None:
-        """Take over what was found in the rows that follow these ones."""
+    def extend(self, later: "Findings") -> None:
+        """Add the findings of the rows that follow these ones."""
         self._add([fault.after(self.rows) for fault in later.faults])
         for name, known in later.familiar.items():
             self.familiar[name] = self.familiar.get(name, False) or known
-        self.labelled.follow(later.labelled)
+        self.labelled.extend(later.labelled)
         self.rows += later.rows
 
     def _add(self, faults: list[Fault]) -> None:
@@ -107,19 +107,19 @@ class Findings:
             known[key] = known[key] + fault if key in known else fault
         self.faults = list(known.values())
 
-    def check(
+    def raise_faults(
         self, repetitions: list[Fault], schema: AccountSchema, model: KnownCategories | None, subject: str
     ) -> None:
-        """Refuse a table of which these rows are all.
+        """Raise an error if the table, of which all rows have been checked, has faults.
 
         Args:
-            repetitions: The fault of ids that occur more than once, if any do.
-            schema: What each column is.
-            model: What is to score it, if it is not to be trained on.
-            subject: What the table is called in messages.
+            repetitions: Faults of ids that occur more than once.
+            schema: Schema of the table.
+            model: Model that will score the table; None for a training table.
+            subject: Name of the table in messages.
 
         Raises:
-            AccountsError: Lists every fault; also categorical columns of which the model knows no value.
+            AccountsError: Lists every fault, including categorical columns in which the model knows no value.
         """
         faults = sentences([*self.faults, *repetitions], schema)
         if not self.rows:
@@ -133,10 +133,10 @@ class Findings:
 
 
 class CheckedTable(Protocol):
-    """A table to train on that is checked while it is read."""
+    """A training table that is checked while it is read."""
 
     def labels(self) -> NDArray[np.int8]:
-        """Label of each row, 0 or 1, shape (n,).
+        """Return the label of each row, 0 or 1, shape (n,).
 
         Raises:
             AccountsError: Lists every fault of the table.
@@ -144,113 +144,112 @@ class CheckedTable(Protocol):
         ...
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> Table:
-        """Rows of a table that was found sound.
+        """Return selected rows; the table must have been checked before, by `labels`.
 
         Args:
-            columns: Their columns, in this order.
-            mask: Which rows, shape (n,).
+            columns: Columns to return, in this order.
+            mask: Which rows to return, shape (n,).
         """
         ...
 
 
 @singledispatch
 def checked_table(table: Batches, schema: AccountSchema, model: KnownCategories | None, subject: str) -> Any:
-    """An account table that is checked while it is read.
+    """Return an account table that is checked while it is read.
 
     Args:
-        table: What the catalog gives; tables of another engine have their own way, see `churn.spark`.
-        schema: What each column is.
-        model: What is to score it; without one it is to be trained on, and its rows keep their label.
-        subject: What the table is called in messages.
+        table: Table as the catalog loads it; `churn.spark` registers the implementation for Spark frames.
+        schema: Schema of the table.
+        model: Model that will score the table; None for a training table, whose rows keep their label.
+        subject: Name of the table in messages.
     """
     return CheckedBatches(table, schema, model, subject)
 
 
 class CheckedBatches:
-    """Canonical account rows of a table that is checked on the way.
+    """Canonical rows of an account table that is checked while it is read.
 
-    After the first faulty batch no more rows are given, but the table is read to its end, and the error lists all faults
-    of it. Rows that were given before then were not faulty themselves, but the table is: whoever made something of them
-    throws it away.
+    After the first faulty batch no more rows are returned, but the table is read to its end, and the error lists all its
+    faults. The caller must then discard what it computed from the rows returned before.
     """
 
     def __init__(self, batches: Batches, schema: AccountSchema, model: KnownCategories | None, subject: str) -> None:
-        """Declare the table and what it has to fit.
+        """Declare the table and its schema; nothing is read yet.
 
         Args:
             batches: The table.
-            schema: What each column is.
-            model: What is to score it; without one it is to be trained on, and its rows keep their label.
-            subject: What the table is called in messages.
+            schema: Schema of the table.
+            model: Model that will score the table; None for a training table, whose rows keep their label.
+            subject: Name of the table in messages.
         """
         self._batches, self._schema, self._model, self.subject = batches, schema, model, subject
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """Canonical rows; raises as `mapped`."""
+        """Iterate over the canonical rows; raises the errors of `mapped`."""
         return self.mapped(lambda accounts: accounts, workers=1)
 
     def mapped(self, work: Callable[[pd.DataFrame], Made], workers: int) -> Iterator[Made]:
-        """What is made of the rows, batch for batch; several batches are checked and worked on at once.
+        """Apply a function to the canonical rows of each batch and yield the results in order.
 
         Args:
-            work: Takes canonical rows; called in threads.
-            workers: How many threads.
+            work: Function of canonical rows; called in threads, for several batches at once.
+            workers: Number of threads.
 
         Raises:
-            AccountsError: Lists every fault, see `churn.tables.checks.check_accounts`; also ids that repeat, and categorical
-                columns of which the model knows no value.
+            AccountsError: Lists every fault, see `churn.tables.checks.check_accounts`; also repeated ids, and categorical
+                columns in which the model knows no value.
         """
         check_header(self._batches.columns, self._schema, self.subject, labelled=self._model is None)
 
         def look(batch: pd.DataFrame) -> tuple[Findings, NDArray[np.uint64], Made | None]:
             found = Findings()
-            accounts = found.look(batch, self._schema, self._model)
+            accounts = found.check_batch(batch, self._schema, self._model)
             return found, hashes_of(accounts[self._schema.id].dropna()), None if found.faults else work(accounts)
 
         found = Findings()
         with RepeatedIds() as ids:
             for of_batch, hashes, made in in_order(look, self._batches, workers):
-                found.follow(of_batch)
+                found.extend(of_batch)
                 ids.add(hashes)
                 if not found.faults:
                     yield cast("Made", made)
             again = ids.suspects()
-        found.check(repetitions(self._batches, self._schema.id, again), self._schema, self._model, self.subject)
+        found.raise_faults(repetitions(self._batches, self._schema.id, again), self._schema, self._model, self.subject)
 
     def labels(self) -> NDArray[np.int8]:
-        """Label of each row of a table to train on, 0 or 1, shape (n,); raises as `mapped`."""
+        """Return the label of each row of a training table, 0 or 1, shape (n,); raises the errors of `mapped`."""
         name = self._schema.label.column
         return np.concatenate(list(self.mapped(lambda rows: rows[name].to_numpy(np.int8), cores())))
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> "SomeRows":
-        """Rows of a table that was found sound, see `CheckedTable`."""
+        """Return selected rows of the checked table, see `CheckedTable`."""
         return SomeRows(self, columns, mask)
 
     def again(self) -> Iterator[pd.DataFrame]:
-        """Canonical rows of a table that was found sound before, which is not checked as a whole again."""
+        """Iterate over the canonical rows again, without the checks that need the whole table."""
         found = Findings()
         for batch in self._batches:
-            yield found.look(batch, self._schema, self._model)
+            yield found.check_batch(batch, self._schema, self._model)
 
 
 class SomeRows(Table):
-    """Chosen rows of a table that was found sound."""
+    """Selected rows of a table that was checked before."""
 
     def __init__(self, source: CheckedBatches, columns: list[str], chosen: NDArray[np.bool_]) -> None:
-        """Declare which rows, shape (n,)."""
+        """Declare the columns and the mask of the rows, shape (n,)."""
         self._source, self._columns, self._chosen = source, columns, chosen
 
     @property
     def columns(self) -> list[str]:
-        """Names of its columns."""
+        """Names of the columns."""
         return self._columns
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return int(self._chosen.sum())
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The rows, read from the source again.
+        """Read the rows from the source again, in batches.
 
         Raises:
             ChurnError: If the source has changed since it was checked.
@@ -267,7 +266,7 @@ class SomeRows(Table):
 
 
 def check_header(names: Sequence[str], schema: AccountSchema, subject: str, *, labelled: bool = False) -> None:
-    """Check the names of the columns of a table, and warn of what is ignored.
+    """Check the column names of a table, and log a warning for each that is ignored.
 
     Raises:
         AccountsError: Lists every fault.

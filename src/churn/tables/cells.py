@@ -1,4 +1,4 @@
-"""Cells of an account table in canonical form, and as messages show them."""
+"""Convert cells of an account table to canonical form, and to the text that messages show."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ MAX_EXAMPLE_LENGTH = 40
 
 
 def as_numbers(series: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
-    """A column as float64, and which of its values are not numbers (those become nan)."""
+    """Return a column as float64, and a mask of the values that are not numbers (they become nan)."""
     if pd.api.types.is_bool_dtype(series.dtype) or pd.api.types.is_numeric_dtype(series.dtype):
         numbers = series.astype("Float64").to_numpy(np.float64, na_value=np.nan) if series.hasnans else series
         return pd.Series(np.asarray(numbers, dtype=np.float64), index=series.index), np.zeros(len(series), bool)
@@ -20,7 +20,7 @@ def as_numbers(series: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
 
 
 def as_text(series: pd.Series) -> pd.Series:
-    """A column as text, missing where empty or blank; whole numbers are written without decimals (``1``, not ``1.0``)."""
+    """Return a column as text; blank cells are missing, whole numbers have no decimals (``1``, not ``1.0``)."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     if pd.api.types.is_float_dtype(series.dtype) and not (series.dropna() % 1).any():
@@ -31,7 +31,7 @@ def as_text(series: pd.Series) -> pd.Series:
 
 
 def quoted(value: object) -> str:
-    """A value as messages show it: short numbers, text in quotes and cut where it is long."""
+    """Return the text of a value for messages: text in quotes, long text cut, numbers short."""
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

@@ -1,4 +1,4 @@
-"""What an account table is: the roles of its columns, and whether a table keeps to them.
+"""Check an account table against its schema and convert it to canonical form.
 
 Whatever the source, the rest of the project sees the *canonical* table: the id and the categories as text, the
 numeric columns as float64 with nan where missing, the label as 0 and 1, and no other column.
@@ -21,20 +21,20 @@ NO_ROWS = "the table has no rows"
 
 
 class CheckedAccounts(NamedTuple):
-    """A canonical account table, and notes on what was ignored in the source."""
+    """A canonical account table, and notes on columns of the source that were ignored."""
 
     accounts: pd.DataFrame
     notes: list[str]
 
 
 def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, labelled: bool) -> CheckedAccounts:
-    """Check a table against its roles and bring it into canonical form.
+    """Check a table against its schema and convert it to canonical form.
 
     Args:
-        frame: Account table as it came, one row an account.
-        schema: What each column is.
-        subject: What the table is called in messages.
-        labelled: Whether the label is needed; without, a label column is ignored.
+        frame: Account table as it was read, one row per account.
+        schema: Schema of the table.
+        subject: Name of the table in messages.
+        labelled: Whether the label is required; if not, a label column is ignored.
 
     Returns:
         The canonical table in the order of the source's rows, and notes on ignored columns.
@@ -54,7 +54,7 @@ def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, 
     faults = sentences(found, schema)
     if labelled:
         seen = LabelledRows()
-        accounts[schema.label.column] = seen.look(accounts, frame[schema.label.column], schema)
+        accounts[schema.label.column] = seen.check_batch(accounts, frame[schema.label.column], schema)
         faults += seen.faults(found, schema)
     if faults:
         raise AccountsError(subject, faults)
@@ -64,32 +64,33 @@ def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, 
 def check_columns(
     names: Sequence[str], schema: AccountSchema, *, subject: str, labelled: bool
 ) -> tuple[list[str], list[str]]:
-    """Check the names of a table's columns against its roles; faults, and notes on what is ignored."""
+    """Check the column names of a table against its schema; return the faults, and notes on ignored columns."""
     faults = list(_column_faults(names, schema, labelled))
     notes: list[str] = []
     known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
     spare = [name for name in names if name not in known]
     if spare and schema.strict:
         faults.append(
-            f"columns without a role: {', '.join(spare)}; name them in accounts.left_out, or set accounts.strict to false"
+            f"columns that are not in the schema: {', '.join(spare)}; name them in accounts.left_out, or set accounts.strict "
+            "to false"
         )
     elif spare:
-        notes.append(f"{subject}: ignored columns without a role: {', '.join(spare)}")
+        notes.append(f"{subject}: ignored columns that are not in the schema: {', '.join(spare)}")
     if not labelled and schema.label.column in names:
         notes.append(f"{subject}: the label '{schema.label.column}' is not used here")
     return faults, notes
 
 
 def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -> tuple[pd.DataFrame, list[Fault]]:
-    """Check rows that have all columns, each by itself, and bring them into canonical form.
+    """Check rows that have all columns, each row by itself, and convert them to canonical form.
 
     Args:
         frame: Some or all rows of an account table.
-        schema: What each column is.
-        first_row: Number of the first of them in the table.
+        schema: Schema of the table.
+        first_row: Number of the first of these rows in the table.
 
     Returns:
-        The rows without the label, and their faults. Whether an id occurs twice is not looked at.
+        The rows without the label, and their faults. Repeated ids are not looked for.
     """
     found: list[Fault] = []
 
@@ -136,9 +137,9 @@ def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) 
         yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}"
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        yield f"columns that occur more than once: {', '.join(twice)}"
+        yield f"columns that occur more than once: {', '.join(twice)}; rename or remove all but one of each"
 
 
 def _again(ids: pd.Series) -> NDArray[np.bool_]:
-    """Whether each id occurred before."""
+    """Return for each id whether it occurred before."""
     return (ids.duplicated() & ids.notna()).to_numpy(bool)

@@ -7,16 +7,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# Spellings of "no value" in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
+# Spellings of a missing value in a numeric column. In a text column only an empty cell is missing: NA is also Namibia.
 NULL_SPELLINGS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None"]
 
 
-def numbers_as_meant(batch: "pa.RecordBatch", names: Iterable[str]) -> "pa.RecordBatch":
-    """Columns of numbers that were read as text, without spellings of *no value*, and true and false as 1 and 0.
+def normalise_numbers(batch: "pa.RecordBatch", names: Iterable[str]) -> "pa.RecordBatch":
+    """Normalise numeric columns that were read as text: spellings of a missing value become null, true and false 1 and 0.
 
     Args:
         batch: Rows of a table.
-        names: Its columns of numbers; those that are not there, or not text, stay as they are.
+        names: Numeric columns; those that are absent or not text stay as they are.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -35,12 +35,12 @@ def numbers_as_meant(batch: "pa.RecordBatch", names: Iterable[str]) -> "pa.Recor
 
 
 def write_csv(table: "pa.Table", file: Any, *, header: bool = True) -> None:
-    """Write a table as CSV; cells are quoted only if some cell needs it, for programs that separate by semicolons too.
+    """Write a table as CSV; cells are quoted only if some cell contains a comma, semicolon, quote or line break.
 
     Args:
         table: The rows.
         file: A binary file.
-        header: Whether the first line names the columns; without for rows that follow others.
+        header: Whether to write the column names first; False to append rows.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

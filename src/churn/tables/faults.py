@@ -1,4 +1,4 @@
-"""Faults of a table: which values, in which rows, and the sentence that says so."""
+"""Faults of a table: column, values and rows, and the sentence that reports them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ MAX_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with some values of a column, and in which rows.
+    """A fault that some values of a column have in common.
 
     Attributes:
-        column: Where.
-        reason: What they are that they must not be.
-        count: How many.
-        rows: Rows of the first few, counted from 1 without the header.
+        column: Name of the column.
+        reason: What is wrong with the values, for example ``not a number``.
+        count: Number of values.
+        rows: Row numbers of the first few, counted from 1 without the header.
         examples: The first few values as messages show them, never ids.
-        advice: How the sentence ends.
+        advice: End of the sentence, for example the remedy.
     """
 
     column: str
@@ -44,7 +44,7 @@ class Fault:
         first_row: int = 1,
         advice: str = "",
     ) -> Self:
-        """The fault of the values at some places; without values there are no examples."""
+        """Return the fault of the values that a mask selects; None for the values leaves the examples out."""
         places = np.flatnonzero(broken)
         samples = () if values is None else tuple(values[broken].head(MAX_EXAMPLES).dropna())
         return cls(
@@ -57,7 +57,7 @@ class Fault:
         )
 
     def __add__(self, later: "Fault") -> "Fault":
-        """The same fault in these rows and in later ones."""
+        """Merge with the same fault in later rows."""
         return replace(
             self,
             count=self.count + later.count,
@@ -66,12 +66,12 @@ class Fault:
         )
 
     def after(self, rows: int) -> "Fault":
-        """The same fault where so many rows come before those it was found in."""
+        """Return the fault with its row numbers moved by the `rows` that come before."""
         return replace(self, rows=tuple(row + rows for row in self.rows))
 
     @property
     def sentence(self) -> str:
-        """The fault as messages tell it."""
+        """Return the fault as a sentence for messages."""
         count = f"{self.count} value{'s are' if self.count > 1 else ' is'}"
         example = f", for example {', '.join(self.examples)}" if self.examples else ""
         more = ", ..." if self.count > len(self.rows) else ""
@@ -80,13 +80,13 @@ class Fault:
 
 
 def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
-    """The fault of ids that occurred before, where there are any: for each row of the table whether its id did."""
+    """Return the fault of repeated ids, if any; the mask says for each row whether its id occurred before."""
     advice = "; an account has one row"
     return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
 
 
 def sentences(found: Iterable[Fault], schema: AccountSchema) -> list[str]:
-    """Faults as messages tell them, those of the id first."""
+    """Return faults as sentences for messages, those of the id first."""
     return [fault.sentence for fault in sorted(found, key=lambda fault: fault.column != schema.id)]
 
 

@@ -1,4 +1,4 @@
-"""What the readers of tables ask of the place where files lie; `churn.stores` has such places."""
+"""Interface to the files of a table; `churn.stores` implements it for folders and buckets."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -9,30 +9,30 @@ class FileStore(Protocol):
     """A folder or a single file. Names are relative to it; the empty name is the file itself."""
 
     def address(self, name: str = "") -> str:
-        """Path or URL of a file."""
+        """Return the path or URL of a file."""
         ...
 
     def size(self, name: str = "") -> int:
-        """Size of a file in bytes."""
+        """Return the size of a file in bytes."""
         ...
 
     def reading(self, name: str = "") -> AbstractContextManager[IO[bytes]]:
-        """Open a file for reading, unpacked where its name ends in ``.gz``."""
+        """Open a file for reading; it is decompressed if its name ends in ``.gz``."""
         ...
 
 
 class TableFiles(Protocol):
-    """The files that a table consists of."""
+    """The files of a table."""
 
     @property
     def store(self) -> FileStore:
-        """Where they lie."""
+        """Store that holds the files."""
         ...
 
     def names(self) -> Sequence[str]:
-        """Their names, in the order in which they are read.
+        """Return their names, in the order in which they are read.
 
         Raises:
-            ChurnError: If there is none.
+            ChurnError: If there is no file.
         """
         ...

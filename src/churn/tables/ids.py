@@ -1,4 +1,4 @@
-"""Ids that occur more than once, found in bounded memory."""
+"""Find ids that occur more than once, in bounded memory."""
 
 import tempfile
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from churn.tables.cells import as_text
 from churn.tables.faults import Fault, repeated
 
-# Ids whose hashes are held in memory, 8 bytes each; beyond that they go to files, by their first bits.
+# Hashes held in memory, 8 bytes each; more than these are written to temporary files, by their first bits.
 IDS_IN_MEMORY = 1 << 21
 ID_FILES = 64
 
 
 class RepeatedIds:
-    """Finds ids that occur more than once, by their hashes and in bounded memory; used in a ``with`` block."""
+    """Find ids that occur more than once by their hashes, in bounded memory; use it in a ``with`` block."""
 
     def __init__(self) -> None:
         self._held: list[NDArray[np.uint64]] = []
@@ -33,7 +33,7 @@ class RepeatedIds:
         self._open.close()
 
     def add(self, hashes: NDArray[np.uint64]) -> None:
-        """Note ids by what `hashes_of` gives for them."""
+        """Add the hashes of ids, as `hashes_of` returns them."""
         self._held.append(hashes)
         self._count += len(hashes)
         if self._count > IDS_IN_MEMORY:
@@ -50,7 +50,7 @@ class RepeatedIds:
         self._held, self._count = [], 0
 
     def suspects(self) -> NDArray[np.uint64]:
-        """Hashes that occurred more than once: their ids are equal, but for one chance in millions."""
+        """Return hashes that occurred more than once; different ids share one with a chance of one in millions."""
         if not self._files:
             return _twice(np.concatenate(self._held)) if self._held else np.empty(0, np.uint64)
         if self._held:
@@ -63,12 +63,12 @@ class RepeatedIds:
 
 
 def repetitions(batches: Iterable[pd.DataFrame], name: str, hashes: NDArray[np.uint64]) -> list[Fault]:
-    """The fault of repeated ids, from a second look at those whose hashes are equal.
+    """Return the fault of repeated ids, if any; reads the ids again and compares those with equal hashes as text.
 
     Args:
         batches: The table.
         name: Column of the ids.
-        hashes: Those that occurred more than once, see `RepeatedIds`.
+        hashes: Hashes that occurred more than once, see `RepeatedIds`.
     """
     if not len(hashes):
         return []
@@ -86,7 +86,7 @@ def repetitions(batches: Iterable[pd.DataFrame], name: str, hashes: NDArray[np.u
 
 
 def hashes_of(ids: pd.Series) -> NDArray[np.uint64]:
-    """A hash of each id, the same in every batch, shape (n,)."""
+    """Return a 64-bit hash of each id, the same in every batch, shape (n,)."""
     return np.asarray(pd.util.hash_array(ids.to_numpy(dtype=object, na_value=""), categorize=False), dtype=np.uint64)
 
 

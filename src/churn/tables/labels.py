@@ -1,4 +1,4 @@
-"""Labels and outcomes: the rows to train on, and the outcomes of scored accounts."""
+"""Check labels: those of training rows, and the outcomes of scored accounts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ from churn.tables.cells import as_text, quoted
 from churn.tables.faults import MAX_EXAMPLES, NOT_A_NUMBER, Fault
 
 OUTCOMES = "outcomes of the scored accounts"
-# An outcome that is not known yet.
+# Code of an outcome that is not known yet.
 UNKNOWN = -1
-# Different labels that are counted; a label has two.
+# Largest number of different labels that are kept; a label column has two.
 MAX_LABELS = 100
 
 
 def _with_labels(known: frozenset[str], more: Iterable[str]) -> frozenset[str]:
-    # A column of all different values must not be held.
+    # Bounds the memory for a column whose values are all different.
     return frozenset(sorted({*known, *more})[:MAX_LABELS])
 
 
 @dataclass
 class LabelledRows:
-    """What was seen of rows to train on, beside what `check_rows` finds; those of the parts of a table add up.
+    """Labels of training rows, and which columns have values; `extend` joins those of the parts of a table.
 
     Attributes:
-        rows: Rows looked at.
-        labels: The different labels, at most a few more than the two there should be.
+        rows: Number of rows checked.
+        labels: The different labels; at most a few more than the expected two are kept.
         missing: The fault of rows without a label, if any.
         with_values: Columns that have a value in some row.
     """
@@ -40,8 +40,8 @@ class LabelledRows:
     missing: Fault | None = None
     with_values: frozenset[str] = frozenset()
 
-    def look(self, accounts: pd.DataFrame, labels: pd.Series, schema: AccountSchema) -> pd.Series:
-        """Look at the next rows, canonical but for their labels; gives those as 0 and 1."""
+    def check_batch(self, accounts: pd.DataFrame, labels: pd.Series, schema: AccountSchema) -> pd.Series:
+        """Check the labels of the next rows, which are canonical otherwise, and return them as 0 and 1."""
         text = _label_text(labels)
         empty = text.isna().to_numpy()
         if empty.any():
@@ -54,8 +54,8 @@ class LabelledRows:
         self.rows += len(accounts)
         return (text == _label_key(schema)).astype(np.int8)
 
-    def follow(self, later: "LabelledRows") -> None:
-        """Take over what was seen of the rows that follow these ones."""
+    def extend(self, later: "LabelledRows") -> None:
+        """Add the rows that follow these ones."""
         if later.missing:
             fault = later.missing.after(self.rows)
             self.missing = self.missing + fault if self.missing else fault
@@ -64,7 +64,7 @@ class LabelledRows:
         self.rows += later.rows
 
     def faults(self, found: Iterable[Fault], schema: AccountSchema) -> list[str]:
-        """What is wrong with a table of which these rows are all, given the faults of its rows."""
+        """Return the faults that show in the table as a whole, given those of its rows."""
         not_numbers = {fault.column for fault in found if fault.reason == NOT_A_NUMBER}
         faults = [
             f"{name}: has no value at all; take it out of accounts.{role}"
@@ -79,11 +79,11 @@ class LabelledRows:
 
 @dataclass
 class OutcomeRows:
-    """What was seen of the outcomes of scored accounts; that of the parts of a table adds up.
+    """Result of checking the outcomes of scored accounts; `extend` joins those of the parts of a table.
 
     Attributes:
-        rows: Rows looked at.
-        labels: The different labels, at most a few more than the two there should be.
+        rows: Number of rows checked.
+        labels: The different labels; at most a few more than the expected two are kept.
         empty: The fault of rows without an id, if any.
     """
 
@@ -91,8 +91,8 @@ class OutcomeRows:
     labels: frozenset[str] = frozenset()
     empty: Fault | None = None
 
-    def look(self, batch: pd.DataFrame, schema: AccountSchema) -> tuple[pd.Series, NDArray[np.int8]]:
-        """Look at the next rows; gives their ids as text, and what became of them: 1 churned, 0 stayed, -1 not known."""
+    def check_batch(self, batch: pd.DataFrame, schema: AccountSchema) -> tuple[pd.Series, NDArray[np.int8]]:
+        """Check the next rows and return their ids as text and their outcomes: 1 churned, 0 stayed, -1 not known."""
         ids, text = as_text(batch[schema.id]), _label_text(batch[schema.label.column])
         empty = ids.isna().to_numpy(bool)
         if empty.any():
@@ -103,20 +103,20 @@ class OutcomeRows:
         known, churned = text.notna().to_numpy(bool), (text == _label_key(schema)).to_numpy(bool)
         return ids, np.where(known, churned, UNKNOWN).astype(np.int8)
 
-    def follow(self, later: "OutcomeRows") -> None:
-        """Take over what was seen of the rows that follow these ones."""
+    def extend(self, later: "OutcomeRows") -> None:
+        """Add the rows that follow these ones."""
         if later.empty:
             fault = later.empty.after(self.rows)
             self.empty = self.empty + fault if self.empty else fault
         self.labels = _with_labels(self.labels, later.labels)
         self.rows += later.rows
 
-    def check(self, repetitions: list[Fault], schema: AccountSchema) -> None:
-        """Refuse a table of which these rows are all; it may have none.
+    def raise_faults(self, repetitions: list[Fault], schema: AccountSchema) -> None:
+        """Raise an error if the table, of which all rows have been checked, has faults; it may be empty.
 
         Args:
-            repetitions: The fault of ids that occur more than once, if any do.
-            schema: What each column is.
+            repetitions: Faults of ids that occur more than once.
+            schema: Schema of the table.
 
         Raises:
             AccountsError: Lists every fault.
@@ -128,10 +128,10 @@ class OutcomeRows:
 
 
 def check_outcome_columns(names: Sequence[str], schema: AccountSchema) -> None:
-    """Refuse a table of outcomes that lacks a column.
+    """Check that a table of outcomes has the columns of id and label.
 
     Raises:
-        AccountsError: Names what it lacks.
+        AccountsError: Names the missing columns.
     """
     missing = [name for name in (schema.id, schema.label.column) if name not in names]
     if missing:

@@ -1,10 +1,10 @@
-"""Names of columns for people."""
+"""Names of columns as reports show them."""
 
 _WORDS = {"p1m": "past month", "prev": "previous", "avg": "average", "num": "number of", "pct": "percentage"}
 
 
 def humanize(column: str) -> str:
-    """A column's name for people: ``active_users_count`` is ``Active users``."""
+    """Return a column's name as reports show it: ``Active users`` for ``active_users_count``."""
     words = [_WORDS.get(word, word) for word in column.split("_") if word]
     if len(words) > 1 and words[-1] == "count":
         words.pop()

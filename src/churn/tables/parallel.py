@@ -1,4 +1,4 @@
-"""Work on several things at once, in threads: what takes time here, in NumPy, PyArrow and XGBoost, lets others run."""
+"""Work in threads: NumPy, PyArrow and XGBoost release the interpreter lock where they take time."""
 
 import os
 from collections import deque
@@ -12,16 +12,16 @@ Made = TypeVar("Made")
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra in one thread, as a block or a decorator; XGBoost is not touched.
+    """Limit linear algebra (BLAS) to one thread, as a context manager or a decorator; XGBoost is not affected.
 
-    For what is small: more threads bring nothing, wait for each other in a loop while something else runs on their cores, and
-    round sums in another way, so that a model would depend on the number of cores.
+    On small matrices more threads are not faster, spin while other work needs their cores, and round sums in another
+    order, so that a model would depend on the number of cores.
     """
     from threadpoolctl import threadpool_limits
 
@@ -30,14 +30,14 @@ def one_thread() -> Iterator[None]:
 
 
 def in_order(function: Callable[[Item], Made], items: Iterable[Item], workers: int) -> Iterator[Made]:
-    """What a function makes of each item, in the order of the items.
+    """Apply a function to each item in threads and yield the results in the order of the items.
 
-    Items are taken by whoever asks for the results, a few ahead of them, so that no more than that are ever held.
+    Items are taken in the thread that consumes the results, and only a few ahead of them, so that memory is bounded.
 
     Args:
-        function: Called in as many threads at once as there are workers.
-        items: What it is called with.
-        workers: How many; with one all is done where the results are asked for.
+        function: Function to apply.
+        items: Its arguments, one per call.
+        workers: Number of threads; with 1 the function runs in the thread that consumes the results.
     """
     if workers == 1:
         yield from map(function, items)
@@ -52,6 +52,6 @@ def in_order(function: Callable[[Item], Made], items: Iterable[Item], workers: i
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            # After an error, or Ctrl-C, only what has begun already is waited for.
+            # After an error or Ctrl-C, wait only for calls that have begun.
             for future in waiting:
                 future.cancel()

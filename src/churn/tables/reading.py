@@ -1,4 +1,4 @@
-"""Account tables read from files, a batch at a time."""
+"""Read account tables from files in batches."""
 
 import copy
 import csv as python_csv
@@ -12,37 +12,37 @@ import pandas as pd
 from churn.config import AccountSchema
 from churn.config.console import progress
 from churn.errors import ChurnError, FaultsError
-from churn.tables.csv import NULL_SPELLINGS, numbers_as_meant
+from churn.tables.csv import NULL_SPELLINGS, normalise_numbers
 from churn.tables.files import FileStore, TableFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# A batch: so many rows of a Parquet file, or at least as many of a CSV file.
+# Rows of a batch: exactly these of a Parquet file, at least these of a CSV file.
 BATCH_ROWS = 1 << 17
-# A CSV file is read in pieces of so many bytes. PyArrow reads up to 32 of them ahead.
+# Bytes of the pieces in which a CSV file is read. PyArrow reads up to 32 of them ahead.
 PIECE_BYTES = 4 << 20
 
 
 class AccountBatches:
-    """Rows of an account table, read a batch at a time, file after file, each time from the beginning.
+    """Rows of an account table in files, read in batches; each iteration starts from the first file.
 
-    Ids and categories are text; numeric columns are numbers, or text from the first batch of a file on that holds anything
-    else. Columns without a role are left out, and so is the label unless it is asked for.
+    Ids and categories are text; numeric columns are numbers, or text from the first batch of a file on that holds any
+    other value. Columns that the schema does not name are left out, and so is the label unless `labelled` is true.
     """
 
     def __init__(self, files: TableFiles, schema: AccountSchema, delimiter: str = ",", labelled: bool = False) -> None:
-        """Declare the files; those that are there now are the table.
+        """Declare the table: the files that exist now.
 
         Raises:
-            ChurnError: If there is none.
+            ChurnError: If there is no file.
         """
         wanted = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
         self._tables = {name: _TableFile(files.store, name, schema, delimiter, wanted) for name in files.names()}
 
     def only(self, names: Iterable[str]) -> Self:
-        """The same table with some of its files alone; the empty name is that of a single file."""
+        """Return the table restricted to some of its files; the empty name is that of a single file."""
         rest = copy.copy(self)
         rest._tables = {name: self._tables[name] for name in names}
         rest.__dict__.pop("columns", None)
@@ -53,14 +53,14 @@ class AccountBatches:
         """Names of all columns of the files.
 
         Raises:
-            ChurnError: If a file is empty or malformed or has other columns than the first.
+            ChurnError: If a file is empty or malformed, or its columns differ from those of the first.
         """
         found = {table.uri: table.columns for table in self._tables.values()}
         check_same_columns(found)
         return next(iter(found.values()))
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """The rows, with a progress bar where a person is looking.
+        """Iterate over the rows in batches, with a progress bar on a terminal.
 
         Raises:
             ChurnError: If a file is malformed.
@@ -75,7 +75,7 @@ class AccountBatches:
 
 
 class _TableFile:
-    """One file of a table: its path or URL is ``uri``."""
+    """One file of a table; ``uri`` is its path or URL."""
 
     def __init__(self, store: FileStore, name: str, schema: AccountSchema, delimiter: str, wanted: set[str]) -> None:
         self._store, self._name, self._schema, self.delimiter, self._wanted = store, name, schema, delimiter, wanted
@@ -98,11 +98,11 @@ class _TableFile:
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                 return next(python_csv.reader(text, delimiter=self.delimiter))
             except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
-                reason = "it is empty" if isinstance(error, StopIteration) else error
+                reason = "the file is empty" if isinstance(error, StopIteration) else error
                 raise ChurnError(f"{self.uri} cannot be read as an account table: {reason}") from error
 
     def batches(self) -> Iterator[tuple[pd.DataFrame, int]]:
-        """The rows, and how many bytes of the file have been read with them."""
+        """Yield the rows in batches, and the number of bytes of the file read so far."""
         import pyarrow as pa
 
         try:
@@ -140,12 +140,12 @@ class _TableFile:
             for given, batch in enumerate(self._csv_batches_of(as_numbers=True), start=1):
                 yield batch, given * PIECE_BYTES
         except pa.ArrowInvalid as error:
-            # Something is no number: read on as text, which says what and where. Batches begin where they did before.
+            # A value is not a number: read on as text, so that the check can name it. Batches begin where they did before.
             if "conversion error" not in str(error):
                 raise
             for position, batch in enumerate(self._csv_batches_of(as_numbers=False), start=1):
                 if position > given:
-                    yield numbers_as_meant(batch, self._schema.numeric_names), position * PIECE_BYTES
+                    yield normalise_numbers(batch, self._schema.numeric_names), position * PIECE_BYTES
 
     def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
@@ -167,13 +167,13 @@ class _TableFile:
 
 
 def check_same_columns(columns: Mapping[str, Sequence[str]]) -> None:
-    """Refuse files that are not parts of one table.
+    """Check that the files of a table have the same columns.
 
     Args:
-        columns: Names of the columns of each file, by its path or URL; their order does not matter.
+        columns: Column names of each file, by its path or URL; their order does not matter.
 
     Raises:
-        FaultsError: Lists the files that differ from the first, and how.
+        FaultsError: Lists the files that differ from the first, with the missing and additional columns.
     """
     (first, expected), *others = columns.items()
     faults = []

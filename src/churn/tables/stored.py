@@ -1,4 +1,4 @@
-"""Tables in Parquet files, read a batch at a time."""
+"""Tables in Parquet files, read in batches."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,14 +20,14 @@ class StoredTable(Table):
     """A table in a Parquet file."""
 
     def __init__(self, store: FileStore, name: str = "") -> None:
-        """Look at the file.
+        """Read the columns and the number of rows from the file's footer.
 
         Args:
-            store: Where it is.
-            name: Which file of the store.
+            store: Store that holds the file.
+            name: Name of the file in the store; empty if the store is a single file.
 
         Raises:
-            ChurnError: If it does not exist or is damaged.
+            ChurnError: If the file does not exist or is damaged.
         """
         from pyarrow import parquet
 
@@ -43,15 +43,15 @@ class StoredTable(Table):
 
     @property
     def columns(self) -> list[str]:
-        """Names of its columns."""
+        """Names of the columns."""
         return self._columns
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return self._rows
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """All rows, a batch at a time.
+        """Iterate over all rows in batches.
 
         Raises:
             ChurnError: If the file is damaged.
@@ -60,7 +60,7 @@ class StoredTable(Table):
             yield batch.to_pandas()
 
     def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
-        """Rows as one frame, as of any table; of a row that is not wanted no more is made than its values in the file."""
+        """Return rows as one frame, see `Table.frame`; rows that are left out are not converted to pandas."""
         import pyarrow as pa
 
         step = spacing(len(self), most_rows) if most_rows else 1
@@ -72,7 +72,7 @@ class StoredTable(Table):
         return whole
 
     def _read(self, columns: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
-        """All rows in batches, of which there is at least one."""
+        """Iterate over all rows in batches; yields at least one batch, which may be empty."""
         import pyarrow as pa
         from pyarrow import parquet
 

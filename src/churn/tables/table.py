@@ -1,4 +1,4 @@
-"""Tables of which a batch of rows is looked at at a time, and a column at a time where all of it is needed."""
+"""Tables that are read in batches of rows, or column by column where all rows are needed."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,15 +8,15 @@ import pandas as pd
 
 
 def spacing(rows: int, most: int) -> int:
-    """Every which row is taken where at most so many are wanted, from the first on."""
+    """Return the step k for which every k-th of `rows` rows, from the first on, are at most `most` rows."""
     return max(1, math.ceil(rows / most))
 
 
 class Table(ABC):
-    """Rows in their order, again each time they are asked for.
+    """Rows in a fixed order, which can be read any number of times.
 
     Attributes:
-        is_distributed: Whether they lie on other machines, where work on them is done then.
+        is_distributed: Whether the rows are on the machines of a cluster and processed there.
     """
 
     is_distributed = False
@@ -24,26 +24,26 @@ class Table(ABC):
     @property
     @abstractmethod
     def columns(self) -> list[str]:
-        """Names of its columns."""
+        """Names of the columns."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
 
     @abstractmethod
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """All rows, a batch at a time.
+        """Iterate over all rows in batches.
 
         Args:
-            columns: Which columns, in this order; all by default.
+            columns: Columns to read, in this order; all by default.
         """
 
     def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
-        """Rows as one frame.
+        """Return rows as one frame.
 
         Args:
-            columns: Which columns, in this order; all by default.
-            most_rows: Evenly spaced rows, at most so many; all by default. A table may be sorted.
+            columns: Columns to read, in this order; all by default.
+            most_rows: Largest number of rows, which are evenly spaced as a table may be sorted; all rows by default.
         """
         step = spacing(len(self), most_rows) if most_rows else 1
         parts, before = [], 0
@@ -53,26 +53,26 @@ class Table(ABC):
         return parts[0].reset_index(drop=True) if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
     def column(self, name: str) -> pd.Series:
-        """One column, all rows of it."""
+        """Return all rows of one column."""
         return self.frame([name])[name]
 
 
 class FrameTable(Table):
-    """A table that is in memory already."""
+    """A table in memory."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        """Take a frame; it is not changed."""
+        """Wrap a frame, which is not changed."""
         self._frame = frame
 
     @property
     def columns(self) -> list[str]:
-        """Names of its columns."""
+        """Names of the columns."""
         return [str(name) for name in self._frame.columns]
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self._frame)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """The frame."""
+        """Yield the frame as one batch."""
         yield self._frame if columns is None else self._frame[list(columns)]

@@ -1,4 +1,4 @@
-"""From canonical labelled rows to a model, and whether it becomes the champion."""
+"""Train a model on canonical labelled rows, and decide whether it becomes the champion."""
 
 from churn.training.gates import decide
 from churn.training.trainer import train_model

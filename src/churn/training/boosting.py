@@ -1,9 +1,9 @@
-"""Fitting the booster: an average of boosters, each grown on all folds of the training rows but one.
+"""Fit the booster: an average of boosters, each grown on all folds of the training rows but one.
 
-Each fold is watched by the booster that was not grown on it. So early stopping costs no rows, every training row gets a
-margin from a booster that never saw it, and the average varies less than any one of them. The boosters become a single
-one, whose round ``i`` holds the i-th tree of each with leaves divided by their number: its margin is the mean margin,
-and it is stored, applied and explained like any other.
+The fold that is held out serves for early stopping. So early stopping costs no rows, every training row gets an out-of-fold
+margin, and the average varies less than a single booster. The boosters are merged into one, whose round ``i`` holds the
+i-th tree of each with leaves divided by their number: its margin is the mean of theirs, and it is stored, applied and
+explained like any other booster.
 """
 
 import tempfile
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     import xgboost as xgb
     from xgboost import Booster as Booster
 else:
-    # Kedro reads the annotations of nodes when it starts, long before xgboost is needed.
+    # Kedro evaluates the annotations of nodes at start; importing xgboost there would slow every command.
     Booster = Any
 
 from churn.model.trees import Booster, average
 
-# With fewer rows than this a second thread for the same booster costs more than it brings.
+# With fewer rows than these, a second thread for the same booster makes it slower.
 ROWS_A_THREAD = 100_000
-# Threads that prepare batches for those files.
+# Threads that prepare batches for the temporary files of the folds.
 PREPARING = 2
-# Rows that are read from those files at a time.
+# Rows read from the temporary files at a time.
 READ_ROWS = 100_000
 
 
 class FittedTrees(NamedTuple):
-    """A booster and what it was measured on.
+    """A booster and its out-of-fold margins.
 
     Attributes:
         booster: The average of the boosters of all folds.
-        margin: Log-odds of each training row by the booster that was not grown on it, shape (n,).
+        margin: Out-of-fold log-odds of each training row: by the booster that was not grown on it, shape (n,).
     """
 
     booster: Booster
@@ -54,11 +54,11 @@ class FittedTrees(NamedTuple):
 
 
 class Grown(NamedTuple):
-    """The booster of one fold, with the trees that early stopping waited for.
+    """The booster of one fold, including the last trees, which did not improve it.
 
     Attributes:
-        booster: The booster, not cut.
-        losses: Log loss of the watched rows after each tree.
+        booster: The booster before it is cut.
+        losses: Log loss of the held-out rows after each tree.
     """
 
     booster: Booster
@@ -66,7 +66,7 @@ class Grown(NamedTuple):
 
 
 def booster_parameters(training: Training) -> dict[str, Any]:
-    """The dictionary that XGBoost gets: every configured parameter, the seed, the device and the threads."""
+    """Return the parameters for XGBoost: every configured one, the seed, the device and the number of threads."""
     configured = training.booster.model_dump(exclude={"n_estimators"})
     return {
         **configured,
@@ -79,9 +79,9 @@ def booster_parameters(training: Training) -> dict[str, Any]:
 
 
 def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int8]:
-    """Fold of each training row, shape (n,), from 0, stratified by label and seeded.
+    """Return the fold of each training row, shape (n,), from 0, stratified by label and seeded.
 
-    A class with fewer rows than folds makes fewer folds, so that each has rows of both.
+    If a class has fewer rows than there are folds, the number of folds is reduced, so that each has rows of both classes.
 
     Raises:
         AccountsError: If a class has fewer than two rows.
@@ -90,7 +90,7 @@ def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int
 
     fewest = int(np.bincount(labels, minlength=2).min())
     if fewest < 2:
-        raise AccountsError("training accounts", [f"the label: a class has {fewest} rows, 2 are needed at least"])
+        raise AccountsError("training accounts", [f"the label: a class has {fewest} rows, at least 2 are needed"])
     splitter = StratifiedKFold(min(training.folds, fewest), shuffle=True, random_state=training.random_state)
     folds = np.zeros(len(labels), dtype=np.int8)
     for fold, (_, watched) in enumerate(splitter.split(labels, labels)):
@@ -115,9 +115,9 @@ def fit_booster(
 def grow_folds(
     features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
 ) -> Generator[Grown, None, None]:
-    """Grow a booster for each fold, several at once, and give them in the order of the folds.
+    """Grow a booster for each fold, several at once, and yield them in the order of the folds.
 
-    Closing the generator stops what is still growing. The arguments are those of `fit_booster`.
+    Closing the generator stops the boosters that are still growing. The arguments are those of `fit_booster`.
     """
     check_device(training.device, "training.device")
     count = int(folds.max()) + 1
@@ -127,7 +127,7 @@ def grow_folds(
     stop = threading.Event()
 
     def grow_fold(fold: int) -> Grown:
-        # Another seed for each: with the same one all would draw the same columns.
+        # A seed for each fold: with the same one, all boosters would sample the same columns.
         seed = training.random_state + fold
         return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop)
 
@@ -135,7 +135,7 @@ def grow_folds(
         try:
             yield from pool.map(grow_fold, range(count))
         finally:
-            # Leaving waits for the threads; after Ctrl-C they must not grow on to the end.
+            # Leaving the pool waits for its threads; after Ctrl-C they must stop early.
             stop.set()
 
 
@@ -148,22 +148,21 @@ def fit_booster_of(
     watched: pd.DataFrame,
     training: Training,
 ) -> FittedTrees:
-    """As `fit_booster`, of a table that need not fit into memory: of one fold at a time it holds two bytes a value.
+    """Fit the booster of `fit_booster` to a table that need not fit into memory.
 
-    All rows lie in temporary files meanwhile, four bytes a value. The bins are those of the watched rows, the fold that is
-    held out among them; they ask for no label.
+    The binned rows of the folds to grow on are in memory, two bytes per value, and all rows in temporary files, four bytes
+    per value. The bins are computed from the watched rows, including those of the held-out fold; they do not use labels.
 
     Args:
-        features: Encoded training rows with their label; tables of another engine have their own way, see
-            `churn.spark.training`.
-        names: Which features.
+        features: Encoded training rows with their label; `churn.spark` registers the implementation for Spark frames.
+        names: Names of the features to use.
         label: Name of the label.
         folds: Fold of each row, shape (n,), from 0.
-        watched: Some of the rows, with their ``fold``: m rows that are watched for early stopping, and get a margin.
+        watched: Sample of m rows with their ``fold``, for bins, early stopping and margins.
         training: Parameters of XGBoost and of early stopping.
 
     Returns:
-        The booster, and the margins of the watched rows, shape (m,).
+        The booster, and the out-of-fold margins of the watched rows, shape (m,).
     """
     import xgboost as xgb
 
@@ -180,16 +179,16 @@ def fit_booster_of(
             here = fold_of == fold
             watch = xgb.QuantileDMatrix(matrix[here], labels[here], ref=fit, max_bin=bins, nthread=threads)
             grown.append(_train(fit, watch, float(labels.mean()), training, training.random_state + fold, threads))
-            del fit  # before there is another
+            del fit  # frees the memory before the next matrix is built
     return merge(grown, matrix, fold_of)
 
 
 @contextmanager
 def _rows_of_folds(features: Table, columns: Sequence[str], folds: NDArray[np.int8]) -> Iterator[Sequence[IO[bytes]]]:
-    """Temporary files with the rows of each fold, one after the other, as float32.
+    """Write the rows of each fold to a temporary file, row by row as float32.
 
-    XGBoost reads rows three times to fill a matrix, and each row is in the matrices of all folds but one. From such files
-    that takes a small part of the time in which a table's columns are unpacked and put side by side.
+    XGBoost reads rows three times to fill a matrix, and each row is in the matrices of all folds but one. Reading these
+    files takes a small part of the time of decoding the columns of the table and joining them into rows.
     """
 
     def rows_of(batch: pd.DataFrame) -> NDArray[np.float32]:
@@ -207,7 +206,7 @@ def _rows_of_folds(features: Table, columns: Sequence[str], folds: NDArray[np.in
 
 
 def _read_again(files: Sequence[IO[bytes]], columns: int) -> "xgb.DataIter":
-    """The rows of some files for XGBoost, of which the last column is the label."""
+    """Return an iterator for XGBoost over the rows of some files, whose last column is the label."""
     import xgboost as xgb
 
     def stored() -> Iterator[NDArray[np.float32]]:
@@ -232,7 +231,7 @@ def _read_again(files: Sequence[IO[bytes]], columns: int) -> "xgb.DataIter":
 def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:
     """Cut the boosters of all folds after the same tree and average them.
 
-    They are cut where the log loss, averaged over the watched rows, is least. A fold by itself is too small to tell.
+    They are cut where the log loss, averaged over the held-out rows of all folds, is least: one fold alone is too noisy.
     """
     rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
     cut = [each.booster[:rounds] for each in grown]
@@ -252,16 +251,16 @@ def grow(
     threads: int = 1,
     stop: threading.Event | None = None,
 ) -> Grown:
-    """Grow trees until the log loss of the watched rows has not fallen for a while.
+    """Grow trees until the log loss of held-out rows has not fallen for ``training.early_stopping_rounds`` rounds.
 
     Args:
         features: Encoded rows, shape (n, k).
         labels: Their outcomes, shape (n,), 0 or 1.
-        watched: Rows that early stopping watches and the trees do not see, shape (n,).
+        watched: Mask of the held-out rows, shape (n,): used for early stopping, not for the trees.
         training: Parameters of XGBoost and of early stopping.
         seed: Seed of XGBoost.
-        threads: Threads of XGBoost.
-        stop: Ends the growth early when set.
+        threads: Number of threads of XGBoost.
+        stop: Event that stops the growth early when it is set.
     """
     import xgboost as xgb
 
@@ -290,12 +289,12 @@ def _train(
     threads: int,
     callbacks: Sequence[Any] = (),
 ) -> Grown:
-    """Grow trees on a matrix until the log loss of another has not fallen for a while."""
+    """Grow trees on the matrix `fit` with early stopping on the matrix `watch`."""
     import xgboost as xgb
 
     losses: dict[str, Any] = {}
     booster = xgb.train(
-        # The boosters can be averaged because they all start from the same log-odds.
+        # Boosters can be averaged only if they have the same base score.
         {**booster_parameters(training), "seed": seed, "nthread": threads, "base_score": churn_rate},
         fit,
         num_boost_round=training.booster.n_estimators,
@@ -309,7 +308,7 @@ def _train(
 
 
 def _best_round(losses: Sequence[Sequence[float]], rows: NDArray[np.int64]) -> int:
-    """Number of trees with the least log loss over the watched rows of all folds."""
+    """Return the number of trees with the least log loss over the held-out rows of all folds."""
     common = min(map(len, losses))
     mean = np.average([fold[:common] for fold in losses], axis=0, weights=rows)
     return int(np.argmin(mean)) + 1

@@ -1,4 +1,4 @@
-"""Calibrations learned from margins of rows that the trees were not grown on."""
+"""Fit calibrations to out-of-fold margins."""
 
 from typing import Literal
 
@@ -7,14 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn.model.calibration import Calibration, log_loss, sigmoid
 
-# Knots of the curve before pooling, and the fewest rows of one; smaller ones follow chance.
+# Number of knots of the isotonic curve before pooling, and the fewest rows of a knot, which limits its noise.
 KNOTS = 50
 KNOT_ROWS = 20
-# How many standard errors better the curve must be than the line to be taken.
+# The isotonic calibration is chosen if its log loss is lower than that of the sigmoid by this many standard errors.
 STANDARD_ERRORS = 1.0
-# The pull of the line's slope towards 1, as a number of rows that agree with the margins already.
+# Strength of the prior that draws the slope of the sigmoid towards 1, as a number of rows that agree with the margins.
 SLOPE_PRIOR_ROWS = 50.0
-# Largest gradient of the log loss of a row at which a solution counts as found.
+# Tolerance: largest gradient of the log loss per row at which the solver stops.
 GRADIENT = 1e-12
 
 _FOLDS = 5
@@ -23,16 +23,16 @@ _FOLDS = 5
 def fit_calibration(
     margin: ArrayLike, labels: ArrayLike, method: Literal["auto", "isotonic", "sigmoid", "none"] = "auto"
 ) -> Calibration:
-    """Learn a calibration.
+    """Fit a calibration.
 
     Args:
-        margin: Margins of rows that the trees were not grown on, shape (n,), finite.
-        labels: Outcomes of those rows, shape (n,), 0 or 1.
-        method: ``auto`` takes ``isotonic`` where the log loss in cross-validation is lower than that of ``sigmoid`` by
-            more than a standard error, else ``sigmoid``.
+        margin: Out-of-fold margins, shape (n,), finite.
+        labels: Outcomes of the same rows, shape (n,), 0 or 1.
+        method: ``auto`` chooses ``isotonic`` if its log loss in cross-validation is lower than that of ``sigmoid`` by more
+            than a standard error, else ``sigmoid``.
 
     Returns:
-        The calibration; ``none`` where there is only one class or one margin, from which nothing can be learned.
+        The calibration; its method is ``none`` if there is only one class or one margin, as nothing can be learned then.
     """
     given = np.asarray(margin, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.float64)
@@ -44,8 +44,8 @@ def fit_calibration(
 
 
 def _curve_is_better(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> bool:
-    """Whether the curve beats the line on rows that neither was fitted on."""
-    # Folds of every fifth row in the order of the margins: each fold spans them all.
+    """Return whether the isotonic calibration beats the sigmoid in cross-validation."""
+    # Each fold takes every fifth row in the order of the margins, so that it covers their whole range.
     fold = np.empty(len(margin), dtype=np.int64)
     fold[np.lexsort((labels, margin))] = np.arange(len(margin)) % _FOLDS
     gain = np.empty(len(margin))
@@ -70,9 +70,9 @@ def _isotonic(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> Calib
 
 
 def _line(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept of a logistic regression on the margin, the slope drawn a little towards 1.
+    """Return slope and intercept of a logistic regression on the margin, with a weak prior that the slope is 1.
 
-    Solved for the logarithm of the slope, so that the slope cannot go below 0.
+    The logarithm of the slope is optimised, so that the slope stays above 0.
     """
     from scipy.optimize import minimize
 
@@ -88,7 +88,7 @@ def _line(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[flo
         probability = sigmoid(x + intercept)
         weight = probability * (1.0 - probability)
         cross = weight @ x
-        # Gauss-Newton: the exact second derivative may point uphill far from the solution.
+        # Gauss-Newton: the exact Hessian may be indefinite far from the solution.
         return np.array([[weight @ (x * x) + SLOPE_PRIOR_ROWS, cross], [cross, weight.sum()]])
 
     found = minimize(
@@ -104,23 +104,23 @@ def _line(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[flo
 
 
 def _curve(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Knots of a centred isotonic regression (Oron and Flournoy 2017, doi:10.1080/19466315.2017.1286256).
+    """Return the knots of a centred isotonic regression (Oron and Flournoy 2017, doi:10.1080/19466315.2017.1286256).
 
-    The steps of an isotonic regression would make equal probabilities of unequal margins. Here each step is a point
-    in its middle, joined with the next by a line, so that the ranking stays as it is.
+    An isotonic regression is a step function, which would give unequal margins equal probabilities. Here each step is
+    replaced by a point in its middle and the points are joined linearly, so that the ranking does not change.
     """
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(margin, kind="stable")
     starts = [rows[0] for rows in np.array_split(np.arange(len(margin)), min(KNOTS, max(1, len(margin) // KNOT_ROWS)))]
-    # Rows, churned rows and sum of margins of each group.
+    # Number of rows, number of churned rows and sum of margins of each group.
     groups = np.add.reduceat(np.stack([np.ones(len(margin)), labels[order], margin[order]]), starts, axis=1)
     while True:
         rows, churned, summed = groups
-        # Half a row of each class keeps a group of one class finite.
+        # Half a row of each class keeps the log-odds of a group of one class finite.
         log_odds, centres = np.log((churned + 0.5) / (rows - churned + 0.5)), summed / rows
         steps = isotonic_regression(churned / rows, weights=rows).x
-        # Groups on one step are pooled, and so are those of equal margins; together they may have to be pooled again.
+        # Groups on one step are pooled, and so are those of equal margins; the result may have to be pooled again.
         rises = np.append(True, np.all([np.diff(values) > 0 for values in (steps, centres, log_odds)], axis=0))
         if rises.all():
             return tuple(centres.tolist()), tuple(log_odds.tolist())

@@ -1,4 +1,4 @@
-"""Champion and challenger on the same test rows, in all and by segment."""
+"""Compare champion and challenger on the same test rows, overall and by segment."""
 
 import math
 import time
@@ -20,18 +20,18 @@ NO_CATEGORY = "(missing)"
 
 @dataclass(frozen=True)
 class Challenge:
-    """What the gates look at. All arrays have one entry a test row, in the same order.
+    """Input of the gates. All arrays have one entry per test row, in the same order.
 
     Attributes:
         labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
         challenger: Probabilities of the newly trained model, shape (n,).
-        champion: Probabilities of the model in use, shape (n,); None where there is none or it can't score this table.
-        value: What keeping each account is worth, in currency, shape (n,), missing where not known; None where all are
-            worth `Profit.account_value`.
+        champion: Probabilities of the champion, shape (n,); None if there is none or it cannot score this table.
+        value: Value of keeping each account, in currency, shape (n,), missing where not known; None if every account has
+            the value `Profit.account_value`.
         segments: Categories of the rows by column, arrays of shape (n,), missing where an account has none.
-        latency_ms: Time that the challenger takes to score 1,000 accounts, in milliseconds; nan where not measured.
-        leaks: What `churn.training.leakage.find_leaks` found.
-        champion_version: Version that was the champion when it was measured, whether it can score this table or not.
+        latency_ms: Time in which the challenger scores 1,000 accounts, in milliseconds; nan if not measured.
+        leaks: Sentences of `churn.training.leakage.find_leaks`.
+        champion_version: Version of the champion at the time of the comparison, whether it can score this table or not.
 
     Raises:
         ChurnError: The arrays differ in length, hold no rows, a label is neither 0 nor 1, or a probability is missing
@@ -55,9 +55,11 @@ class Challenge:
             if np.shape(values) != (rows,):
                 raise ChurnError(f"test rows: {name} has the shape {np.shape(values)}, the labels have ({rows},)")
         if not rows:
-            raise ChurnError("test rows: there are none; give feature_engineering.test_share more of the accounts")
-        if not np.isin(self.labels, (0, 1)).all():
-            raise ChurnError("test rows: a label is neither 0 nor 1")
+            raise ChurnError("test rows: there are none; raise feature_engineering.test_share")
+        other = ~np.isin(self.labels, (0, 1))
+        if other.any():
+            at = int(np.argmax(other))
+            raise ChurnError(f"test rows: the label {self.labels[at]} in row {at + 1} is neither 0 nor 1")
         for name in ("challenger", "champion"):
             values = np.asarray(arrays.get(name, ()), dtype=np.float64)
             wrong = int(np.sum(~((values >= 0) & (values <= 1))))
@@ -68,16 +70,16 @@ class Challenge:
 
 
 class SegmentFigures(NamedTuple):
-    """How both models do within one category of a segment column.
+    """Metrics of both models within one category of a segment column.
 
     Attributes:
-        segment: The column.
+        segment: Name of the column.
         category: The category, or ``(missing)``.
-        rows: Test rows of the category.
-        churned: Churned ones of these.
-        roc_auc: ROC AUC of the challenger; None where only one outcome occurs.
-        champion_roc_auc: The same of the champion; also None without one.
-        judged: Whether the rows are enough for the gate, and both outcomes occur.
+        rows: Number of test rows of the category.
+        churned: Number of churned ones among them.
+        roc_auc: ROC AUC of the challenger; None if only one outcome occurs.
+        champion_roc_auc: ROC AUC of the champion; None also without a champion.
+        judged: Whether the gate uses the category: it has enough rows and both outcomes.
     """
 
     segment: str
@@ -90,7 +92,7 @@ class SegmentFigures(NamedTuple):
 
 
 def segment_figures(challenge: Challenge, promotion: Promotion) -> list[SegmentFigures]:
-    """How both models do in every category of every segment that the challenge holds, the largest category first."""
+    """Return the metrics of both models in every category of every segment, the largest category of each first."""
     return [
         figures
         for name, categories in challenge.segments.items()
@@ -127,7 +129,7 @@ def _segment(
 
 
 def latency_of(model: ChurnModel, accounts: pd.DataFrame) -> float:
-    """Milliseconds to score 1,000 accounts, from some: the fastest of a few times, which other work disturbs least."""
+    """Return the milliseconds to score 1,000 accounts: the fastest of a few runs, which other work disturbs least."""
     times = []
     for _ in range(5):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The encoder fitted on training rows: medians and vocabularies."""
+"""Fit the encoder on training rows: medians and vocabularies."""
 
 from collections import Counter
 from functools import singledispatch
@@ -16,15 +16,18 @@ from churn.tables import FrameTable, Table
 
 @singledispatch
 def fit_encoder(accounts: Any, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
-    """Learn medians and vocabularies.
+    """Learn medians and vocabularies from training rows.
 
     Args:
-        accounts: Canonical training rows, and only those: a frame or a table, see `churn.tables.table.Table`. Tables of another
-            engine have their own way, see `churn.spark.features`.
-        schema: What each column is.
-        settings: Ratios, and how many rows a category needs.
+        accounts: Canonical training rows only, as a frame or a `churn.tables.table.Table`; `churn.spark` registers the
+            implementation for Spark frames.
+        schema: Schema of the table.
+        settings: Ratios, and the least number of rows of a category.
+
+    Raises:
+        TypeError: If the accounts are neither.
     """
-    raise TypeError(f"an encoder is not fitted on {type(accounts).__name__}")
+    raise TypeError(f"accounts must be a DataFrame or a Table, not {type(accounts).__name__}")
 
 
 @fit_encoder.register
@@ -34,7 +37,7 @@ def _(accounts: pd.DataFrame, schema: AccountSchema, settings: FeatureEngineerin
 
 @fit_encoder.register
 def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
-    """A column at a time is in memory."""
+    """Read one column at a time, which bounds the memory."""
     missing: set[str] = set()
     medians: dict[str, float] = {}
 
@@ -73,5 +76,5 @@ def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> E
 
 def _median(values: NDArray[np.float64]) -> float:
     present = values[~np.isnan(values)]
-    # A ratio can be undefined in every training row; any constant will do, the missing feature says the rest.
+    # A ratio can be undefined in every training row; any constant will do, as the feature for missing tells them apart.
     return float(np.median(present)) if len(present) else 0.0

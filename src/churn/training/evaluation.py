@@ -1,4 +1,4 @@
-"""Cross-validation, and baselines beside the model."""
+"""Evaluate the model: metrics on test rows, cross-validation, and baseline models."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Fold(NamedTuple):
 
 
 def folds(labels: ArrayLike, evaluation: Evaluation) -> list[Fold]:
-    """Folds of a repeated stratified cross-validation, one repeat after the other."""
+    """Return the folds of a repeated stratified cross-validation, one repeat after the other."""
     from sklearn.model_selection import RepeatedStratifiedKFold
 
     splitter = RepeatedStratifiedKFold(
@@ -40,19 +40,19 @@ def cross_validate(
     evaluation: Evaluation,
     progress: Callable[[list[Fold]], Iterator[Fold]] = iter,
 ) -> dict[str, Interval]:
-    """Measures by repeated stratified cross-validation, everything fitted anew in each fold.
+    """Compute metrics by repeated stratified cross-validation; everything is fitted anew in each fold.
 
     Args:
         accounts: Account rows with their label, shape (n, any).
         labels: Outcomes, shape (n,).
-        fit: Fits on account rows and gives a function from account rows to probabilities.
+        fit: Function that fits on account rows and returns a function from account rows to probabilities.
         threshold: Probability from which churn is predicted.
         evaluation: Folds, repeats, confidence and seed.
-        progress: Wraps the folds, for a progress bar.
+        progress: Function that wraps the folds, for a progress bar.
 
     Returns:
-        Mean over the folds of each measure, with the interval of the folds' values: mean and quantiles of their
-        distribution, which shows the spread between folds, not the error of the mean.
+        For each metric the mean over the folds with the interval between quantiles of the folds' values. The interval
+        shows the spread between folds, not the error of the mean.
     """
     truth = np.asarray(labels)
     measured = []
@@ -71,16 +71,16 @@ def cross_validate(
 def baseline_probabilities(
     features: NDArray[np.float32], labels: ArrayLike, test_features: NDArray[np.float32], seed: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Probabilities that scikit-learn's usual models give the test rows, from the same encoding.
+    """Fit the usual models of scikit-learn on the same encoding and predict the test rows.
 
     Args:
         features: Encoded training rows, shape (n, k).
         labels: Their outcomes, shape (n,).
         test_features: Encoded test rows, shape (m, k).
-        seed: Seed of the models that draw.
+        seed: Seed of the models that use random numbers.
 
     Returns:
-        For each of `BASELINES` an array of shape (m,).
+        For each of `BASELINES` the probabilities, shape (m,).
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
@@ -104,11 +104,11 @@ def evaluate(
     oracle: pd.DataFrame | None,
     schema: AccountSchema,
 ) -> dict[str, float]:
-    """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches.
+    """Compute the metrics on training and test rows and, if the true probabilities are known, the best possible ROC AUC.
 
     Returns:
-        Metrics named ``train_...`` and ``test_...``; ``oracle_roc_auc`` of the true probabilities on the test rows,
-        and the share of it that the model reaches, ``test_roc_auc_of_oracle``.
+        Metrics named ``train_...`` and ``test_...``; ``oracle_roc_auc``, that of the true probabilities on the test rows,
+        and ``test_roc_auc_of_oracle``, the share of it that the model reaches.
     """
     metrics: dict[str, float] = {"trees": float(model.trees.rounds)}
     for name, rows in (("train", train_accounts), ("test", test_accounts)):
@@ -127,7 +127,7 @@ def evaluate(
 def true_probability(
     rows: pd.DataFrame, oracle: pd.DataFrame | None, schema: AccountSchema
 ) -> NDArray[np.float64] | None:
-    """True probabilities of the rows, if all are known."""
+    """Return the true probabilities of the rows, if all are known."""
     if oracle is None or not len(oracle):
         return None
     known = oracle.set_index(schema.id)["probability"].reindex(rows[schema.id])

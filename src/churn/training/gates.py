@@ -1,6 +1,6 @@
-"""Whether a newly trained model, the challenger, becomes the champion: five gates, and a reason that people understand.
+"""Decide by five gates whether a newly trained model, the challenger, becomes the champion, and give the reason.
 
-Both models are measured on the same test rows, which neither has been fitted on if the split has not changed.
+Both models are compared on the same test rows; neither was fitted on them unless the split has changed.
 """
 
 import math
@@ -21,26 +21,26 @@ from churn.retention.profit import realised_profit
 from churn.training.challenge import Challenge, SegmentFigures, segment_figures
 from churn.training.promotion import Gate, PromotionDecision
 
-# A metric of the same rows under each of many weightings: weights of shape (k, n), result of shape (k,).
+# A function that computes a metric of the same rows under many weightings: weights of shape (k, n), result of shape (k,).
 Measured = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 NO_CHAMPION = "there is no champion yet that scores these accounts"
-# Outcomes drawn from the challenger's own probabilities, to see what calibration error chance alone makes.
+# Number of simulated sets of outcomes, drawn from the challenger's probabilities to estimate the error due to chance.
 CHANCE_SAMPLES = 50
-# Figures that meet a limit to within rounding meet it.
+# Tolerance: a value that meets a limit to within rounding passes.
 ROUNDING = 1e-12
 
 
 def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = None) -> PromotionDecision:
-    """Hold the challenger against the gates.
+    """Apply the gates to a challenger.
 
     Args:
-        challenge: What the models say on the test rows.
-        promotion: The limits.
-        profit: What acting costs and brings; needed for the metric ``expected_profit`` only.
+        challenge: Predictions of both models on the test rows.
+        promotion: Metric and limits.
+        profit: Values and costs of acting; required for the metric ``expected_profit`` only.
 
     Returns:
-        The decision. Equal input gives an equal decision.
+        The decision. Equal input leads to an equal decision.
 
     Raises:
         ChurnError: A segment is not among the challenge's, or the metric is ``expected_profit`` without a ``profit``.
@@ -64,10 +64,11 @@ def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = N
 
 
 def performance(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """Paired bootstrap: both models are measured on the same resampled rows (Efron and Tibshirani 1993, chapter 16).
+    """Gate: the gain of the challenger over the champion is at least the margin, with the wanted confidence.
 
-    The figure is the gain that the wanted share of the samples reaches, so that it is at or above the margin exactly
-    where the share of the samples at or above the margin is at or above the confidence.
+    Paired bootstrap: both models are compared on the same resampled rows (Efron and Tibshirani 1993, chapter 16). The
+    value is the gain that a share of ``promotion.confidence`` of the resamples reaches: it is at or above the margin if and
+    only if at least that share of the resamples is.
     """
     metric = _metric(challenge, promotion, profit)
     challenger = metric.measure(challenge.challenger)
@@ -76,7 +77,7 @@ def performance(challenge: Challenge, promotion: Promotion, profit: Profit | Non
         figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{metric.unit}}"
         return Gate("performance", True, None, promotion.margin, f"{NO_CHAMPION}; {metric.name} {figure}")
     if math.isnan(mine):
-        sentence = f"{metric.name} cannot be compared: the test rows hold one outcome only"
+        sentence = f"{metric.name} cannot be compared: the test rows have one outcome only"
         return Gate("performance", False, None, promotion.margin, sentence)
     champion = metric.measure(challenge.champion)
     blocks = bootstrap_weights(len(challenge.labels), promotion.bootstrap_samples, promotion.random_state)
@@ -94,7 +95,7 @@ def performance(challenge: Challenge, promotion: Promotion, profit: Profit | Non
 
 
 def _gain(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> float | None:
-    """What the challenger is ahead of the champion on the test rows; None without one, or where it cannot be measured."""
+    """Return the gain over the champion on the test rows; None without a champion, or if the metric is undefined."""
     if challenge.champion is None:
         return None
     metric = _metric(challenge, promotion, profit)
@@ -103,14 +104,14 @@ def _gain(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> 
 
 
 class _Measured(NamedTuple):
-    """What a metric says of some scores: on all test rows, and under many weightings of them."""
+    """A metric of some scores: its value on all test rows, and a function for many weightings of them."""
 
     whole: float
     of: Measured
 
 
 class _Metric(NamedTuple):
-    """What models are compared by: how scores are measured, its name, and the format of its figures."""
+    """The metric by which models are compared: its function, its name, and the format of its values."""
 
     measure: Callable[[NDArray[Any]], _Measured]
     name: str
@@ -127,7 +128,9 @@ def _metric(challenge: Challenge, promotion: Promotion, profit: Profit | None) -
     if promotion.metric == "roc_auc":
         return _Metric(lambda scores: measured(weighted_roc_auc(labels, scores)), "ROC AUC", "z.4f")
     if profit is None:
-        raise ChurnError("promotion.metric = 'expected_profit' needs the parameters of profit; give them, or 'roc_auc'")
+        raise ChurnError(
+            "promotion.metric = 'expected_profit' needs the parameters of profit; set them, or use 'roc_auc'"
+        )
     worth = np.full(len(labels), profit.account_value) if challenge.value is None else np.asarray(challenge.value)
     worth = np.where(pd.isna(worth), profit.account_value, worth).astype(np.float64)
 
@@ -140,20 +143,20 @@ def _metric(challenge: Challenge, promotion: Promotion, profit: Profit | None) -
 
 
 def calibration(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """The calibration error is within the limit, or within what chance makes of it on so few rows."""
+    """Gate: the calibration error is within the limit, after subtracting the error that is due to chance."""
     figure, limit = calibration_error(challenge.labels, challenge.challenger), promotion.calibration_limit
     sentence = f"the probabilities are off by {figure:.4f} on average (limit {limit:g})"
     passed = figure <= limit
     if not passed:
-        # On few rows even probabilities that are exactly right look wrong; only what goes beyond that counts.
+        # On few rows even perfectly calibrated probabilities have an error above 0; only the excess counts.
         chance = _chance(challenge, promotion)
         passed = figure - chance <= limit
-        sentence += f"; with {len(challenge.labels):,} test rows, chance alone makes about {chance:.4f}"
+        sentence += f"; with {len(challenge.labels):,} test rows, chance alone accounts for about {chance:.4f}"
     return Gate("calibration", passed, figure, limit, sentence)
 
 
 def _chance(challenge: Challenge, promotion: Promotion) -> float:
-    """Mean calibration error of the challenger if its probabilities are exactly right."""
+    """Return the mean calibration error of the challenger if its probabilities are perfectly calibrated."""
     random = np.random.default_rng(promotion.random_state)
     scores = np.asarray(challenge.challenger, dtype=np.float64)
     drawn = [calibration_error(random.random(len(scores)) < scores, scores) for _ in range(CHANCE_SAMPLES)]
@@ -161,14 +164,14 @@ def _chance(challenge: Challenge, promotion: Promotion) -> float:
 
 
 def leakage(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """No column gives the answer away."""
+    """Gate: no column leaks the outcome."""
     leaks = list(challenge.leaks)
     sentence = "; ".join(leaks) if leaks else "no column gives the answer away"
     return Gate("leakage", not leaks, float(len(leaks)), 0.0, sentence)
 
 
 def latency(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """Accounts are scored fast enough."""
+    """Gate: the time to score 1,000 accounts is within the limit."""
     figure, limit = float(challenge.latency_ms), promotion.latency_limit
     if not math.isfinite(figure):
         return Gate(
@@ -179,12 +182,13 @@ def latency(challenge: Challenge, promotion: Promotion, profit: Profit | None) -
 
 
 def segments(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """No large segment is ranked clearly worse than by the champion."""
+    """Gate: the ROC AUC of no large segment falls below that of the champion by more than the limit."""
     unknown = [name for name in promotion.segments if name not in challenge.segments]
     if unknown:
         known = ", ".join(challenge.segments) or "none"
         raise ChurnError(
-            f"promotion.segments names {', '.join(unknown)}, which are not segments of the test rows; known here: {known}"
+            f"promotion.segments names {', '.join(unknown)}, which are not categorical columns of the test rows; "
+            f"choose from: {known}"
         )
     limit = promotion.segment_drop
     if not promotion.segments:
@@ -202,7 +206,7 @@ def segments(challenge: Challenge, promotion: Promotion, profit: Profit | None) 
     if not drops:
         sentence = f"no segment has {promotion.segment_rows:,} test rows and both outcomes, so none is judged"
         return Gate("segments", True, None, limit, sentence)
-    # Only the drop is compared: figures of equal drop need no order among themselves.
+    # Sort by the drop alone: the tuples behind it cannot be compared.
     drops.sort(key=lambda item: item[0], reverse=True)
     failed = [figures for drop, figures in drops if drop > limit + ROUNDING]
     worst, figures = drops[0]
@@ -228,7 +232,7 @@ def _finite(figure: float) -> float | None:
     return figure if math.isfinite(figure) else None
 
 
-# All must pass. A further condition is a further function here.
+# All must pass. To add a condition, add a function here.
 GATES: tuple[Callable[[Challenge, Promotion, Profit | None], Gate], ...] = (
     performance,
     calibration,

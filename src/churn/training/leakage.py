@@ -1,10 +1,10 @@
-"""Columns that give the answer away, and accounts that are in the training and in the test rows.
+"""Detect columns that leak the outcome, and accounts that are in the training and in the test rows.
 
-A column leaks when it is written after the outcome, or because of it: a date of cancellation, a closing balance, a
-status that the billing system sets when an account leaves. A model that learns from it looks perfect at training and
-is useless afterwards, because the column is empty or wrong when an account is to be scored (Kaufman et al. 2012,
-doi:10.1145/2382577.2382579). What no honest column of an account table does is tell the outcome by itself, so that is
-what is looked for here, one column at a time.
+A column leaks if it is written after the outcome or because of it: a date of cancellation, a closing balance, a status
+that the billing system sets when an account leaves. A model that learns from it looks perfect in training and fails
+afterwards, because the column is empty or different when accounts are scored (Kaufman et al. 2012,
+doi:10.1145/2382577.2382579). A legitimate column of an account table does not predict the outcome almost perfectly by
+itself, so each column is tested alone.
 """
 
 from collections.abc import Iterable
@@ -19,25 +19,25 @@ from churn.errors import FaultsError
 from churn.metrics.ranking import roc_auc_of_counts
 from churn.tables import quoted
 
-# A category's churn rate counts as much as this many rows of the average churn rate, so that small ones say little.
+# Weight of the average churn rate, as a number of rows, in the smoothed churn rate of a category.
 SMOOTHING_ROWS = 10.0
-# Standard errors above chance that a ROC AUC must be. Under this, a handful of churned rows settle nothing: any
-# column of numbers separates one churned row from fifty others in 4% of the cases.
+# A ROC AUC counts only if it is this many standard errors above chance. With a handful of churned rows a high one proves
+# nothing: a column of random numbers separates one churned row from fifty others in 4% of the cases.
 STANDARD_ERRORS = 3.5
 LEFT_OUT = "accounts.left_out if it is known only after an account has left"
 ALLOWED = "training.leakage.allowed if it is known when accounts are scored"
 
 
 class LeakageError(FaultsError):
-    """Columns that give the answer away, or accounts that stand on both sides of the split."""
+    """Columns that leak the outcome, or accounts that are on both sides of the split."""
 
 
 class _Column(NamedTuple):
-    """Rows of each value of a column by outcome; where numbers, in rising order; arrays have one entry a value.
+    """Counts of the values of a column by outcome; arrays have one entry per value, numbers in rising order.
 
     Attributes:
-        churned: Churned rows with each value; the last entry is those without a value.
-        stayed: The same of the rows that stayed.
+        churned: Number of churned rows with each value; the last entry counts missing values.
+        stayed: The same for the rows that stayed.
         known: The values, without the missing one.
         codes: Position of each row's value in the arrays above, shape (n,).
     """
@@ -56,14 +56,14 @@ def check_leakage(
     test_accounts: pd.DataFrame | None = None,
     subject: str = "training accounts",
 ) -> None:
-    """Refuse accounts that give the answer away.
+    """Raise an error if a column leaks the outcome, or accounts are both in the training and the test rows.
 
     Args:
         accounts: Canonical labelled table, see `find_leaks`.
-        schema: What each column is.
-        leakage: The limit, and the columns that may be above it.
-        test_accounts: Accounts set aside to test the model, which must be others.
-        subject: What the table is called in the message.
+        schema: Schema of the table.
+        leakage: The limit, and the columns that may exceed it.
+        test_accounts: Test rows, which must be of other accounts.
+        subject: Name of the table in the message.
 
     Raises:
         LeakageError: Lists every leak.
@@ -76,31 +76,30 @@ def check_leakage(
 def find_leaks(
     accounts: pd.DataFrame, schema: AccountSchema, leakage: Leakage, *, test_accounts: pd.DataFrame | None = None
 ) -> list[str]:
-    """Columns that tell the outcome by themselves, one sentence each.
+    """Return the columns that predict the outcome by themselves, one sentence each.
 
-    Looked at are the columns that a model would use. Three things make a column a leak:
+    The columns that a model would use are tested. A column leaks if one of three ROC AUCs reaches the limit:
 
-    - A number by whose order alone the ROC AUC, in either direction, reaches the limit. Missing values stand below
-      all others, and then above them.
-    - A category whose churn rate alone does. The rate that a row is judged by comes from the other half of the rows,
-      smoothed towards the average; the halves are every other churned row and every other row that stayed, in the
-      order of the table. A category that the other half lacks has the average rate. So a column of ids or of free
-      text has a ROC AUC near 0.5 and raises no alarm, and a reason for leaving raises one however many there are.
-    - One single value, or having none, that does. This finds the code that stands in all churned rows and in no
-      other, wherever it lies among the numbers.
+    - That of a numeric column by its order, in either direction, with missing values first or last.
+    - That of a categorical column by churn rate. The rate of a row's category is computed on the other half of the rows
+      and smoothed towards the average; the halves are every other churned row and every other row that stayed, in the
+      order of the table. A category that the other half lacks has the average rate. So a column of ids or of free text
+      has a ROC AUC near 0.5, but a column of reasons for leaving is found, however many reasons there are.
+    - That of a single value, or of missing values, against all others. This finds a code that only churned rows have,
+      wherever it is among the numbers.
 
-    A ROC AUC counts only where it is `STANDARD_ERRORS` above chance, by the standard error of the Mann-Whitney
-    statistic without ties. No column of a table with fewer than five churned rows, or five that stayed, is that sure.
+    A ROC AUC counts only if it is `STANDARD_ERRORS` standard errors of the Mann-Whitney statistic without ties above
+    chance. With fewer than five churned rows, or fewer than five that stayed, no column can reach that.
 
     Args:
-        accounts: Canonical labelled table, as `churn.tables.checks.check_accounts` gives it; n rows.
-        schema: What each column is.
-        leakage: The limit, and the columns that may be above it.
-        test_accounts: Accounts set aside to test the model; ids that are in both tables are a leak as well.
+        accounts: Canonical labelled table, see `churn.tables.checks.check_accounts`; n rows.
+        schema: Schema of the table.
+        leakage: The limit, and the columns that may exceed it.
+        test_accounts: Test rows; ids that are in both tables are a leak as well.
 
     Returns:
-        Sentences without a full stop, in the order of the columns in the roles; none where nothing leaks or the label
-        holds one class only. Ids are never in them.
+        Sentences without a full stop, in the order of the columns in the schema; empty if nothing leaks or the label
+        has one class only. They never contain ids.
     """
     found = [] if test_accounts is None else list(_shared_rows(accounts, test_accounts, schema))
     labels = accounts[schema.label.column].to_numpy(dtype=np.int64)
@@ -117,7 +116,7 @@ def find_leaks(
         column = _counted(accounts[name], labels, numeric)
         said, roc_auc = _single_value(column)
         if roc_auc < limit:
-            said = "tells the outcome by itself"
+            said = "predicts the outcome by itself"
             roc_auc = _by_order(column) if numeric else _by_churn_rate(column, labels, half)
         if roc_auc >= limit:
             found.append(
@@ -128,7 +127,7 @@ def find_leaks(
 
 
 def shared_ids(train_ids: ArrayLike, test_ids: ArrayLike) -> list[str]:
-    """Ids that are among the training and among the test rows, each once, in the order of the test rows."""
+    """Return the ids that are in the training and in the test rows, each once, in the order of the test rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -149,7 +148,7 @@ def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, schema: AccountSchema)
 
 
 def _halves(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0 or 1 for each row, by turns among the churned rows and among those that stayed, shape (n,)."""
+    """Return 0 or 1 for each row, alternating among the churned rows and among those that stayed, shape (n,)."""
     churned = labels == 1
     half = np.empty(len(labels), dtype=np.int64)
     half[churned] = np.arange(churned.sum()) % 2
@@ -165,7 +164,7 @@ def _counted(series: pd.Series, labels: NDArray[np.int64], numeric: bool) -> _Co
 
 
 def _single_value(column: _Column) -> tuple[str, float]:
-    """What the most telling single value does, in words, and its ROC AUC."""
+    """Return a description of the single value that separates the outcomes best, and its ROC AUC."""
     of_churned, of_stayed = column.churned / column.churned.sum(), column.stayed / column.stayed.sum()
     gap = of_churned - of_stayed
     at = int(np.argmax(np.abs(gap)))
@@ -179,14 +178,14 @@ def _single_value(column: _Column) -> tuple[str, float]:
 
 
 def _by_order(column: _Column) -> float:
-    """ROC AUC of the order of the numbers in the better direction, missing values last or first, whichever tells more."""
+    """Return the ROC AUC of the order of the numbers: the best of both directions, with missing values last or first."""
     last = float(roc_auc_of_counts(column.churned, column.stayed))
     first = float(roc_auc_of_counts(np.roll(column.churned, 1), np.roll(column.stayed, 1)))
     return max(last, 1 - last, first, 1 - first)
 
 
 def _by_churn_rate(column: _Column, labels: NDArray[np.int64], half: NDArray[np.int64]) -> float:
-    """ROC AUC of the smoothed churn rate that a row's category has in the other half of the rows."""
+    """Return the ROC AUC of the smoothed churn rate of a row's category in the other half of the rows."""
     size = len(column.churned)
     # Axes: category, half, outcome.
     counts = np.bincount(4 * column.codes + 2 * half + labels, minlength=4 * size).reshape(size, 2, 2)
@@ -200,7 +199,7 @@ def _by_churn_rate(column: _Column, labels: NDArray[np.int64], half: NDArray[np.
 
 
 def _rounded_down(roc_auc: float) -> str:
-    # 1.000 is said of a perfect one only.
+    # Rounded down, so that only a perfect ROC AUC is shown as 1.000.
     return f"{np.floor(roc_auc * 1000) / 1000:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""The decision whether a challenger becomes the champion: as it is made, carried out, stored, tagged and shown."""
+"""The decision whether a challenger becomes the champion, as it is carried out, stored, tagged and shown."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -6,14 +6,14 @@ from typing import Any, NamedTuple, Self
 
 
 class Gate(NamedTuple):
-    """One condition of a promotion.
+    """Result of one gate of a promotion.
 
     Attributes:
         name: ``performance``, ``calibration``, ``leakage``, ``latency`` or ``segments``.
-        passed: Whether it is met.
-        figure: What was measured, in the unit of the limit; None where nothing could be.
-        limit: What it is held against: at least for ``performance``, at most for the others. None where nothing is.
-        sentence: The same in words, without a full stop.
+        passed: Whether the condition is met.
+        figure: Measured value, in the unit of the limit; None if nothing could be measured.
+        limit: Least value for ``performance``, largest value for the others; None if there is no limit.
+        sentence: The result as a sentence without a full stop.
     """
 
     name: str
@@ -28,16 +28,16 @@ class PromotionDecision:
     """Whether a challenger becomes the champion.
 
     Attributes:
-        promote: Whether it does.
-        forced: Whether it does although a gate refused it, by ``promotion.force``.
-        reason: Why, in one sentence without a full stop.
-        gates: All gates, whatever they say.
-        gain: Gain over the champion on the test rows, of ROC AUC or of expected profit per account in currency; None
+        promote: Whether the challenger is promoted.
+        forced: Whether it is promoted by ``promotion.force`` although a gate refused it.
+        reason: Reason as one sentence without a full stop.
+        gates: Results of all gates.
+        gain: Gain over the champion on the test rows, in ROC AUC or in expected profit per account in currency; None
             without a champion.
-        compared_with: Version that was the champion then; None without one.
+        compared_with: Version of the champion that it was compared with; None without a champion.
         sha256: Content hash of the challenger.
-        fingerprint: Hash of what the challenger was trained on, see `churn.registry.fingerprint`.
-        version: Version of the challenger in the registry, once the decision is carried out.
+        fingerprint: Hash of data, parameters, code and packages of the training, see `churn.registry.fingerprint`.
+        version: Version of the challenger in the registry, after the decision was carried out.
     """
 
     promote: bool
@@ -51,23 +51,23 @@ class PromotionDecision:
     version: str | None = None
 
     def about(self, sha256: str, fingerprint: str) -> Self:
-        """The decision with the challenger that it is about."""
+        """Return the decision with the hash and the fingerprint of its challenger."""
         return replace(self, sha256=sha256, fingerprint=fingerprint)
 
     def carried_out(self, alias: str, version: str, champion: str | None) -> Self:
-        """The decision as it is carried out on a version of the registry.
+        """Return the decision as it is to be carried out on a version of the registry.
 
-        What was compared with another version than the one that is the champion by now is not promoted, unless it is
-        forced: what became the champion meanwhile may be better.
+        If another version has become the champion since the comparison, the challenger is not promoted unless it is
+        forced, because the new champion may be better.
 
         Args:
             alias: Alias of the model in use.
             version: Version of the challenger.
-            champion: Version that has the alias now; None where none has.
+            champion: Version that has the alias now; None if none has.
         """
         if not self.promote or self.forced or champion in (self.compared_with, version):
             return replace(self, version=version)
-        rival = f"version {self.compared_with}" if self.compared_with else f"no {alias} at all"
+        rival = f"version {self.compared_with}" if self.compared_with else f"no {alias}"
         reason = (
             f"Not promoted: version {champion} became the {alias} while this model was compared with {rival}; "
             "train again to compare it with that one"
@@ -76,7 +76,7 @@ class PromotionDecision:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What is noted on the version and on the run."""
+        """Tags of the model version and of the run."""
         outcome = "promoted" if self.promote else "not promoted"
         tags = {"promotion": f"{outcome}, forced" if self.forced else outcome, "promotion_reason": self.reason}
         for gate in self.gates:
@@ -84,10 +84,10 @@ class PromotionDecision:
         return tags
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types without nan or infinity; `from_dict` gives the equal decision back."""
+        """Return plain JSON types without nan or infinity, from which `from_dict` restores an equal decision."""
         return {**asdict(self), "gates": [gate._asdict() for gate in self.gates]}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """The decision that `to_dict` described."""
+        """Restore a decision from the result of `to_dict`."""
         return cls(**{**stored, "gates": tuple(Gate(**gate) for gate in stored["gates"])})

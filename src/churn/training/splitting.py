@@ -1,4 +1,4 @@
-"""Which accounts are trained on and which are held out to test."""
+"""Split accounts into training and test rows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,26 +6,26 @@ from numpy.typing import NDArray
 from churn.config import FeatureEngineering
 from churn.errors import AccountsError
 
-# Below this, training, validation and test rows cannot each have accounts of both classes.
+# With fewer rows of a class, training, validation and test rows cannot all have both classes.
 MIN_CLASS_ROWS = 10
 
 
 def training_rows(
     labels: NDArray[np.int8], settings: FeatureEngineering, *, label: str, subject: str
 ) -> NDArray[np.bool_]:
-    """Whether each account is trained on; the others test. Stratified by label and seeded.
+    """Choose the training rows at random, stratified by label and seeded; the others are test rows.
 
     Args:
         labels: Label of each account, shape (n,), 0 or 1.
-        settings: Share of the test accounts, and the seed.
+        settings: Share of the test rows, and the seed.
         label: Name of the label, for messages.
-        subject: What the table is called in messages.
+        subject: Name of the table in messages.
 
     Returns:
-        Shape (n,).
+        Mask of the training rows, shape (n,).
 
     Raises:
-        AccountsError: If a class has too few accounts.
+        AccountsError: If a class has fewer than `MIN_CLASS_ROWS` accounts.
     """
     from sklearn.model_selection import train_test_split
 

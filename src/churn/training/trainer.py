@@ -1,4 +1,4 @@
-"""Training: from canonical labelled rows to a model. The pipeline, cross-validation and tuning all train by it."""
+"""Train a model on canonical labelled rows; used by the pipeline, cross-validation and tuning alike."""
 
 import math
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from churn.training.calibration import fit_calibration
 from churn.training.encoding import fit_encoder
 from churn.training.linear import FittedLinear, fit_linear, learn_weight
 
-# Contributions cost far more than scores; this many rows settle their mean.
+# Rows from which mean contributions are computed; more rows would take long and change little.
 IMPORTANCE_ROWS = 500
-# From so many rows on the folds are trained on one after the other, with the rows in files; with fewer, in memory at once.
+# From this number of rows on, the folds are grown one after the other from files; with fewer, all at once in memory.
 SHARED_ROWS = 1_000_000
 
 
@@ -41,11 +41,11 @@ def train_model(
     """Train a model, by the same steps as the pipeline.
 
     Args:
-        accounts: Canonical training rows with their label, and only those.
-        schema: What each column is.
-        features: Ratios and how many rows a category needs; not read where there is an encoder.
-        training: Parameters of the booster, its folds, the search for better ones and the calibration.
-        encoder: An encoder fitted on these rows; none to fit one.
+        accounts: Canonical training rows with their label, without test rows.
+        schema: Schema of the table.
+        features: Ratios and the least number of rows of a category; not used if an encoder is given.
+        training: Parameters of booster, folds, search and calibration.
+        encoder: Encoder fitted on these rows; None to fit one.
 
     Raises:
         AccountsError: If a class has fewer than two rows.
@@ -61,16 +61,16 @@ def train_model(
 
 
 def fold_rows(labels: NDArray[np.int8], training: Training) -> pd.DataFrame:
-    """The fold that holds each training row out.
+    """Assign each training row to the fold that holds it out.
 
     Returns:
-        ``outcome`` of each row, 0 or 1, and ``fold`` from 0, stratified by outcome and seeded; n rows.
+        A frame of n rows with ``outcome``, 0 or 1, and ``fold``, from 0, stratified by outcome and seeded.
     """
     return pd.DataFrame({"outcome": labels, "fold": assign_folds(labels, training)})
 
 
 class Chosen(NamedTuple):
-    """What training goes on with after a search; ``summary`` is empty where there was none."""
+    """Parameters and encoder to train with after a search; ``summary`` is empty if there was no search."""
 
     training: Training
     encoder: Encoder
@@ -85,32 +85,32 @@ def choose_parameters(
     features: FeatureEngineering,
     training: Training,
 ) -> Chosen:
-    """Take the best trial where it is clearly better than what is configured.
+    """Choose the best trial if it is clearly better than the configured parameters.
 
     Args:
-        trials: What was tried, see `churn.training.tuning.search`; none where nothing was.
-        accounts: Canonical training rows, of a long table some of them.
+        trials: Trials of `churn.training.tuning.search`; empty if there was no search.
+        accounts: Canonical training rows; a sample of a long table.
         encoder: Encoder fitted on all training rows, as configured.
-        schema: What each column is.
-        features: How they are encoded.
-        training: What is configured.
+        schema: Schema of the table.
+        features: Configured encoding.
+        training: Configured parameters.
     """
     chosen = tuning.choose(trials, training, features)
     if chosen.features != features:
         narrower = fit_encoder(accounts, schema, chosen.features)
-        # Of a long table these may be some of the rows; the medians are those of all.
+        # The accounts may be a sample of a long table; the medians stay those of all rows.
         encoder = replace(narrower, medians={name: encoder.medians[name] for name in narrower.medians})
     return Chosen(chosen.training, encoder, tuning.summarise(trials, chosen))
 
 
 class Parts(NamedTuple):
-    """The two parts of a model, and what they say of training rows they were not fitted on.
+    """The two parts of a model, and their out-of-fold margins.
 
     Attributes:
         booster: The average of the boosters of all folds.
         linear: The average of the logistic regressions of all folds.
-        margins: ``outcome`` and ``fold`` of these rows, and ``trees`` and ``linear``, the log-odds of each by the booster
-            and by the logistic regression that were not fitted on it.
+        margins: ``outcome`` and ``fold`` of training rows, and ``trees`` and ``linear``, their out-of-fold log-odds by
+            booster and logistic regression.
     """
 
     booster: Booster
@@ -123,14 +123,14 @@ def fit_parts(
 ) -> Parts:
     """Fit a booster and a logistic regression for each fold, and average each kind.
 
-    A long table is not held in memory; the margins are then those of evenly spaced rows.
+    A long table is not held in memory; its margins are those of evenly spaced rows.
 
     Args:
         features: Encoded training rows with their label, n rows.
-        folds: What `fold_rows` gave for them.
-        encoder: What they were encoded by.
-        schema: What each column is.
-        training: How to fit.
+        folds: Result of `fold_rows` for them.
+        encoder: Encoder that encoded them.
+        schema: Schema of the table.
+        training: Parameters of the fit.
     """
     names, label = encoder.feature_names, schema.label.column
     fold_of = folds["fold"].to_numpy()
@@ -139,23 +139,23 @@ def fit_parts(
         matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
         trees = fit_booster(matrix, labels, fold_of, training)
     else:
-        # Early stopping, the linear part, calibration and metrics need no more rows than these.
+        # Early stopping, the linear part, calibration and metrics need no more rows than this sample.
         some = features.frame([*names, label], most_rows=training.evaluation.rows)
         known = folds.iloc[:: spacing(len(folds), training.evaluation.rows)]
         matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
         watched = some.assign(fold=known["fold"].to_numpy())
         trees = fit_booster_of(features, names, label, fold_of, watched, training)
-    line = fit_linear(matrix, labels, known["fold"].to_numpy())
-    return Parts(trees.booster, line.linear, known.assign(trees=trees.margin, linear=line.margin))
+    linear = fit_linear(matrix, labels, known["fold"].to_numpy())
+    return Parts(trees.booster, linear.linear, known.assign(trees=trees.margin, linear=linear.margin))
 
 
 class Blend(NamedTuple):
-    """Trees and a line that add up to one margin.
+    """Weighted trees and linear part, whose margins add up to that of the model.
 
     Attributes:
-        booster: The trees, their leaves weighted.
-        linear: The line, weighted; none where it does not count.
-        margin: Log-odds of each training row by parts that were not fitted on it, shape (n,).
+        booster: The trees, with leaves multiplied by their weight.
+        linear: The weighted logistic regression; None if its weight is 0.
+        margin: Out-of-fold log-odds of each training row, shape (n,).
     """
 
     booster: Booster
@@ -163,30 +163,30 @@ class Blend(NamedTuple):
     margin: NDArray[np.float32]
 
 
-def blend(trees: FittedTrees, line: FittedLinear, labels: NDArray[np.int8], training: Training) -> Blend:
-    """Weigh trees and line: as configured, or as unseen rows say."""
+def blend(trees: FittedTrees, linear: FittedLinear, labels: NDArray[np.int8], training: Training) -> Blend:
+    """Blend trees and linear part with the configured weight, or one learned on out-of-fold margins."""
     weight = training.linear_weight
     if weight is None:
-        weight = learn_weight(trees.margin, line.margin, labels)
+        weight = learn_weight(trees.margin, linear.margin, labels)
     if weight == 0:
         return Blend(trees.booster, None, trees.margin)
     rate = float(labels.mean())
-    margin = ((1 - weight) * trees.margin + weight * line.margin).astype(np.float32)
-    return Blend(scaled(trees.booster, 1 - weight), line.linear.weighted(weight, math.log(rate / (1 - rate))), margin)
+    margin = ((1 - weight) * trees.margin + weight * linear.margin).astype(np.float32)
+    return Blend(scaled(trees.booster, 1 - weight), linear.linear.weighted(weight, math.log(rate / (1 - rate))), margin)
 
 
 @one_thread()
 def assemble_model(
     parts: Parts, encoder: Encoder, accounts: pd.DataFrame, schema: AccountSchema, training: Training
 ) -> ChurnModel:
-    """Blend trees and logistic regression, calibrate them and put together what is deployed.
+    """Blend trees and logistic regression, calibrate them and assemble the deployable model.
 
     Args:
-        parts: What `fit_parts` gave.
+        parts: Result of `fit_parts`.
         encoder: Encoder fitted on the training rows.
-        accounts: Canonical training rows, all or enough of them to know what is typical.
-        schema: What each column is.
-        training: How to calibrate, threshold and risk bands.
+        accounts: Canonical training rows, all or a sample, for the reference profile and the importance of columns.
+        schema: Schema of the table.
+        training: Weight, calibration, threshold and risk bands.
     """
     labels, folds = parts.margins["outcome"].to_numpy(), parts.margins["fold"].to_numpy()
     blended = blend(
@@ -216,9 +216,9 @@ def assemble_model(
 def unseen_probability(
     margin: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
 ) -> NDArray[np.float32]:
-    """Probability of each training row, shape (n,), by a booster and a calibration that were not fitted on it.
+    """Return the out-of-fold probability of each training row, shape (n,); the calibration is out-of-fold too.
 
-    Calibrated on the very rows it is measured on, a model would look better calibrated than it is.
+    With a calibration fitted on the same rows, the model would look better calibrated than it is.
     """
     probability = np.empty(len(labels), dtype=np.float32)
     for fold in range(int(folds.max()) + 1):

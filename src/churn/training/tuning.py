@@ -1,8 +1,8 @@
-"""Search for the parameters of training that suit a table, by Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701).
+"""Search for training parameters that suit a table, with Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701).
 
-A trial grows the boosters of all folds with other parameters and looks at the log loss of rows that they were not grown
-on. The first trial is what is configured. What the search finds is taken only where it is better by more than a standard
-error: the best of many trials looks good by chance alone.
+A trial grows the boosters of all folds with other parameters; its objective is the out-of-fold log loss. The first trial
+has the configured parameters. They are replaced only by a trial that is better by more than a standard error: the best of
+many trials looks good by chance alone.
 """
 
 import math
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import optuna
 
 
-# Trials whose first folds are worse than the median of earlier ones are given up, but not before there are some.
+# Number of trials before pruning: later trials whose first folds are worse than the median of earlier ones are pruned.
 STARTUP_TRIALS = 5
 # The best trial must be better than the configured parameters by this many standard errors.
 STANDARD_ERRORS = 1.0
-# A category is never asked to have more than this share of the rows to get a feature of its own.
+# Largest value of min_category_count to search, as a share of the rows.
 LARGEST_SHARE = 0.02
-# From this ratio of its ends on, a range is searched by orders of magnitude.
+# A range whose ends have at least this ratio is searched on a logarithmic scale.
 LOGARITHMIC = 8
 
-# Parameters of XGBoost and the values between which they are searched.
+# Parameters of XGBoost and the ranges in which they are searched.
 RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (0.02, 0.2),
     "max_depth": (2, 8),
@@ -48,15 +48,15 @@ RANGES: dict[str, tuple[float, float]] = {
 
 
 class Trial(NamedTuple):
-    """What one set of parameters came to.
+    """Result of one set of parameters.
 
     Attributes:
-        number: From 0, which is what is configured.
-        state: ``pruned`` where it was given up after some folds.
+        number: Number of the trial, from 0; trial 0 has the configured parameters.
+        state: ``complete``, or ``pruned`` if it was stopped after some folds.
         parameters: Values by name: those of XGBoost, and ``min_category_count``.
-        loss: Mean log loss of the rows that the boosters were not grown on; of the folds so far where pruned.
-        gain: Mean fall of the loss below that of trial 0; None where pruned.
-        gain_error: Standard error of the gain over the rows; None where pruned.
+        loss: Mean out-of-fold log loss; of a pruned trial, that of the folds so far.
+        gain: Mean fall of the loss below that of trial 0; None if pruned.
+        gain_error: Standard error of the gain over the rows; None if pruned.
     """
 
     number: int
@@ -68,12 +68,12 @@ class Trial(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """What training uses after a search.
+    """Parameters to train with after a search.
 
     Attributes:
-        training: The parameters, with those of the chosen trial in their place.
-        features: Likewise.
-        trial: The chosen trial; None where the configured parameters are kept.
+        training: Training parameters, updated with those of the chosen trial.
+        features: Parameters of the encoding, updated likewise.
+        trial: The chosen trial; None if the configured parameters are kept.
     """
 
     training: Training
@@ -89,22 +89,25 @@ def search(
     features: FeatureEngineering,
     training: Training,
 ) -> Iterator[Trial]:
-    """Try sets of parameters one after the other, until the trials or the seconds are used up.
+    """Try sets of parameters one after the other, until the number of trials or the time is used up.
 
     Args:
         accounts: Canonical training rows with their label, shape (n, any).
         encoder: Encoder fitted on them as configured.
         folds: Their folds, shape (n,), from 0.
-        schema: What each column is.
-        features: How they are encoded; ``min_category_count`` is the least that is tried.
-        training: What is configured, and the limits of the search.
+        schema: Schema of the table.
+        features: Configured encoding; its ``min_category_count`` is the least value that is tried.
+        training: Configured parameters, and the limits of the search.
+
+    Yields:
+        Each trial when it ends.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     labels = accounts[schema.label.column].to_numpy(np.int8)
     whole = _Encoded(encoder, encoder.transform(accounts))
-    # The median of too few folds prunes by chance, so the first trials run to their end.
+    # The median of few trials would prune by chance, so the first trials are complete.
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
     space, configured = _space(training, features, len(accounts) if schema.categorical else 0)
@@ -133,7 +136,7 @@ def search(
 
 
 def choose(trials: Sequence[Trial], training: Training, features: FeatureEngineering) -> Tuned:
-    """Take the best trial if it is clearly better than what is configured."""
+    """Choose the best trial if it is better than the configured parameters by more than `STANDARD_ERRORS`."""
     if not trials:
         return Tuned(training, features, None)
     best = best_trial(trials)
@@ -143,11 +146,11 @@ def choose(trials: Sequence[Trial], training: Training, features: FeatureEnginee
 
 
 def summarise(trials: Sequence[Trial], tuned: Tuned) -> dict[str, Any]:
-    """What the search came to, as plain JSON types; empty where there was none.
+    """Summarise a search as plain JSON types.
 
     Returns:
-        ``trials``, ``pruned``, ``chosen`` (the number of the trial, None where the configured parameters are kept),
-        ``parameters`` of the chosen trial, and ``gain`` and ``gain_error`` of the best one.
+        ``trials``, ``pruned``, ``chosen`` (the number of the trial, None if the configured parameters are kept),
+        ``parameters`` of the chosen trial, and ``gain`` and ``gain_error`` of the best one; empty without a search.
     """
     if not trials:
         return {}
@@ -163,7 +166,7 @@ def summarise(trials: Sequence[Trial], tuned: Tuned) -> dict[str, Any]:
 
 
 def in_words(summary: Mapping[str, Any]) -> str:
-    """What a search came to, in a sentence or two without the last full stop."""
+    """Return the summary of a search as one or two sentences without the last full stop."""
     tried = f"{summary['trials']} sets of parameters were tried, {summary['pruned']} of them given up early"
     gain = f"log loss lower by {summary['gain']:.5f} ± {summary['gain_error']:.5f} on rows that the trees had not seen"
     if summary["chosen"] is None:
@@ -172,12 +175,12 @@ def in_words(summary: Mapping[str, Any]) -> str:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
-    """The complete trial with the least loss; the first of equal ones. The first trial is never pruned."""
+    """Return the complete trial with the least loss; the first of equal ones. The first trial is never pruned."""
     return min((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.loss)
 
 
 class _Encoded(NamedTuple):
-    """The encoded rows, from which a narrower encoding is cut."""
+    """Encoded rows, and their encoder; an encoding with fewer categories is a selection of their features."""
 
     encoder: Encoder
     matrix: NDArray[np.float32]
@@ -194,7 +197,7 @@ def _grow(
     training: Training,
     asked: "optuna.Trial",
 ) -> list[Grown]:
-    """Grow the folds in their order, and no more of them once the trial is to be given up."""
+    """Grow the boosters of the folds in their order; stop if the trial is pruned."""
     grown: list[Grown] = []
     with closing(grow_folds(matrix, labels, folds, training)) as growing:
         for each in growing:
@@ -212,7 +215,7 @@ def _mean_of_folds(grown: Sequence[Grown]) -> float:
 def _space(
     training: Training, features: FeatureEngineering, rows: int
 ) -> tuple[dict[str, "optuna.distributions.BaseDistribution"], dict[str, float]]:
-    """What is searched, widened where need be to hold what is configured, and what is configured."""
+    """Return the search space, widened to include the configured values, and the configured values."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     ranges: dict[str, tuple[float, float]] = dict(RANGES)
@@ -230,7 +233,7 @@ def _space(
 
 
 def _with(training: Training, features: FeatureEngineering, parameters: Mapping[str, float]) -> Tuned:
-    """The configuration with the parameters of a trial in their place."""
+    """Return the configuration, updated with the parameters of a trial."""
     given = dict(parameters)
     count = int(given.pop("min_category_count", features.min_category_count))
     return Tuned(

@@ -1,0 +1,62 @@
+"""Runs that MLflow believes to be running, and which of them are over."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from churn.hooks.open_runs import OpenRuns
+from churn.services.process import started_at
+
+
+@pytest.fixture
+def other() -> Iterator[int]:
+    """The number of another process, which runs."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.usefixtures("tracking")
+@pytest.mark.parametrize(
+    ("note", "status"),
+    [
+        ({}, "RUNNING"),  # as version 0.1 wrote it: the number alone tells
+        ({"started": 0}, "RUNNING"),
+        ({"started": -3600}, "FAILED"),  # another process has taken the number since
+        ({"process": 0}, "FAILED"),
+        ({"process": os.getpid()}, "FAILED"),  # of an earlier container, where the number is always the same
+        ({"tracking_uri": "http://elsewhere"}, "RUNNING"),
+    ],
+)
+def test_runs_whose_process_is_gone_are_closed(
+    tmp_path: Path, other: int, note: dict[str, object], status: str
+) -> None:
+    uri = mlflow.get_tracking_uri()
+    client = mlflow.MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    if "started" in note:
+        note = {"started": (started_at(other) or 0) + int(str(note["started"]))}
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / f"{run_id}.json").write_text(json.dumps({"tracking_uri": uri, "process": other, **note}))
+    OpenRuns(folder, uri).close_stale()
+    assert client.get_run(run_id).info.status == status
+    assert (folder / f"{run_id}.json").exists() == (status == "RUNNING")
+
+
+def test_a_note_says_when_the_process_started(tmp_path: Path) -> None:
+    runs = OpenRuns(tmp_path / "runs", "sqlite:///x.db")
+    runs.opened("a")
+    runs.left_open("b")
+    noted = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "runs").iterdir()}
+    assert noted["a"] == {"tracking_uri": "sqlite:///x.db", "process": os.getpid(), "started": started_at(os.getpid())}
+    assert noted["b"]["process"] == 0
+    runs.closed("a")
+    runs.closed("a")
+    assert [file.stem for file in (tmp_path / "runs").iterdir()] == ["b"]

@@ -1,0 +1,68 @@
+"""What a run asks for before it begins."""
+
+import pytest
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
+from kedro.io import MemoryDataset
+from kedro.pipeline import Pipeline, node
+
+from churn.config.catalog import Catalog
+from churn.errors import FaultsError
+from churn.hooks.preflight import PreflightHook
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _project() -> None:
+    bootstrap_project(ROOT)
+    pipelines.set_requested(None)
+
+
+def refused(pipeline: Pipeline, catalog: Catalog) -> FaultsError:
+    with pytest.raises(FaultsError) as caught:
+        PreflightHook().before_pipeline_run({}, pipeline, catalog)
+    return caught.value
+
+
+def first(name: str) -> Pipeline:
+    """The pipeline that begins with what the nodes of training hand on under this name."""
+    return Pipeline([node(len, name, "training_metrics", name="read")])
+
+
+def stored(**entries: object) -> Catalog:
+    return Catalog(
+        {"training_metrics": MemoryDataset(), **{name: MemoryDataset(data) for name, data in entries.items()}}
+    )
+
+
+def test_an_input_with_a_wrong_name_is_refused_with_the_right_one() -> None:
+    error = refused(first("sound_fetures"), stored())
+    assert error.subject == "inputs of this run"
+    assert error.faults == ["sound_fetures is in no catalog entry and no node makes it; did you mean sound_features?"]
+    assert refused(first("qqq"), stored()).faults == ["qqq is in no catalog entry and no node makes it"]
+
+
+def test_an_input_that_an_earlier_run_had_in_memory_names_the_node_to_begin_with() -> None:
+    whole = pipelines["training"]
+    error = refused(whole.only_nodes("hold_out_validation"), stored())
+    assert error.faults == [
+        "sound_features is in memory only and not kept between runs; --from-nodes check_leakage makes it"
+    ]
+
+
+def test_an_output_with_a_wrong_name_is_refused() -> None:
+    written = Pipeline([node(len, "given", "training_metrcs", name="write")])
+    error = refused(written, stored(given=[1]))
+    assert error.subject == "outputs of this run"
+    assert error.faults == [
+        "no catalog entry stores training_metrcs and no node reads it; did you mean training_metrics?"
+    ]
+
+
+def test_a_slice_may_end_with_what_another_node_reads() -> None:
+    piece = pipelines["training"].only_nodes("hold_out_validation")
+    PreflightHook().before_pipeline_run({}, piece, stored(sound_features=[1]))
+
+
+def test_what_is_given_in_memory_is_an_input() -> None:
+    PreflightHook().before_pipeline_run({}, first("frame"), stored(frame=[1]))
