@@ -113,7 +113,7 @@ lint: .venv/.dev  ## Check format, style and types
 	@$(BIN)/cfn-lint deploy/aws/*.yaml
 	@$(BIN)/zizmor --offline --quiet .github
 	@$(BIN)/rumdl check --quiet . .github
-	@$(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+	@$(BIN)/mkdocs build --strict --site-dir .cache/site
 
 rooms: .venv/.dev  ## Show the rooms of src/churn, their floors and what they import (ARGS=checkout)
 	@$(BIN)/python -m tests.rooms $(ARGS)
@@ -140,7 +140,7 @@ mlflow: .venv/.runtime  ## Look at runs and models in the browser
 
 docs: .venv/.dev  ## Write docs/parameters.md from the typed parameters, and build the site into site/
 	@$(BIN)/python -m churn.config.documentation docs/parameters.md
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/mkdocs build --strict
 	@echo "The site is in site/; make docs-serve shows it."
 
 docs-serve: .venv/.dev  ## Show the site in the browser, and anew after each change
