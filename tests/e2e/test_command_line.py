@@ -240,7 +240,7 @@ def test_trainings_at_the_same_moment_leave_one_champion(project: Project, tmp_p
         assert entry.description.startswith(entry.tags["promotion_reason"])
     project.run("inference")
     manifest = json.loads((project.run_folder() / "manifest.json").read_text())
-    assert manifest["model"]["version"] == champion.version
+    assert manifest["model"]["version"] == str(champion.version)
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_an_interrupted_search_leaves_its_trials(project: Project, tmp_path: Pat
         return client.search_runs([experiment.experiment_id], "tags.trial LIKE '%'") if experiment else []
 
     try:
-        while len(trials()) < 2:
+        while [run.info.status for run in trials()].count("FINISHED") < 2:
             assert running.poll() is None
             time.sleep(0.5)
         running.send_signal(signal.SIGINT)
@@ -266,8 +266,9 @@ def test_an_interrupted_search_leaves_its_trials(project: Project, tmp_path: Pat
     assert running.returncode == 1
     assert "Aborted!" in output
     tried = trials()
-    assert len(tried) >= 2
-    assert {run.info.status for run in tried} == {"FINISHED"}
+    statuses = [run.info.status for run in tried]
+    assert statuses.count("FINISHED") >= 2
+    assert len(statuses) - statuses.count("FINISHED") <= 1  # the one that was just being written down
     (parent,) = {run.data.tags["mlflow.parentRunId"] for run in tried}
     assert client.get_run(parent).info.status == "KILLED"
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("spark")
 
 # Enough rows and trees for measures that the draw of rows for each tree does not move.
 ROWS = 20_000
-FEW = {"training__booster__n_estimators": 60, "training__booster__learning_rate": 0.15, "training__folds": 2}
+FEW = {"training__booster__n_estimators": 120, "training__booster__learning_rate": 0.1}
 
 
 def metrics_of(project: Project) -> dict[str, float]:
