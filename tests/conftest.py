@@ -240,12 +240,14 @@ def copied(finished: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def tracking(tmp_path: Path, empty_database: Path) -> Iterator[None]:
-    """MLflow tracks in a file of the test."""
+    """MLflow tracks in a file of the test, in its default experiment."""
     import mlflow
 
     shutil.copy(empty_database, tmp_path)
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    # Runs of other tests in this process leave theirs behind.
+    mlflow.set_experiment(experiment_id="0")
     yield
     mlflow.set_tracking_uri(before)
 

@@ -62,7 +62,7 @@ def test_stored_as_plain_json(margin: np.ndarray) -> None:
     [
         ({"method": "sigmoid", "slope": 0.0}, "slope must be above 0, but is 0.0"),
         ({"method": "isotonic"}, "needs knots"),
-        ({"method": "isotonic", "margins": (0.0,)}, "1 margins but 0 log_odds"),
+        ({"method": "isotonic", "margins": (0.0,)}, "1 margins.*0 log_odds"),
         ({"method": "isotonic", "margins": (0.0, 1.0), "log_odds": (1.0, 1.0)}, "must rise"),
     ],
 )

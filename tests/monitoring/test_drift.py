@@ -332,7 +332,7 @@ def test_scores_need_a_reference_of_scores(reference):
 def test_a_damaged_profile_is_refused(reference):
     damaged = reference.to_dict()
     damaged["numeric"]["users"]["counts"].pop()
-    with pytest.raises(ValueError, match="bins"):
+    with pytest.raises(ValueError, match="99"):
         Profile.from_dict(damaged)
 
 
