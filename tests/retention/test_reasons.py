@@ -289,7 +289,7 @@ def test_accounts_below_the_minimum_are_not_explained(model: ChurnModel, canonic
 
 
 def test_tables_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 rows of contributions do not fit 1 accounts"):
+    with pytest.raises(ValueError, match="contributions have 2 rows, but there are 1 accounts"):
         explain_in_words(parts((1, 0, 0), (1, 0, 0)), table([(1, 1, "plus")]), TYPICAL, Reasons())
 
 
@@ -493,13 +493,13 @@ def test_all_faults_are_listed_before_any_work() -> None:
     with pytest.raises(ParametersError) as caught:
         explain_accounts(explain, table([(1, 1, "plus")]), [0.9], TYPICAL, reasons)
     assert caught.value.faults == [
-        "reasons.texts[0].high = '{valeu}': {valeu} is no placeholder; there are {value} and {typical}, as they stand",
+        "reasons.texts[0].high = '{valeu}': {valeu} is not a placeholder; use {value} or {typical}",
         (
-            "reasons.texts[0].low = '{value.__class__}': {value.__class__} is no placeholder; "
-            "there are {value} and {typical}, as they stand"
+            "reasons.texts[0].low = '{value.__class__}': {value.__class__} is not a placeholder; "
+            "use {value} or {typical}"
         ),
-        "reasons.texts[1].column = 'lugins': no column that can be a reason; those are logins, seats, plan",
-        "reasons.texts[2].column = 'logins': named before; give a column's sentences in one place",
+        "reasons.texts[1].column = 'lugins': not a column that can be a reason; choose from logins, seats, plan",
+        "reasons.texts[2].column = 'logins': occurs more than once; give all sentences of a column in one entry",
         (
             "reasons.texts[2].missing = '{': broken braces (Single '{' encountered in format string); "
             "write {value} or {typical}, and {{ or }} for a brace"

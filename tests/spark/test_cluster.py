@@ -198,7 +198,7 @@ def test_training_begins_again_when_a_worker_is_lost(spark_project: Project, clu
         ["--pipelines", "feature_engineering,training", "--params", f"{params},promotion.margin=-1"],
         one_that_trains,
     )
-    assert "was lost on Spark and begins again" in " ".join(output.split())
+    assert "failed on Spark and is grown again" in " ".join(output.split())
     there = json.loads((project.results / "training/metrics.json").read_text())
     for name in ("test_roc_auc", "test_log_loss", "test_brier"):
         # Of few trees, which the draw of rows for each moves; tests/spark/test_training.py compares with enough of them.
@@ -213,7 +213,7 @@ def test_training_on_fewer_cores_than_asked_for_ends_in_a_message(copied: Projec
     )
     done = project.kedro("run", "--env", "spark", "--pipelines", "feature_engineering,training")
     assert done.returncode == 1
-    assert "training on Spark needs 3 cores at once, and fewer are free" in " ".join(done.stderr.split()), done.stderr
+    assert "training on Spark needs 3 cores at once, but fewer are free" in " ".join(done.stderr.split()), done.stderr
 
 
 def blocks(events: Path) -> dict[str, set[str]]:

@@ -60,7 +60,7 @@ def test_features_are_made_on_the_server_and_training_is_refused(project: Projec
 
     done = project.kedro("run", "--env", "spark", "--pipelines", "training")
     assert done.returncode == 1
-    assert "XGBoost trains on Spark where Spark has a master, not through Spark Connect" in done.stderr
+    assert "XGBoost cannot train through Spark Connect" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -20,21 +20,21 @@ from tests.stack import free_ports
 def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyspark" else found(name))
-    with pytest.raises(ChurnError, match=r"pyspark: uv sync --extra spark"):
+    with pytest.raises(ChurnError, match=r"^Spark frames need pyspark, .* uv sync --extra spark$"):
         check_pyspark()
 
 
 def test_without_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "grpc" else found(name))
-    with pytest.raises(ChurnError, match="Spark Connect needs gRPC: uv sync --extra spark-connect"):
+    with pytest.raises(ChurnError, match="Spark Connect needs gRPC.* uv sync --extra spark-connect"):
         check_connect()
 
 
 def test_without_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ChurnError, match="Java 17 or later, and there is none: install it"):
+    with pytest.raises(ChurnError, match="Java 17 or later, which was not found: install it"):
         check_java()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ChurnError, match=f"JAVA_HOME = '{tmp_path}' has none"):
@@ -45,7 +45,7 @@ def test_settings_are_checked() -> None:
     with pytest.raises(ParametersError, match=r"spark\.yml: 2 faults found") as caught:
         SparkSettings.read({"masters": "local"})
     assert caught.value.faults == ["log: Field required", "masters: Extra inputs are not permitted"]
-    with pytest.raises(ParametersError, match="give either master or remote"):
+    with pytest.raises(ParametersError, match="set either master or remote"):
         SparkSettings.read({"master": "local[2]", "remote": "sc://one:15002", "log": "spark.log"})
 
 

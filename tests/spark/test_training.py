@@ -81,7 +81,7 @@ def test_a_fold_that_is_lost_begins_again(monkeypatch: pytest.MonkeyPatch, caplo
     with caplog.at_level(logging.WARNING):
         assert under_test.grow(1).losses == [0.5]
     assert [record.getMessage() for record in caplog.records] == [
-        "Fold 2 was lost on Spark and begins again; Spark says: the worker is gone"
+        "Fold 2 failed on Spark and is grown again; Spark says: the worker is gone"
     ] * 2
 
 
@@ -90,11 +90,11 @@ def test_a_fold_that_is_lost_begins_again(monkeypatch: pytest.MonkeyPatch, caplo
     [
         (
             lost("it is gone"),
-            "training on Spark failed 3 times .* for fold 1; Spark says: it is gone. Look at the cluster",
+            "training on Spark failed 3 times .* for fold 1; Spark says: it is gone. Check the cluster",
         ),
         (
             lost("[SPARK-24819]: Barrier mode"),
-            "needs 0 cores at once, and fewer are free: .* spark.churn.training.workers",
+            "needs 0 cores at once, but fewer are free: .* spark.churn.training.workers",
         ),
     ],
 )

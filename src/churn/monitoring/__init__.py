@@ -1,4 +1,4 @@
-"""How published scores are doing: drift, outcomes when they come, and the health that follows from both."""
+"""Monitor published scores: drift, performance once outcomes are known, and the health that follows from both."""
 
 from churn.monitoring.drift import compare_profiles
 from churn.monitoring.health import health_metrics

@@ -1,4 +1,4 @@
-"""How far the columns of a table, and the scores, have moved between the reference and the analysis."""
+"""Drift of the columns of a table, and of the scores, from the reference to the analysis."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ CATEGORICAL_BINS = 20
 SHARE_FLOOR = 1e-3
 UNSEEN_LABEL = "never seen before"
 
-# How often chance may exceed a limit, and the standard normal quantile of that.
+# Probability with which chance may exceed a limit, and the standard normal quantile that belongs to it.
 CHANCE = 1e-3
 CHANCE_QUANTILE = 3.0902
 
 
 class ColumnDrift(NamedTuple):
-    """How far one column has moved between the reference and the analysis; see ``compare_profiles``."""
+    """Drift metrics of one column; see `compare_profiles`."""
 
     column: str
     kind: Literal["numeric", "categorical", "score"]
@@ -36,7 +36,7 @@ class ColumnDrift(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """Shares of the rows with a value in a few bins, for drawing; each tuple has one value a bar."""
+    """Shares of the rows with a value in a few bins, for drawing; each tuple has one entry per bar."""
 
     labels: tuple[str, ...]
     reference: tuple[float, ...]
@@ -44,21 +44,21 @@ class Outline(NamedTuple):
 
 
 def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]:
-    """How far each column, and the score, has moved.
+    """Compute the drift metrics of each column and of the score.
 
     - ``psi``: population stability index, the sum over bins of (a - r) ln(a / r) of the shares a and r (Siddiqi, Credit
       Risk Scorecards, 2006; symmetric Kullback-Leibler divergence). The bins are at most 10 of about equal mass in the
-      reference, or its 19 most frequent categories and the rest; missing values, values under and over the range of the
-      reference and unseen categories are bins of their own where either side has them. A share below 0.001, or below
-      half a row of the smaller table where that is more, is raised to it, so that empty bins stay finite. The usual
-      limits are 0.1 and 0.25.
+      reference, or its 19 most frequent categories and the rest; missing values, values below and above the range of the
+      reference and unseen categories are bins of their own if either side has them. Shares are raised to at least 0.001,
+      or half a row of the smaller table if that is more, so that empty bins stay finite. The usual limits are 0.1 and
+      0.25.
     - ``psi_chance``: the index that two samples of these sizes from one distribution exceed once in a thousand times:
       the 99.9 % quantile of chi-squared with bins - 1 degrees of freedom, times 1/rows + 1/rows (Yurdakul and Naranjo,
-      2020, doi:10.21314/JRMV.2020.227). Below it, a movement proves nothing.
+      2020, doi:10.21314/JRMV.2020.227). An index below it may be due to chance.
     - ``jensen_shannon``: square root of the Jensen-Shannon divergence to base 2 on the same bins, 0 to 1 (Endres and
       Schindelin, 2003, doi:10.1109/TIT.2003.813506). No floor is needed.
-    - ``ks``: largest difference of the two cumulative distributions at the up to 100 fine edges (Kolmogorov-Smirnov),
-      of the rows with a value; less than the exact one by at most the mass of one fine bin. None for categories.
+    - ``ks``: Kolmogorov-Smirnov statistic, the largest difference of the two cumulative distributions at the up to 100
+      fine edges, of the rows with a value; at most the mass of one fine bin below the exact one. None for categories.
     - ``missing_reference``, ``missing_analysis``: shares of the rows without a value.
     - ``unseen_share``: share of the analysis rows with a value that the reference does not have: an unseen category, or
       a number outside its range.
@@ -68,8 +68,8 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
         analysis: Profile counted with ``count_profile`` in these bins.
 
     Returns:
-        One entry a column, in the order of the reference, and last the score (named ``score``) where both have it.
-        Figures are None where there are no rows to make them of.
+        One entry per column, in the order of the reference, and last the score (named ``score``) if both have it.
+        Metrics are None if there are no rows to compute them from.
 
     Raises:
         ValueError: The profiles have different columns or bins.
@@ -87,19 +87,19 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
 def outline(
     reference: NumericProfile | CategoricalProfile, analysis: NumericProfile | CategoricalProfile, bars: int = 20
 ) -> Outline:
-    """Two distributions in a few bars, for drawing.
+    """Summarise two distributions in a few bars, for drawing.
 
-    Numbers get a bar a bin where the profile has few bins, else bars of equal width between the outermost edges, among
-    which the mass of a bin is spread evenly; the first and the last bar also hold what lies beyond. Categories get a bar
-    each, the most frequent first, the rare ones together.
+    A numeric column gets one bar per bin if it has few bins, else bars of equal width between the outermost edges, over
+    which the mass of a bin is spread evenly; the first and the last bar include values beyond. A categorical column gets
+    one bar per category, the most frequent first, and one for all rare ones.
 
     Args:
         reference: Profile of a column.
         analysis: Profile of the same column with the same bins.
-        bars: Most bars to draw, not counting one for unseen values.
+        bars: Largest number of bars, without the one for unseen values.
 
     Returns:
-        Label and shares of each bar; shares are of the rows with a value and all 0 where there are none.
+        Label and shares of each bar; shares are of the rows with a value, and all 0 if there are none.
     """
     if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
         if len(reference.counts) > bars:
@@ -114,11 +114,11 @@ def outline(
         labels = [names[group] if groups.count(group) == 1 else "other" for group in sorted(names)]
         sides = [[*_grouped(one.counts, groups), one.unseen] for one in (reference, analysis)]
         return _shares([*labels, UNSEEN_LABEL], sides, optional=(len(labels),))
-    raise TypeError("one profile has numbers, the other categories")
+    raise TypeError("one profile is numeric, the other categorical")
 
 
 def _even_bars(reference: NumericProfile, analysis: NumericProfile, bars: int) -> Outline:
-    """Bars of equal width; the cumulative counts are known at the edges and taken as straight between them."""
+    """Return bars of equal width; cumulative counts are known at the edges and interpolated linearly between them."""
     grid = np.linspace(reference.edges[0], reference.edges[-1], bars + 1)
     sides = []
     for one in (reference, analysis):
@@ -129,7 +129,7 @@ def _even_bars(reference: NumericProfile, analysis: NumericProfile, bars: int) -
 
 
 def _shares(labels: Sequence[str], sides: Sequence[Sequence[float]], optional: Sequence[int] = ()) -> Outline:
-    """Shares of two rows of counts, without the optional bars that are empty in both."""
+    """Return the shares of two rows of counts, without the optional bars that are empty in both."""
     counts = np.array(sides, dtype=np.float64)
     keep = [at for at in range(len(labels)) if at not in optional or counts[:, at].any()]
     shares = counts[:, keep] / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -144,7 +144,7 @@ def _compare(
 ) -> ColumnDrift:
     ks = None
     if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
-        _ = reference + analysis  # refuses other bins
+        _ = reference + analysis  # raises an error if the bins differ
         groups = _equal_mass(reference.counts, NUMERIC_BINS)
         sides = [[*_grouped(one.counts, groups), one.below, one.above, one.missing] for one in (reference, analysis)]
         ks = _largest_difference(reference, analysis)
@@ -155,7 +155,7 @@ def _compare(
         sides = [[*_grouped(one.counts, groups), one.unseen, one.missing] for one in (reference, analysis)]
         unseen = analysis.unseen
     else:
-        raise TypeError(f"{column}: one profile has numbers, the other categories")
+        raise TypeError(f"{column}: one profile is numeric, the other categorical")
     psi, chance, distance = _distances(np.array(sides, dtype=np.float64))
     return ColumnDrift(
         column=column,
@@ -171,8 +171,8 @@ def _compare(
 
 
 def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
-    """Stability index, the one that chance exceeds, and Jensen-Shannon distance of two rows of counts."""
-    # What scipy.stats and scipy.spatial compute these by, without their imports, which take longer than a report.
+    """Return stability index, its quantile under chance, and Jensen-Shannon distance of two rows of counts."""
+    # The functions behind scipy.stats and scipy.spatial: importing those takes longer than computing a report.
     from scipy.special import chdtri, rel_entr
 
     rows = counts.sum(axis=1)
@@ -184,7 +184,7 @@ def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None,
     freedom = shares.shape[1] - 1
     chance = float(chdtri(freedom, CHANCE)) * float(np.sum(1 / rows)) if freedom else 0.0
     divergence = float(rel_entr(shares, shares.mean(axis=0)).sum()) / 2 / math.log(2)
-    # Rounding can leave equal distributions a hair below zero.
+    # Rounding can make the divergence of equal distributions slightly negative.
     return psi, chance, math.sqrt(max(0.0, divergence))
 
 
@@ -196,7 +196,7 @@ def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> 
 
 
 def _equal_mass(counts: Sequence[int], bins: int) -> list[int]:
-    """Group of each fine bin, by where its middle stands in the mass of the reference."""
+    """Return the group of each fine bin, by the position of its middle in the mass of the reference."""
     mass = np.asarray(counts, dtype=np.float64)
     if mass.sum() == 0:
         return [0] * len(mass)
@@ -207,7 +207,7 @@ def _equal_mass(counts: Sequence[int], bins: int) -> list[int]:
 
 
 def _rare_together(counts: Sequence[int], bins: int) -> list[int]:
-    """Group of each category: its rank by frequency, and the last group for all that are rarer."""
+    """Return the group of each category: its rank by frequency, and the last group for all rarer ones."""
     order = np.argsort(-np.asarray(counts, dtype=np.int64), kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))

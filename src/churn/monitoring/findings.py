@@ -1,4 +1,4 @@
-"""Findings: what is to be watched and what is an alarm."""
+"""Findings of monitoring: statuses from ``ok`` to ``alarm``, each with a sentence."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -11,14 +11,14 @@ SEVERITY: dict[Status, int] = {"ok": 0, "watch": 1, "alarm": 2}
 
 
 class Finding(NamedTuple):
-    """A status, and the sentence that says why."""
+    """A status, and the sentence with the reason."""
 
     status: Status
     sentence: str
 
 
 def judged(sentence: str, certain: bool, outcomes: int) -> Finding:
-    """An alarm, or a matter to watch where so few outcomes may show it by chance."""
+    """Return an alarm if the finding is certain, else the status ``watch``: with few outcomes it may be chance."""
     return (
         Finding("alarm", sentence)
         if certain
@@ -27,20 +27,20 @@ def judged(sentence: str, certain: bool, outcomes: int) -> Finding:
 
 
 def worst(findings: Sequence[Finding]) -> Status:
-    """The gravest status among findings; ``ok`` where there are none."""
+    """Return the most severe status among findings; ``ok`` if there are none."""
     return max((finding.status for finding in findings), key=SEVERITY.__getitem__, default="ok")
 
 
 def reaches(value: float, limit: float) -> bool:
-    """Whether a value has come to a limit, give or take what a difference of shares loses in rounding."""
+    """Return whether a value is at or above a limit, up to rounding of a difference of shares."""
     return value >= limit - 1e-12
 
 
 def mean_of(values: NDArray[Any]) -> float | None:
-    """Mean of values, shape (n,); None of none."""
+    """Return the mean of values, shape (n,); None if there are none."""
     return float(np.mean(values)) if len(values) else None
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 as a percentage with one decimal."""
+    """Format a share from 0 to 1 as a percentage with one decimal."""
     return f"{100 * share:.1f}%"

@@ -1,4 +1,4 @@
-"""What the health report needs of published scores and outcomes, gathered from tables of any length."""
+"""Join published scores with outcomes for the health report, from tables of any length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,18 @@ from churn.tables.labels import UNKNOWN, OutcomeRows, check_outcome_columns
 
 @dataclass(frozen=True)
 class ScoredAccounts:
-    """What the report needs of n accounts and their outcomes, 12 bytes an account.
+    """Scores and outcomes of n accounts, 12 bytes per account.
 
     Attributes:
-        probability: Of churn, shape (n,); nan where missing.
-        flagged: Whether each is predicted to churn, shape (n,).
-        band: Position of each one's risk band in the names of the bands, shape (n,); -1 where it is none of them.
-        unknown_bands: Names of risk bands that are none of them.
-        unique: Different ids.
-        versions: Of the model that made the scores, sorted.
-        truth: What became of each, shape (n,): 1 for churned, 0 for stayed, -1 for not known. None before any outcomes are.
-        outcomes: How many outcomes there are; they may be of other accounts.
+        probability: Probability of churn, shape (n,); nan where missing.
+        flagged: Whether each account is predicted to churn, shape (n,).
+        band: Position of each account's risk band in the names of the bands, shape (n,); -1 if it is not among them.
+        unknown_bands: Names of risk bands that are not among them.
+        unique: Number of different ids.
+        versions: Versions of the model that computed the scores, sorted.
+        truth: Outcome of each account, shape (n,): 1 for churned, 0 for stayed, -1 for not known. None if there is no
+            table of outcomes yet.
+        outcomes: Number of rows in the table of outcomes, which may include other accounts.
     """
 
     probability: NDArray[np.float64]
@@ -39,11 +40,11 @@ class ScoredAccounts:
     outcomes: int = 0
 
     def __len__(self) -> int:
-        """How many accounts there are."""
+        """Number of accounts."""
         return len(self.probability)
 
 
-# Key of a second hash, independent of the first; pandas takes 16 characters.
+# Key of a second hash, independent of the first; pandas requires 16 characters.
 SECOND_KEY = "another 16 bytes"
 
 
@@ -51,17 +52,17 @@ SECOND_KEY = "another 16 bytes"
 def scored_accounts(
     predictions: Table, outcomes: Batches | None, schema: AccountSchema, bands: Sequence[str]
 ) -> ScoredAccounts:
-    """Scored accounts and their outcomes, with ids as hashes; about 30 bytes an account while they are gathered.
+    """Join scored accounts with their outcomes by hashes of the ids; takes about 30 bytes of memory per account.
 
     Args:
         predictions: The scores: the id in the first column, then ``probability``, ``prediction`` (0 or 1), ``risk_band`` and
-            ``model_version``. Those of another engine have their own way, see `churn.spark`.
-        outcomes: Id and label of some of the accounts, and of others; None before there are any.
-        schema: What each column is.
+            ``model_version``. `churn.spark` registers the implementation for Spark frames.
+        outcomes: Ids and labels, of some of the accounts and perhaps of others; None if there are none yet.
+        schema: Schema of the account table.
         bands: Names of the risk bands, from the lowest to the highest.
 
     Raises:
-        AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, other labels than two.
+        AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, more than two labels.
     """
     known = None if outcomes is None else _Outcomes(outcomes, schema)
     rows, name = len(predictions), predictions.columns[0]
@@ -103,7 +104,7 @@ def scored_accounts(
 
 
 def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
-    """Rows whose id occurred before, from a second look at those whose hashes are equal."""
+    """Count the rows whose id occurred before; reads the ids again and compares those with equal hashes as text."""
     if not len(hashes):
         return 0
     found: set[str] = set()
@@ -117,10 +118,10 @@ def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
 
 
 class _Outcomes:
-    """Outcomes by the hashes of their ids: two for each, 96 bits together, for among so many ids two may have the same 64."""
+    """Outcomes by two hashes of each id, together 96 bits: among many millions of ids, two may share the same 64 bits."""
 
     def __init__(self, batches: Batches, schema: AccountSchema) -> None:
-        """Read them.
+        """Read and check the outcomes.
 
         Raises:
             AccountsError: Lists every fault.
@@ -133,7 +134,7 @@ class _Outcomes:
                 ids, outcome = found.check_batch(batch, schema)
                 hashes = hashes_of(ids)
                 seen.add(hashes[ids.notna().to_numpy(bool)])
-                # Long arrays grow where they are; of many short ones the memory would not come back.
+                # Resized in place: the memory of many short arrays would not be returned to the system.
                 for array, more in ((first, hashes), (second, _second_hashes(ids)), (values, outcome)):
                     array.resize(found.rows, refcheck=False)
                     array[found.rows - len(ids) :] = more
@@ -143,7 +144,7 @@ class _Outcomes:
         order = np.argsort(first)
         first.sort()
         self._first, self._second, self._values = first, second[order], values[order]
-        # Different ids with the same hash are told apart by their text.
+        # Different ids with the same hash are distinguished by their text.
         self._alike = again
         self._by_text: dict[str, int] = {}
         for batch in batches if len(again) else ():
@@ -152,7 +153,7 @@ class _Outcomes:
             self._by_text |= dict(zip(ids[of_these], outcome[of_these].tolist(), strict=True))
 
     def of(self, ids: pd.Series, hashes: NDArray[np.uint64]) -> NDArray[np.int8]:
-        """Outcome of each id, shape (n,)."""
+        """Return the outcome of each id, shape (n,)."""
         if not len(self._first):
             return np.full(len(ids), UNKNOWN, np.int8)
         at = np.minimum(np.searchsorted(self._first, hashes), len(self._first) - 1)

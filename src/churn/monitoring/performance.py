@@ -1,4 +1,4 @@
-"""How good scores are: estimated without outcomes, realised with them."""
+"""Performance of scores: estimated without outcomes, realised with them."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,15 @@ from churn.monitoring.findings import Finding, judged, mean_of, percent, reaches
 
 
 def estimated_performance(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> dict[str, float | None]:
-    """What is to be expected if the probabilities are right: each account churns with its own probability."""
+    """Estimate the metrics without outcomes, assuming calibrated probabilities (confidence-based estimation).
+
+    Args:
+        probability: Predicted probabilities of churn, shape (n,).
+        flagged: Whether each account is predicted to churn, shape (n,).
+
+    Returns:
+        ``roc_auc``, ``churn_rate``, ``churners`` (their expected number), ``precision`` and ``recall``; None if undefined.
+    """
     churners = float(probability.sum())
     caught = float(probability[flagged].sum())
     return {
@@ -36,20 +44,20 @@ def realised_performance(
     reference_performance: Mapping[str, float],
     limits: Monitoring,
 ) -> tuple[dict[str, Any], list[Finding], list[str]]:
-    """How good the scores turned out to be.
+    """Compute the metrics of scores with known outcomes, and compare them with the limits.
 
     Args:
         truth: Outcomes, shape (n,): 1 churned, 0 stayed, -1 not known.
         probability: Predicted probabilities of churn, shape (n,).
         flagged: Whether each account was predicted to churn, shape (n,).
         reference_performance: Metrics on held-out rows at training.
-        limits: From when on a metric is to be watched or an alarm.
+        limits: Limits of the metrics.
 
     Returns:
-        The metrics, None where they cannot be computed; findings; and notes on what they rest on.
+        The metrics, None if undefined; findings; and notes on the outcomes that the metrics are based on.
     """
     known = truth >= 0
-    # Where all are known, they need no copy.
+    # If all outcomes are known, no copy is needed.
     labels, scores, called = (
         (truth, probability, flagged) if known.all() else (truth[known], probability[known], flagged[known])
     )
@@ -113,9 +121,9 @@ def realised_performance(
 
 
 def _calibration_chance(curve: CalibrationCurve) -> float:
-    """Calibration error that perfectly calibrated scores exceed once in a thousand times, as a probability.
+    """Return the calibration error, from 0 to 1, that perfectly calibrated scores exceed once in a thousand times.
 
-    In a bin the distance of observed and predicted rate is then about half-normal with s = sqrt(p (1 - p) / n), mean
+    In a bin the difference of observed and predicted rate is then about half-normal with s = sqrt(p (1 - p) / n), mean
     s sqrt(2 / pi) and variance s^2 (1 - 2 / pi); the bins are independent.
     """
     weight = curve.rows / curve.rows.sum()

@@ -1,4 +1,4 @@
-"""Whom to call, why, and what it brings: profit, order, reasons, and the retention list."""
+"""Decide which accounts to contact and why: expected profit, order, reasons, and the retention list."""
 
 from churn.retention.list import retention_list
 from churn.retention.profit import account_values, expected_profit

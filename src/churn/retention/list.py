@@ -1,4 +1,4 @@
-"""The list that a retention team works through: whom to call first, what for, and why."""
+"""The retention list: the accounts to contact, best first, with value, expected profit and reasons."""
 
 from datetime import date
 
@@ -17,20 +17,20 @@ def retention_list(
     reasons: pd.DataFrame,
     as_of: date | None,
 ) -> pd.DataFrame:
-    """Put scored accounts in the order in which acting on them pays.
+    """Order scored accounts by expected profit and add values, actions and reasons.
 
     Args:
-        scores: What `ChurnModel.score` gives, n rows: the id first, ``probability``, ``risk_band``, ``model_version``.
-        value: What keeping each account is worth, in currency, shape (n,).
-        expected_profit: What acting on each account is expected to bring, in currency, shape (n,).
-        act: Whether the decision is to act on each account, shape (n,).
-        reasons: What `churn.retention.reasons.explain_in_words` gives for the same accounts in the same order, n rows.
+        scores: Result of `ChurnModel.score`, n rows: the id first, ``probability``, ``risk_band``, ``model_version``.
+        value: Value of keeping each account, in currency, shape (n,).
+        expected_profit: Expected profit of acting on each account, in currency, shape (n,).
+        act: Whether to act on each account, shape (n,).
+        reasons: Result of `churn.retention.reasons.explain_in_words` for the same accounts in the same order, n rows.
         as_of: Date of the scored snapshot, if known.
 
     Returns:
-        One row an account: the id, ``probability``, ``risk_band``, ``account_value``, ``expected_profit`` rounded to 2
+        One row per account: the id, ``probability``, ``risk_band``, ``account_value``, ``expected_profit`` rounded to 2
         decimals, ``recommended_action`` (yes or no), the columns of ``reasons``, ``model_version`` and ``as_of``
-        (YYYY-MM-DD). By expected profit as shown, largest first, then by probability, largest first, then by id.
+        (YYYY-MM-DD). Ordered by rounded expected profit, then by probability, both largest first, then by id.
 
     Raises:
         ValueError: The arguments have different numbers of rows.

@@ -1,4 +1,4 @@
-"""Maximum profit measures: what the best cut of a ranking brings."""
+"""The expected maximum profit measure (EMPC): profit at the best cut of a ranking."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from churn.retention.profit import cut_ranking, same_length
 
 
 class MaximumProfit(NamedTuple):
-    """A maximum profit measure.
+    """Value of a maximum profit measure.
 
     Attributes:
         profit: Profit per account (contacted or not), in currency, at least 0.
-        share: Share of the accounts to contact for it, highest scores first; an expected share for the expected
-            measures.
+        share: Share of the accounts to contact for this profit, highest scores first; an expected share for the
+            expected measure.
     """
 
     profit: float
@@ -23,10 +23,10 @@ class MaximumProfit(NamedTuple):
 
 
 def save_rate_distribution(profit: Profit) -> tuple[float, float]:
-    """Parameters alpha and beta of the beta distribution of the save rate.
+    """Return the parameters alpha and beta of the beta distribution of the save rate.
 
-    Its mean alpha / (alpha + beta) is ``save_rate``, and alpha + beta is ``save_rate_certainty``. One of the two is 0
-    where the save rate is 0 or 1; the expected measures take this as certainty.
+    Its mean alpha / (alpha + beta) is ``save_rate``, and alpha + beta is ``save_rate_certainty``. If the save rate is 0
+    or 1, alpha or beta is 0; the expected measure then uses the save rate as a certain value.
     """
     alpha = profit.save_rate * profit.save_rate_certainty
     return alpha, profit.save_rate_certainty - alpha
@@ -44,23 +44,22 @@ def expected_maximum_profit(
 ) -> MaximumProfit:
     """Expected maximum profit measure for customer churn, EMPC (Verbraken et al. 2013, doi:10.1109/TKDE.2012.50).
 
-    The expectation over a beta distributed save rate of the maximum profit, which is the profit at the best cut of the
-    ranking (Verbeke et al. 2012, doi:10.1016/j.ejor.2011.09.031): for each save rate the best cut is taken. It is
-    computed exactly, from the vertices of the convex hull, with the incomplete beta function; the defaults are those
-    of the paper.
+    It is the expectation, over a beta distributed save rate, of the profit at the best cut of the ranking for that save
+    rate (Verbeke et al. 2012, doi:10.1016/j.ejor.2011.09.031). It is computed exactly, from the vertices of the convex
+    hull and the incomplete beta function; the defaults are those of the paper.
 
     Args:
         labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
         probability: Scores, shape (n,); only their order counts. Equal scores are contacted together.
         alpha: First parameter of the beta distribution of the save rate.
-        beta: Second parameter; the mean save rate is alpha / (alpha + beta). Where either is 0, the save rate is
-            certain, 0 or 1.
+        beta: Second parameter; the mean save rate is alpha / (alpha + beta). If alpha or beta is 0, the save rate is
+            certain: 0 or 1.
         clv: Value of an account, in currency.
-        offer: Cost of the offer where it is taken, in currency.
+        offer: Cost of the offer if it is accepted, in currency.
         contact: Cost of a contact, in currency.
 
     Returns:
-        The expected profit per account and the expected share of the accounts to contact; both 0 where acting never
+        The expected profit per account and the expected share of the accounts to contact; both are 0 if acting never
         pays.
 
     Raises:
@@ -75,14 +74,14 @@ def _expected_maximum(
 ) -> MaximumProfit:
     """Expectation over g ~ Beta(alpha, beta) of the largest g * gain - cost over the cuts of the ranking.
 
-    Each cut is a line in g, and the largest of them is convex and piecewise linear: the cuts that are the best for some
-    g are the vertices of the hull of (gain, cost), and two neighbours change places at the slope between them.
+    Each cut is a line in g, and their maximum is convex and piecewise linear: the cuts that are the best for some g are
+    the vertices of the hull of (gain, cost), and the best one changes from a vertex to the next at the slope between them.
     Between two changes g * density(alpha, beta) is the mean times density(alpha + 1, beta), so each piece is a
     difference of distribution functions. In units of the two rates this is the hull of the ROC curve.
     """
     share, gains, costs = cut_ranking(scores, gain, cost)
     if alpha == 0 or beta == 0:
-        # No density, but a save rate that is certain.
+        # The save rate is certain: 1 if beta is 0, else 0.
         profits = (gains if beta == 0 else 0.0) - costs
         best = int(np.argmax(profits))
         return MaximumProfit(float(profits[best]), float(share[best]))
@@ -99,10 +98,10 @@ def _expected_maximum(
 
 
 def _hull(gains: NDArray[np.float64], costs: NDArray[np.float64]) -> list[int]:
-    """Positions of the cuts that are the best for some save rate, by rising gain and rising slope.
+    """Return the positions of the cuts that are the best for some save rate, by rising gain and rising slope.
 
-    The first cut contacts nobody, at no gain and no cost. A cut of no larger gain than an earlier one costs at least as
-    much, and is never better.
+    The first cut contacts nobody, with gain and cost 0. A cut whose gain is not larger than that of an earlier one costs
+    at least as much and is never better.
     """
     hull = [0]
     new_highs = np.flatnonzero(np.diff(np.maximum.accumulate(gains)) > 0) + 1

@@ -1,4 +1,4 @@
-"""The order in which accounts are called: the one behind the list, the capacity, and the candidates of a scoring run."""
+"""The order in which accounts are contacted, used by the list, the capacity rule and the candidates of a scoring run."""
 
 import numpy as np
 import pandas as pd
@@ -6,18 +6,18 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def in_cents(expected_profit: ArrayLike) -> NDArray[np.float64]:
-    """Expected profits as they are shown and compared, with 2 decimals, shape (n,)."""
-    # Adding 0 makes 0 of -0, which would look like a fault.
+    """Return expected profits rounded to 2 decimals, as they are shown and compared, shape (n,)."""
+    # Adding 0 turns -0 into 0.
     return np.asarray(np.round(np.asarray(expected_profit, dtype=np.float64), 2) + 0.0)
 
 
 def best_first(expected_profit: ArrayLike, probability: ArrayLike, ids: ArrayLike) -> NDArray[np.intp]:
-    """Positions of accounts, the first to call first.
+    """Return the positions of accounts in the order in which to contact them, shape (n,).
 
-    By expected profit as it is shown, largest first, then by probability of churn, largest first, then by id.
+    Ordered by rounded expected profit, then by probability of churn, both largest first, then by id.
 
     Args:
-        expected_profit: What acting on each account is expected to bring, in currency, shape (n,).
+        expected_profit: Expected profit of acting on each account, in currency, shape (n,).
         probability: Their probabilities of churn, shape (n,).
         ids: Their ids, shape (n,).
     """

@@ -1,15 +1,15 @@
-"""What acting on accounts costs and brings, and which accounts to act on.
+"""Expected and realised profit of acting on accounts, and the choice of accounts to act on.
 
-Acting means: the account is contacted, and an offer is made to it. The model behind every figure here is that of
-Neslin et al. (2006, doi:10.1509/jmkr.43.2.204) in the form of Verbraken, Verbeke and Baesens (2013,
-doi:10.1109/TKDE.2012.50). With the value v of an account, the offer cost d, the contact cost f and the save rate g,
-all amounts in one currency, acting on an account
+Acting on an account means to contact it and make it an offer. The model is that of Neslin et al. (2006,
+doi:10.1509/jmkr.43.2.204) in the form of Verbraken, Verbeke and Baesens (2013, doi:10.1109/TKDE.2012.50). With the value v
+of an account, the offer cost d, the contact cost f and the save rate g, all amounts in one currency, the profit of acting
+on an account
 
-- that would leave brings g (v - d) - f: the offer keeps it with chance g, and is paid only where it is taken;
-- that would stay brings -d - f: it takes the offer and would have stayed without it.
+- that would leave is g (v - d) - f: the offer keeps it with probability g, and costs d only if it is accepted;
+- that would stay is -d - f: it accepts the offer and would have stayed without it.
 
-Not acting brings 0. Profits are therefore differences to doing nothing, not revenues. The fixed cost of a campaign is left
-out: it is the same whichever accounts are chosen.
+The profit of not acting is 0. Profits are therefore differences to doing nothing, not revenues. The fixed cost of a
+campaign is left out: it is the same whichever accounts are chosen.
 """
 
 from typing import NamedTuple
@@ -24,11 +24,11 @@ from churn.retention.order import best_first
 
 
 def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64]:
-    """What keeping each account is worth.
+    """Return the value of keeping each account.
 
     Args:
         accounts: Account table, n rows.
-        profit: Names the column of values, if there is one, and the value that counts where it is missing.
+        profit: Name of the column of values, if there is one, and the value that replaces missing ones.
 
     Returns:
         Values in currency, shape (n,), finite and at least 0.
@@ -42,7 +42,7 @@ def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64
     if column not in accounts.columns:
         raise ChurnError(
             f"profit.value_column = '{column}': no such column; the table has: {', '.join(map(str, accounts.columns))}. "
-            "Name one of them, or leave it empty to count profit.account_value for every account"
+            "Name one of them, or leave it empty to use profit.account_value for every account"
         )
     given = accounts[column]
     values = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -51,17 +51,17 @@ def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64
     if wrong.any():
         raise ChurnError(
             f"{column}: {int(wrong.sum())} of {len(values)} accounts have a value that is not a finite number from 0 on, "
-            f"for example {given.iloc[int(np.flatnonzero(wrong)[0])]!r}. Correct them, leave them empty to count "
+            f"for example {given.iloc[int(np.flatnonzero(wrong)[0])]!r}. Correct them, leave them empty to use "
             f"profit.account_value ({profit.account_value:g}), or name another column in profit.value_column"
         )
     return np.where(missing, profit.account_value, values)
 
 
 def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
-    """Expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
+    """Return the expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
 
-    The mean of the two cases at the top of this module, weighted by the probability p of churn. It is the profit
-    of Verbraken et al. (2013, doi:10.1109/TKDE.2012.50) for one account, with the account's own value.
+    It is the mean of the two cases at the top of this module, weighted by the probability p of churn: the profit of
+    Verbraken et al. (2013, doi:10.1109/TKDE.2012.50) for one account, with the account's own value.
 
     Args:
         probability: Probabilities of churn, shape (n,).
@@ -69,7 +69,7 @@ def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) ->
         profit: Costs and save rate.
 
     Returns:
-        Profits, shape (n,), in currency; below 0 where acting costs more than it is expected to bring.
+        Profits, shape (n,), in currency; negative where acting is expected to cost more than it saves.
     """
     chance = np.asarray(probability, dtype=np.float64)
     worth = np.asarray(value, dtype=np.float64)
@@ -79,10 +79,10 @@ def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) ->
 
 
 def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
-    """Profit of what was done to each account, given what became of it without acting.
+    """Return the profit of acting on the chosen accounts, given their outcomes without acting.
 
-    Whether an offer would have kept a churner is unknown, so the save rate stands for it: the profit is an
-    expectation over the chance of saving, and over nothing else.
+    Whether an offer would have kept a churner is unknown, so the save rate replaces it: the profit is an expectation over
+    the save rate alone.
 
     Args:
         labels: Outcomes without acting, shape (n,), 1 for churned and 0 for stayed.
@@ -91,7 +91,7 @@ def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profi
         profit: Costs and save rate.
 
     Returns:
-        Profits, shape (n,), in currency; 0 where nothing is done. Their mean is the profit per account.
+        Profits, shape (n,), in currency; 0 for accounts that are not acted on. Their mean is the profit per account.
     """
     return np.where(np.asarray(acted, dtype=bool), expected_profit(labels, value, profit), 0.0)
 
@@ -104,11 +104,11 @@ def choose(
     threshold: float,
     ids: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
-    """Which accounts to act on.
+    """Choose the accounts to act on.
 
-    ``profit`` takes the accounts with an expected profit above 0. ``threshold`` takes those whose probability is at
-    or above the threshold, whatever they are worth. ``capacity`` takes, of those that ``profit`` takes, the
-    first ``decision.capacity`` in the order of the list, see `churn.retention.order.best_first`.
+    The rule ``profit`` chooses the accounts with an expected profit above 0; ``threshold`` those whose probability is at
+    or above the threshold, whatever their value; ``capacity`` the first ``decision.capacity`` of those that ``profit``
+    chooses, in the order of `churn.retention.order.best_first`.
 
     Args:
         probability: Probabilities of churn, shape (n,).
@@ -116,7 +116,7 @@ def choose(
         profit: Costs and save rate.
         decision: The rule and its capacity.
         threshold: Probability from which churn is predicted (rule ``threshold`` only).
-        ids: Ids of the accounts, shape (n,), which settle ties (rule ``capacity`` only); their rows by default.
+        ids: Ids of the accounts, shape (n,), to break ties (rule ``capacity`` only); the row numbers by default.
 
     Returns:
         Whether to act, shape (n,).
@@ -139,7 +139,7 @@ def choose(
 def profit_policies(
     labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit, threshold: float
 ) -> dict[str, float]:
-    """Realised profit per account of five ways to choose accounts.
+    """Return the realised profit per account of five policies, that is, ways to choose accounts.
 
     Args:
         labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
@@ -150,9 +150,9 @@ def profit_policies(
 
     Returns:
         In currency per account: ``expected_profit`` of acting where the expected profit is above 0, ``profit_all``
-        and ``profit_none`` of acting on all and on none (the latter is 0), ``profit_threshold`` of acting from the
-        threshold on, and ``profit_best`` of the best cut of the ranking by expected profit, known in hindsight
-        (the maximum of ``profit_curve``; but for rounding, it is never below the first three).
+        and ``profit_none`` of acting on all and on none (the latter is 0), ``profit_threshold`` of acting where the
+        probability is at or above the threshold, and ``profit_best`` of the best cut of the ranking by expected profit,
+        known in hindsight (the maximum of ``profit_curve``; except for rounding never below the first three).
 
     Raises:
         ChurnError: There is no account, or the lengths differ.
@@ -169,13 +169,13 @@ def profit_policies(
 
 
 class ProfitCurve(NamedTuple):
-    """Profit against the share of accounts contacted, best prospects first; arrays have shape (cuts + 1,).
+    """Profit against the share of accounts contacted, highest expected profit first; arrays have shape (cuts + 1,).
 
     Attributes:
         share_contacted: Share of the accounts contacted at each cut, rising from 0 to 1.
         profit: Profit per account (contacted or not) at each cut, in currency; 0 at the first.
         max: Largest profit per account, in currency, at least 0.
-        best_share: Smallest share of the accounts with that profit.
+        best_share: Smallest share of the accounts that reaches this profit.
     """
 
     share_contacted: NDArray[np.float64]
@@ -185,11 +185,11 @@ class ProfitCurve(NamedTuple):
 
 
 def profit_curve(labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit) -> ProfitCurve:
-    """Realised profit when ever more accounts are contacted, those with the highest expected profit first.
+    """Compute the realised profit at each cut of the ranking by expected profit, highest first.
 
-    The ranking is by ``expected_profit``, not by probability: a valuable account comes before a cheap one of the same
-    risk. With one value for all accounts both rankings are the same. Accounts of equal expected profit are contacted
-    together, so that the order of the rows does not matter.
+    The ranking is by ``expected_profit``, not by probability: of two accounts with the same risk, the one of higher value
+    comes first. If all accounts have the same value, both rankings are equal. Accounts of equal expected profit are
+    contacted together, so the order of the rows does not matter.
 
     Args:
         labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
@@ -198,7 +198,7 @@ def profit_curve(labels: ArrayLike, probability: ArrayLike, value: ArrayLike, pr
         profit: Costs and save rate.
 
     Returns:
-        The curve with its maximum, which is what the best cut of this ranking would have made, known in hindsight.
+        The curve with its maximum, the profit of the best cut of this ranking, known in hindsight.
 
     Raises:
         ChurnError: There is no account, or the lengths differ.
@@ -210,9 +210,9 @@ def profit_curve(labels: ArrayLike, probability: ArrayLike, value: ArrayLike, pr
 
 
 def cut_ranking(scores: NDArray[np.float64], *amounts: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Share of the rows and mean amounts above each cut of a ranking, highest scores first.
+    """Return the share of the rows and the mean amounts above each cut of a ranking, highest scores first.
 
-    A cut never parts equal scores. The first element is 0 rows.
+    A cut never separates equal scores. The first cut has no rows above it.
     """
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
@@ -221,7 +221,7 @@ def cut_ranking(scores: NDArray[np.float64], *amounts: NDArray[np.float64]) -> t
 
 
 def same_length(*columns: ArrayLike) -> tuple[NDArray[np.float64], ...]:
-    """The columns as float arrays, shape (n,); a single number stands for a column of it."""
+    """Return the columns as float arrays, shape (n,); a single number is repeated."""
     arrays = [np.asarray(column, dtype=np.float64) for column in columns]
     rows = {array.shape for array in arrays if array.ndim}
     if len(rows) != 1 or len(shape := rows.pop()) != 1 or shape[0] == 0:

@@ -1,9 +1,8 @@
-"""Why an account is at risk, in words.
+"""Reasons for the score of an account, in words.
 
-A reason is a column that raises the account's score: its contribution to the log-odds (before calibration, which keeps
-the order), as `ChurnModel.explain` gives it, is above zero. The columns that raise it most are put into sentences, with
-the account's value and the typical one. A reason says what the model looked at; it does not say what made the account
-so.
+A reason is a column that raises the account's score: its contribution to the log-odds (before calibration, which keeps the
+order), as computed by `ChurnModel.explain`, is above zero. The columns with the largest contributions are described in
+sentences, with the account's value and the typical one. A reason describes the model, not the cause of the churn.
 """
 
 import re
@@ -30,7 +29,7 @@ CASES: tuple[Case, ...] = ("high", "low", "category", "missing")
 
 
 class _Wording(NamedTuple):
-    """What the values of one column at some places are called: a code and a sentence for each different value."""
+    """Codes and sentences of the values of one column at some places, one of each for every different value."""
 
     places: NDArray[np.intp]
     kinds: NDArray[np.intp]  # position in codes and sentences for each place
@@ -39,16 +38,16 @@ class _Wording(NamedTuple):
 
 
 def typical_values(encoder: Encoder, reference: Profile) -> dict[str, float | str]:
-    """The typical value of each column that a model uses.
+    """Return the typical value of each column that a model uses.
 
     Args:
         encoder: The model's encoder; its medians are the typical values of numeric columns.
-        reference: Profile of the training rows; the most frequent category that the encoder knows is the typical value
-            of a categorical column, the first in alphabetical order if several are.
+        reference: Profile of the training rows; the typical value of a categorical column is its most frequent category
+            that the encoder knows, of equally frequent ones the first in alphabetical order.
 
     Returns:
-        Column to median, in the column's unit, or category, in the order of the encoder's columns; ``unknown`` for a
-        categorical column of which the encoder knows no category.
+        Typical values by column, in the order of the encoder's columns: a median, in the column's unit, or a category;
+        ``unknown`` for a categorical column without a known category.
     """
     typical: dict[str, float | str] = {name: float(encoder.medians[name]) for name in encoder.numeric}
     for name, vocabulary in encoder.vocabularies.items():
@@ -60,30 +59,30 @@ def typical_values(encoder: Encoder, reference: Profile) -> dict[str, float | st
 
 
 def rows_to_explain(probability: ArrayLike, reasons: Reasons) -> NDArray[np.intp]:
-    """Positions, ascending, of the accounts that get reasons: those with at least the minimum probability.
+    """Return the positions, ascending, of the accounts that get reasons: those with at least the minimum probability.
 
     Args:
         probability: Probability of churn of each account, shape (n,).
-        reasons: ``minimum_probability`` is used.
+        reasons: Settings, of which ``minimum_probability`` is used.
     """
     return np.flatnonzero(np.asarray(probability) >= reasons.minimum_probability)
 
 
 def reason_columns(count: int) -> list[str]:
-    """Names of the columns for so many reasons: ``reason_1_code``, ``reason_1``, ``reason_2_code``, ..."""
+    """Return the names of the columns for `count` reasons: ``reason_1_code``, ``reason_1``, ``reason_2_code``, ..."""
     return [name for rank in range(1, count + 1) for name in (f"reason_{rank}_code", f"reason_{rank}")]
 
 
 def check_texts(reasons: Reasons, columns: Sequence[str]) -> None:
-    """Refuse sentences that could not be written.
+    """Check the configured sentences.
 
     Args:
         reasons: The sentences, in ``texts``.
         columns: Columns that can be a reason.
 
     Raises:
-        ParametersError: Lists every sentence with another placeholder than ``{value}`` and ``{typical}``, with broken
-            braces or without text, and every column that is not in the table or is named twice.
+        ParametersError: Lists every sentence with a placeholder other than ``{value}`` and ``{typical}``, with broken
+            braces or without text, and every column that is not in the table or occurs twice.
     """
     faults = list(_text_faults(reasons, columns))
     if faults:
@@ -97,20 +96,20 @@ def explain_accounts(
     typical: Mapping[str, float | str],
     reasons: Reasons,
 ) -> pd.DataFrame:
-    """Reasons of the accounts that get some; the others cost nothing.
+    """Return the reasons of the accounts that get some; contributions are computed for these alone.
 
     Args:
-        explain: Gives the contributions of account rows, for example `ChurnModel.explain`.
+        explain: Function from account rows to contributions, for example `ChurnModel.explain`.
         accounts: Canonical account rows, shape (n, any).
         probability: Their probabilities of churn, shape (n,).
         typical: Typical value of each column, see `typical_values`.
-        reasons: How many reasons, from which probability on, and the sentences.
+        reasons: Number of reasons, minimum probability, and sentences.
 
     Returns:
-        As `explain_in_words`, n rows; missing for accounts below the minimum probability.
+        Columns of `explain_in_words`, n rows; missing for accounts below the minimum probability.
 
     Raises:
-        ParametersError: See `check_texts`; raised before any row is explained.
+        ParametersError: See `check_texts`; raised before any contribution is computed.
     """
     check_texts(reasons, list(typical))
     rows = rows_to_explain(probability, reasons)
@@ -127,18 +126,18 @@ def explain_accounts(
 def explain_in_words(
     contributions: pd.DataFrame, accounts: pd.DataFrame, typical: Mapping[str, float | str], reasons: Reasons
 ) -> pd.DataFrame:
-    """Put the columns that raise the risk of each account most into words.
+    """Describe the columns that raise the score of each account most.
 
     The largest positive contributions come first; of equal ones the column that comes first in ``contributions``.
 
     Args:
-        contributions: Contribution of each column in log-odds, shape (n, k); ``(baseline)`` is no reason.
+        contributions: Contribution of each column in log-odds, shape (n, k); ``(baseline)`` is never a reason.
         accounts: The same accounts in the same order, canonical, with those columns, shape (n, any).
         typical: Typical value of each column, a number for numeric columns, see `typical_values`.
-        reasons: How many reasons, and the sentences.
+        reasons: Number of reasons, and sentences.
 
     Returns:
-        One row an account with the index of ``accounts`` and the columns ``reason_1_code``, ``reason_1``,
+        One row per account with the index of ``accounts`` and the columns ``reason_1_code``, ``reason_1``,
         ``reason_2_code``, ... of type str, missing where fewer columns raise the risk. Codes are the column's name in
         capitals and ``HIGH`` (above the typical value), ``LOW`` (at or below it), ``CATEGORY`` or ``MISSING``.
 
@@ -147,7 +146,7 @@ def explain_in_words(
         ValueError: The two tables have different numbers of rows.
     """
     if len(contributions) != len(accounts):
-        raise ValueError(f"{len(contributions)} rows of contributions do not fit {len(accounts)} accounts")
+        raise ValueError(f"contributions have {len(contributions)} rows, but there are {len(accounts)} accounts")
     columns = [str(name) for name in contributions.columns if name != BASELINE]
     check_texts(reasons, columns)
     drivers = _largest(contributions[columns].to_numpy(np.float64), reasons.count)
@@ -172,10 +171,10 @@ def explain_in_words(
 
 
 def _largest(contributions: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Positions of the largest positive values of each row, shape (n, count); -1 where there are no more."""
+    """Return the positions of the largest positive values of each row, shape (n, count); -1 where there are no more."""
     drivers = np.full((len(contributions), count), -1, dtype=np.int64)
     left = np.where(contributions > 0, contributions, -np.inf)
-    # For the few reasons that people read, taking the largest again and again is faster than sorting every row.
+    # For a few reasons, taking the maximum repeatedly is faster than sorting every row.
     for rank in range(min(count, contributions.shape[1])):
         best = left.argmax(axis=1)
         found = np.flatnonzero(left[np.arange(len(left)), best] > 0)
@@ -196,7 +195,7 @@ def _word(
     is_number = not isinstance(typical, str)
     if not isinstance(typical, str):
         numbers = as_numbers(values)[0].to_numpy()
-        above = numbers > typical  # before rounding: what is shown may look equal
+        above = numbers > typical  # before rounding; the rounded values may be equal
         kinds, levels = pd.factorize(np.round(numbers, DECIMALS) + 0.0)
         shown, usual = [number_text(value) for value in levels], number_text(typical)
     else:
@@ -223,7 +222,7 @@ def _word(
 
 
 def _general(name: str, case: Case, value: str, typical: str) -> str:
-    """The sentence of a column without one of its own."""
+    """Return the general sentence, for a column without a configured one."""
     if case == "missing":
         return f"{name} is not known"
     if value == typical:
@@ -234,14 +233,14 @@ def _general(name: str, case: Case, value: str, typical: str) -> str:
 
 
 def number_text(number: float) -> str:
-    """A number as people write it: ``1,200``, ``0.25``, at most 4 decimals and none that are zero."""
+    """Format a number for sentences: ``1,200``, ``0.25``, with at most 4 decimals and no trailing zeros."""
     text = f"{number:,.{DECIMALS}f}"
     text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
 def _stems(columns: Sequence[str]) -> list[str]:
-    """For each column the capitals that its codes begin with, different for different columns."""
+    """Return for each column the unique prefix of its codes, in capitals."""
     stems: list[str] = []
     for name in columns:
         stem = re.sub(r"\W+", "_", name).strip("_").upper() or "COLUMN"
@@ -258,9 +257,9 @@ def _text_faults(reasons: Reasons, columns: Sequence[str]) -> Iterator[str]:
     for position, text in enumerate(reasons.texts):
         at = f"reasons.texts[{position}]"
         if text.column not in columns:
-            yield f"{at}.column = {text.column!r}: no column that can be a reason; those are {', '.join(columns)}"
+            yield f"{at}.column = {text.column!r}: not a column that can be a reason; choose from {', '.join(columns)}"
         if text.column in seen:
-            yield f"{at}.column = {text.column!r}: named before; give a column's sentences in one place"
+            yield f"{at}.column = {text.column!r}: occurs more than once; give all sentences of a column in one entry"
         seen.add(text.column)
         for case in CASES:
             template: str | None = getattr(text, case)
@@ -269,11 +268,13 @@ def _text_faults(reasons: Reasons, columns: Sequence[str]) -> Iterator[str]:
 
 
 def _template_faults(template: str) -> Iterator[str]:
-    """What is wrong with a sentence. Only the bare placeholders are let through, so that `str.format` can neither
-    reach into objects nor pad its output to any length.
-    """  # noqa: D205, one sentence does not fit a line
+    """Yield the faults of a sentence.
+
+    Only the bare placeholders are allowed, so that `str.format` can neither access attributes nor pad its output to any
+    length.
+    """
     if not template.strip():
-        yield "it has no text; leave it out for the general sentence"
+        yield "the text is empty; leave it out to use the general sentence"
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -282,7 +283,7 @@ def _template_faults(template: str) -> Iterator[str]:
     for _, name, form, conversion in parts:
         if name is not None and (name not in PLACEHOLDERS or form or conversion):
             written = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-            yield f"{{{_short(written, quote=False)}}} is no placeholder; there are {{value}} and {{typical}}, as they stand"
+            yield f"{{{_short(written, quote=False)}}} is not a placeholder; use {{value}} or {{typical}}"
 
 
 def _short(text: str, *, quote: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""Tables that a spreadsheet opens without taking a text for a formula."""
+"""Make tables safe for spreadsheets, which would interpret some texts as formulas."""
 
 import numpy as np
 import pandas as pd
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 # ASVS 5.0, requirement 1.2.10. Some spreadsheets read the full-width forms like the plain ones.
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001, full-width on purpose
 CONTROL_STARTS = ("\t", "\r", "\n", "\0")
-# What import dialogs trim before they look at a cell.
+# Characters that import dialogs strip from the start of a cell.
 TRIMMED = " \t\r\n\v\f\0\u00a0\u200b\ufeff"
 ESCAPE = "'"
 
 
 def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table with no text that a spreadsheet would take for a formula.
+    """Return the table with an apostrophe before each text that a spreadsheet would interpret as a formula.
 
-    A text cell or column name that begins with ``= + - @`` (also full-width, also after blanks), or with a tab, line
-    break or null character, gets a leading apostrophe, which spreadsheets take as *this is text*. Numbers, dates and
-    other cells stay as they are. Doing it twice changes nothing more. After OWASP, CSV Injection,
+    These are text cells and column names that begin with ``= + - @`` (also full-width, also after blanks), or with a tab,
+    line break or null character; spreadsheets read the apostrophe as the mark of a text. Numbers, dates and other cells
+    stay as they are. The function is idempotent. Source: OWASP, CSV Injection,
     https://owasp.org/www-community/attacks/CSV_Injection.
 
-    The page also warns of separators and quotes within cells. The writer takes care of them: quote all text
+    Separators and quotes within cells, of which that page also warns, are left to the writer: quote all text
     (``csv.QUOTE_NONNUMERIC``), for programs that read semicolons as separators.
 
     Args:
@@ -44,7 +44,7 @@ def _safe_column(column: pd.Series) -> pd.Series:
         categories = [_safe_cell(value) for value in column.cat.categories]
         if len(set(categories)) == len(categories):
             return column.cat.rename_categories(categories)
-        # A category and its escaped form side by side would become one.
+        # A category and the escaped form of another would become equal.
         return _each_cell(column)
     if isinstance(column.dtype, pd.StringDtype):
         return pd.Series(_safe_texts(column), index=column.index, dtype=column.dtype)

@@ -1,4 +1,4 @@
-"""A scoring run: which files of a table it takes, what it makes of each account, and what it publishes."""
+"""A scoring run: select the files of a table, score their accounts, and collect the results to publish."""
 
 from churn.scoring.ledger import CurrentLedger, Ledger, Selection, select
 from churn.scoring.publication import Publication, Record, Scores

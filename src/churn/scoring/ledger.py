@@ -1,6 +1,6 @@
-"""Which files of a table are new, by what they hold.
+"""Find the files of a table that are new, by the hash of their content.
 
-A *ledger* says of each file of a table which run scored it, and the hash of the model that it used:
+A *ledger* holds for each file of a table its hash, the run that scored it, and the hash of the model of that run:
 ``{name: {"sha256": ..., "run_id": ..., "model": ...}}``. It is published with the results of each run.
 """
 
@@ -15,8 +15,8 @@ class CurrentLedger(NamedTuple):
     """The ledger of the current results.
 
     Attributes:
-        run_id: Whose results are current; ``None`` before any are.
-        ledger: Which run scored each file; empty where the run noted nothing.
+        run_id: Run whose results are current; ``None`` if nothing was published yet.
+        ledger: Ledger of that run; empty if it published none.
     """
 
     run_id: str | None
@@ -24,12 +24,12 @@ class CurrentLedger(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Files to be scored.
+    """Files to score.
 
     Attributes:
-        names: Which, in the order of the table.
-        source: What results name as their input: ``name``, and ``bytes``, ``sha256`` and ``files`` of what is scored.
-        ledger: Of the whole table as it will be; ``run_id`` is ``None`` where this run scores the file.
+        names: Their names, in the order of the table.
+        source: Description of the input for the results: ``name``, and ``bytes``, ``sha256`` and ``files`` of these files.
+        ledger: New ledger of the whole table; ``run_id`` is ``None`` for the files that this run scores.
     """
 
     names: list[str]
@@ -40,14 +40,15 @@ class Selection(NamedTuple):
 def select(
     fingerprint: Mapping[str, Any], ledger: Ledger, model: str, *, incremental: bool = False, rescore: bool = False
 ) -> Selection:
-    """Choose the files that have to be scored.
+    """Select the files to score.
 
     Args:
-        fingerprint: Of the table: ``name``, ``bytes``, ``sha256``, and ``files`` with the hash of each if it is a folder.
-        ledger: Of the current results.
+        fingerprint: Fingerprint of the table: ``name``, ``bytes``, ``sha256``, and for a folder ``files`` with the hash of
+            each.
+        ledger: Ledger of the current results.
         model: SHA-256 of the model that scores.
-        incremental: Whether files whose content was scored before, under whatever name, are left out.
-        rescore: Whether, of these, those are taken all the same that another model scored, or one that was not noted.
+        incremental: Whether to leave out files whose content was scored before, under any name.
+        rescore: With `incremental`, whether to score files again that another or an unknown model scored.
     """
     files: dict[str, str] = fingerprint.get("files") or {"": fingerprint["sha256"]}
     scored = {
@@ -56,7 +57,7 @@ def select(
         if incremental and not (rescore and entry.get("model") != model)
     }
     now = {"run_id": None, "model": model}
-    # Two new files of the same content are two files; their ids will not be unique, which the check says.
+    # Two new files with the same content are both selected; the check then reports their repeated ids.
     chosen = {name: digest for name, digest in files.items() if digest not in scored}
     source = dict(fingerprint)
     if len(chosen) < len(files):
@@ -71,6 +72,6 @@ def select(
 
 
 def hash_of_files(hashes: Mapping[str, str]) -> str:
-    """One hash for several files: that of the list of their hashes and names as ``sha256sum`` writes it."""
+    """Return one hash for several files: the SHA-256 of their hashes and names in the format of ``sha256sum``."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
     return hashlib.sha256(lines.encode()).hexdigest()

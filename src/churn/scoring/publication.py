@@ -1,4 +1,4 @@
-"""What a scoring run publishes."""
+"""The results that a scoring run publishes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from churn.tables import Table
 
 @dataclass(frozen=True)
 class Record:
-    """All that is published beside the scores, to act on them, to trace and to monitor them.
+    """Results that are published with the scores, for decisions, provenance and monitoring.
 
     Attributes:
-        rows: Accounts scored.
-        at_risk: Those with a probability from the threshold on.
+        rows: Number of accounts scored.
+        at_risk: Number of accounts whose probability is at or above the threshold.
         profile: Binned counts of the scored rows, on the bins of the model's reference profile; ``threshold``.
         model: ``uri``, ``version``, ``sha256`` and ``run_id``.
         source: ``name``, ``bytes`` and ``sha256`` of the scored file, and its ``rows``.
         as_of: Date of the scored snapshot.
-        to_act_on: Accounts to act on.
-        expected_profit: What acting on them is expected to bring, in currency.
-        retention_list: The first of the accounts in the order in which acting pays, with reasons.
-        ledger: Which run scored each file of the table; ``run_id`` is ``None`` for this one. See `churn.scoring.ledger`.
-        follows: Run whose results have to be current still when these are published; ``None`` for any.
+        to_act_on: Number of accounts to act on.
+        expected_profit: Expected profit of acting on them, in currency.
+        retention_list: The first accounts of the order of `churn.retention.order.best_first`, with reasons.
+        ledger: Run that scored each file of the table, ``None`` for this run; see `churn.scoring.ledger`.
+        follows: Run whose results must still be current when these are published; ``None`` for any.
     """
 
     rows: int
@@ -43,29 +43,29 @@ class Record:
 
 
 class Scores(Protocol):
-    """Scores on their way to where they are published."""
+    """Scores that are computed while they are published."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing to score, which is no error."""
+        """Whether there is nothing to score, which is not an error."""
         ...
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """One row an account: id, probability, prediction, risk band, model version. Can be asked for once."""
+        """Iterate once over the scores, one row per account: id, probability, prediction, risk band, model version."""
         ...
 
     def record(self) -> Record:
-        """What is published beside them, when the last batch has been taken."""
+        """Return the results that are published with the scores; call it after the last batch."""
         ...
 
 
 @dataclass(frozen=True)
 class Publication:
-    """Scores as they were published; see `Record` for the other attributes.
+    """Published scores; see `Record` for the other attributes.
 
     Attributes:
-        predictions: One row an account: id, probability, prediction, risk band, model version.
-        run_id: Names the run and its folder.
+        predictions: One row per account: id, probability, prediction, risk band, model version.
+        run_id: Id of the run, and name of its folder.
     """
 
     predictions: Table

@@ -1,4 +1,4 @@
-"""Scoring a table of any length: one pass, a batch at a time, in bounded memory."""
+"""Score a table of any length in one pass, in batches and bounded memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,19 +24,19 @@ from churn.scoring.publication import Record, Scores
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
-# Columns beside those of the accounts while candidates for the list are kept.
+# Names of the columns that are added to the account columns of candidates for the list.
 VALUE, EXPECTED = "(value)", "(expected profit)"
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Figures of scored rows; those of the parts of a table add up to those of the table.
+    """Counts and sums of scored rows; those of the parts of a table add up to those of the table.
 
     Attributes:
-        rows: Accounts scored.
-        at_risk: Those with a probability from the threshold on.
-        to_act_on: Accounts to act on; 0 where that depends on all accounts together (``capacity``).
-        expected_profit: What acting on them is expected to bring, in currency.
+        rows: Number of accounts scored.
+        at_risk: Number of accounts whose probability is at or above the threshold.
+        to_act_on: Number of accounts to act on; 0 for the rule ``capacity``, which depends on all accounts together.
+        expected_profit: Expected profit of acting on them, in currency.
         profile: Counts in the bins of the model's reference profile.
     """
 
@@ -57,7 +57,7 @@ class Tally:
 
 
 class ScoredRows(NamedTuple):
-    """Scores of some rows, what each account is worth and acting on it brings, shape (n,) each, and their figures."""
+    """Scores of some rows, the value and expected profit of each account in currency, shape (n,), and the tally."""
 
     predictions: pd.DataFrame
     value: NDArray[np.float64]
@@ -66,7 +66,7 @@ class ScoredRows(NamedTuple):
 
 
 def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision) -> ScoredRows:
-    """Score canonical account rows, each by itself."""
+    """Score canonical account rows; rows do not influence each other."""
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
     value = account_values(accounts, profit)
@@ -86,18 +86,18 @@ def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decisi
 
 @singledispatch
 def scoring_run(accounts: Any, model: ChurnModel, **terms: Any) -> Scores:
-    """The scores of a table; see `Scoring` for the arguments.
+    """Return the scores of a table, which are computed while they are read.
 
     Args:
-        accounts: What `churn.tables.batches.checked_table` gives.
-        model: What scores them.
-        terms: On which terms.
+        accounts: Result of `churn.tables.batches.checked_table`; `churn.spark` registers the implementation for Spark.
+        model: Model to score with.
+        terms: Further arguments of `Scoring`.
     """
     return ScoringRun(accounts, model, **terms)
 
 
 class Scoring(ABC):
-    """Scores of a table, and what follows from them; see `churn.scoring.publication.Scores`."""
+    """Scores of a table and the results that follow from them; implements `churn.scoring.publication.Scores`."""
 
     def __init__(
         self,
@@ -110,19 +110,19 @@ class Scoring(ABC):
         decision: Decision,
         reasons: Reasons,
     ) -> None:
-        """Declare how accounts are scored and decided on.
+        """Declare the model and the settings.
 
         Args:
-            model: What scores them.
-            selection: Which files of the table these accounts are.
+            model: Model to score with.
+            selection: Selected files of the table.
             follows: See `churn.scoring.publication.Record`.
             as_of: Date of the snapshot.
-            profit: What acting costs and brings.
-            decision: Which accounts to act on, and how long the list is.
-            reasons: The sentences.
+            profit: Values and costs of acting on accounts.
+            decision: Rule for the accounts to act on, and length of the list.
+            reasons: Number of reasons, minimum probability, and sentences.
 
         Raises:
-            ParametersError: If a sentence could not be written.
+            ParametersError: If a configured sentence is faulty, see `churn.retention.reasons.check_texts`.
         """
         self._model = model
         self._selection, self._follows, self._as_of = selection, follows, as_of
@@ -137,28 +137,28 @@ class Scoring(ABC):
         return not self._selection.names
 
     def _count(self, tally: Tally) -> None:
-        """Take the figures of more rows."""
+        """Add the tally of more rows."""
         self._tally = tally if self._tally is None else self._tally + tally
 
     @property
     def _list_size(self) -> int:
-        """How many of the best accounts are looked at together."""
+        """Number of the best accounts to keep: for the list and the rule ``capacity``."""
         capacity = self._decision.capacity if self._decision.rule == "capacity" else 0
         return max(self._decision.list_length, capacity)
 
     @abstractmethod
     def batches(self) -> Iterator[pd.DataFrame]:
-        """The scores, in the order of the table."""
+        """Iterate over the scores in the order of the table."""
 
     @abstractmethod
     def _best(self) -> pd.DataFrame:
-        """The accounts on which acting pays most, as `Candidates` gives them."""
+        """Return the accounts with the highest expected profit, as `Candidates.best` does."""
 
     def record(self) -> Record:
-        """What is published beside the scores, when all batches have been taken."""
+        """Return the results that are published with the scores; call it after the last batch."""
         tally = self._tally
         if tally is None:
-            raise ValueError("no batch of scores was taken")
+            raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
         origin = model.source
         listed = self._listed()
@@ -193,7 +193,7 @@ class Scoring(ABC):
         )
 
     def _listed(self) -> pd.DataFrame:
-        """The candidates as a list, each with its reasons."""
+        """Return the retention list of the candidates, each with its reasons."""
         best = self._best()
         probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
         return retention_list(
@@ -212,19 +212,19 @@ class ScoringRun(Scoring):
     """Scores of batches of accounts."""
 
     def __init__(self, accounts: CheckedBatches, model: ChurnModel, **terms: Any) -> None:
-        """Declare what is scored.
+        """Declare the accounts and the model.
 
         Args:
             accounts: Account rows, in batches.
-            model: What scores them.
-            terms: See `Scoring`.
+            model: Model to score with.
+            terms: Further arguments of `Scoring`.
         """
         super().__init__(model, **terms)
         self._accounts = accounts
         self._candidates = Candidates(self._list_size, model.schema.id)
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """The scores, in the order of the table; on a processor each of its cores works on a batch of its own."""
+        """Iterate over the scores in the order of the table; on the CPU, each core scores a batch of its own."""
         model, device = self._model, self._model.device
         workers = cores() if device == CPU else 1
 
@@ -245,14 +245,14 @@ class ScoringRun(Scoring):
 
 
 class Candidates:
-    """The accounts on which acting pays most among those seen so far, in the order in which they came."""
+    """The accounts with the highest expected profit among those added so far, in the order of the table."""
 
     def __init__(self, size: int, id_column: str) -> None:
-        """Declare how many are kept, and which column has the ids."""
+        """Declare the number of accounts to keep, and the column of the ids."""
         self._size, self._id = size, id_column
         self._parts: list[pd.DataFrame] = []
         self._count = 0
-        self._least = -np.inf  # expected profit of the last of the best, once there are enough
+        self._least = -np.inf  # lowest expected profit among the best, once `size` accounts are kept
 
     def add(
         self,
@@ -261,7 +261,7 @@ class Candidates:
         value: NDArray[np.float64],
         expected: NDArray[np.float64],
     ) -> None:
-        """Look at accounts: n canonical rows, and arrays of shape (n,)."""
+        """Add accounts: n canonical rows, and arrays of shape (n,)."""
         part = accounts.assign(probability=probability)
         part[VALUE], part[EXPECTED] = value, expected
         if self._least > -np.inf:
@@ -281,6 +281,6 @@ class Candidates:
         self._count = len(order)
 
     def best(self) -> pd.DataFrame:
-        """The best, with their probability, value and expected profit."""
+        """Return the best accounts, with their probability, value and expected profit."""
         self._keep_best()
         return self._parts[0].reset_index(drop=True)

@@ -1,1 +1,1 @@
-"""The steps of the pipelines on Spark frames. Nothing here is imported before a run has one."""
+"""Run the steps of the pipelines on Spark frames; imported only in runs that load such frames."""

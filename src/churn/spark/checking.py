@@ -1,7 +1,7 @@
-"""Accounts checked on Spark.
+"""Check accounts on Spark.
 
-One function does for the rows of a partition what the batches of a file go through on one machine. What it found of the
-rows it tells in a note, the last row of the partition; the driver adds the notes up, in the order of the table.
+One function checks the rows of a partition as `churn.tables.batches` checks the batches of a file on one machine. It
+writes its findings as a note, the last row of the partition; the driver joins the notes in the order of the table.
 """
 
 import weakref
@@ -41,14 +41,14 @@ from churn.tables.batches import Findings, check_header
 from churn.tables.csv import normalise_numbers
 from churn.tables.faults import Fault, repeated
 
-# The note of a partition. The number of a row that is checked is its partition's, shifted, plus its place in the partition.
+# Column of the notes. The number of a checked row is that of its partition, shifted, plus its position in the partition.
 NOTE = "(note)"
 PARTITION_BITS = 33
 PLACES = (1 << PARTITION_BITS) - 1
 
 
 def partition_here() -> int:
-    """Number of the partition that Spark works on."""
+    """Return the number of the partition that this Spark task processes."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
@@ -57,13 +57,13 @@ def partition_here() -> int:
 
 @dataclass
 class Note:
-    """What was found in a partition.
+    """Findings in a partition.
 
     Attributes:
-        partition: Its number.
-        findings: Of the check.
-        tally: Figures of its scores, without rows after the first faulty batch; None where there are none.
-        error: What could not be done with its rows, if anything.
+        partition: Number of the partition.
+        findings: Result of the check.
+        tally: Counts and sums of its scores, without rows after the first faulty batch; None if there are none.
+        error: Message of an error in processing its rows, if any.
     """
 
     partition: int
@@ -72,7 +72,7 @@ class Note:
     error: str | None = None
 
     def check_batch(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
-        """Look at the next rows; gives them in canonical form, with their numbers."""
+        """Check the next rows and return them in canonical form, with their numbers."""
         first = first_number(self.partition, self.findings.rows)
         accounts = self.findings.check_batch(parsed_rows(batch, schema), schema, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
@@ -82,7 +82,7 @@ NOTES = TypeAdapter(Note)
 
 
 class Numbered(Protocol):
-    """A note on a partition, which has its number."""
+    """A note with the number of its partition."""
 
     partition: int
 
@@ -91,44 +91,44 @@ Noted = TypeVar("Noted", bound=Numbered)
 
 
 def note_row(note: Noted, notes: TypeAdapter[Noted], row_schema: pa.Schema) -> pa.RecordBatch:
-    """A note as the last row of its partition."""
+    """Return a note as the last row of its partition."""
     return as_batch({NOTE: [notes.dump_json(note).decode()]}, row_schema, 1)
 
 
 def notes_of(made: DataFrame, notes: TypeAdapter[Noted]) -> list[Noted]:
-    """The notes among rows, in the order of their partitions."""
+    """Collect the notes among rows, in the order of their partitions."""
     rows = made.where(column(NOTE).isNotNull()).select(column(NOTE).alias("note")).collect()
     return sorted((notes.validate_json(row["note"]) for row in rows), key=lambda note: note.partition)
 
 
 def first_number(partition: int, before: int) -> int:
-    """The number of a row of a partition with so many rows before it there."""
+    """Return the number of the row of a partition that has `before` rows before it."""
     return (partition << PARTITION_BITS) + before
 
 
-# Takes the rows of a partition and gives others, of this schema, and the note.
+# A function from the rows of a partition to the resulting rows and the note.
 Work = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 class SparkAccounts:
-    """A table of accounts that are checked when something is made of them."""
+    """A table of accounts that are checked while they are processed."""
 
     def __init__(self, table: SparkTable, schema: AccountSchema, model: ChurnModel | None, subject: str) -> None:
-        """Declare the table and what it has to fit, as of `churn.tables.batches.CheckedBatches`."""
+        """Declare the table and its schema, see `churn.tables.batches.CheckedBatches`."""
         self.table, self.schema, self.model, self.subject = table, schema, model, subject
         self._kept: DataFrame | None = None
-        # Of each partition: how many rows there are before it, and in it.
+        # For each partition, the number of rows before it, and in it.
         self._starts: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
 
     @property
     def _names(self) -> list[str]:
-        """Columns that are looked at."""
+        """Names of the columns to read."""
         label = [self.schema.label.column] if self.model is None else []
         return [self.schema.id, *self.schema.numeric_names, *self.schema.categorical, *label]
 
     def row_schema(self, more: Mapping[str, DataType] | None = None) -> StructType:
-        """Of the rows that are made of the accounts: their number, canonical columns, others, and the note."""
+        """Return the schema of the resulting rows: number, canonical columns, further columns, and the note."""
         types: dict[str, DataType] = {ROW: LongType(), self.schema.id: StringType()}
         types |= dict.fromkeys(self.schema.numeric_names, DoubleType())
         types |= dict.fromkeys(self.schema.categorical, StringType())
@@ -138,20 +138,20 @@ class SparkAccounts:
         return StructType([StructField(name, kind) for name, kind in types.items()])
 
     def mapped(self, work: Work, row_schema: StructType) -> DataFrame:
-        """What is made of the rows, see `mapped`.
+        """Apply a function to the rows of each partition, see `mapped`.
 
         Raises:
-            AccountsError: If the columns do not fit.
+            AccountsError: If the columns do not match the schema.
         """
         check_header(self.table.columns, self.schema, self.subject, labelled=self.model is None)
         return mapped(self.table, self._names, work, row_schema)
 
     def check(self, made: DataFrame) -> list[Note]:
-        """What was found in each partition of what `mapped` made, in their order.
+        """Return the notes of the result of `mapped`, in the order of the partitions.
 
         Raises:
             AccountsError: Lists every fault of the table.
-            ChurnError: If something could not be done with its rows.
+            ChurnError: If processing its rows failed.
         """
         notes = notes_of(made, NOTES)
         found = Findings()
@@ -165,7 +165,7 @@ class SparkAccounts:
         return notes
 
     def labels(self) -> NDArray[np.int8]:
-        """Label of each row, 0 or 1, shape (n,); Spark keeps the checked rows until nobody needs them any more.
+        """Return the label of each row, 0 or 1, shape (n,); Spark keeps the checked rows as long as they are referenced.
 
         Raises:
             AccountsError: Lists every fault of the table.
@@ -185,14 +185,14 @@ class SparkAccounts:
         return labels
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
-        """Rows of a table whose `labels` are known.
+        """Return selected rows; call `labels` before, which checks the table.
 
         Args:
-            columns: Their columns, in this order.
-            mask: Which rows, shape (n,).
+            columns: Columns to return, in this order.
+            mask: Which rows to return, shape (n,).
         """
         if self._kept is None:
-            raise ValueError("the rows were not checked yet")
+            raise ValueError("the rows were not checked yet; call labels() first")
         row_schema = self.row_schema()
         kept = StructType([row_schema[ROW], *(row_schema[name] for name in columns)])
         choose = chosen_rows(mask, self._starts, self._lengths, arrow_schema(kept), self.subject)
@@ -200,33 +200,33 @@ class SparkAccounts:
         return SparkRows(sound.mapInArrow(choose, kept), int(mask.sum()), source=self)
 
     def _places(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Places in the table of rows of one partition, by their numbers."""
+        """Return the positions in the table of rows of one partition, from their numbers."""
         return (numbers & PLACES) + self._starts[int(numbers[0] >> PARTITION_BITS)]
 
 
 def mapped(table: SparkTable, names: Sequence[str], work: Work, row_schema: StructType) -> DataFrame:
-    """What is made of the rows of a table, partition by partition.
+    """Apply a function to the rows of a table, partition by partition.
 
     Args:
         table: The table.
-        names: Columns that are looked at.
-        work: What is done.
-        row_schema: Of what it gives.
+        names: Columns to read.
+        work: Function to apply.
+        row_schema: Schema of the rows that it returns.
     """
     frames = [frame.select(*map(column, names)) for frame in table.frames()]
-    # The partitions of a union are those of its frames, one frame after the other. Frames of other types are looked at by
-    # themselves: Spark would first turn the values into those of a common type.
+    # The partitions of a union are those of its frames, one frame after the other. Frames with different types are
+    # processed separately: a union would cast their values to a common type first.
     alike = (reduce(DataFrame.union, group) for _, group in groupby(frames, lambda frame: frame.dtypes))
     return reduce(DataFrame.union, (part.mapInArrow(work, row_schema) for part in alike))
 
 
 def repetitions(made: DataFrame, name: str, starts: Mapping[int, int]) -> list[Fault]:
-    """The fault of ids that occur more than once.
+    """Return the fault of repeated ids, if any.
 
     Args:
         made: Ids, and the numbers of their rows.
         name: Column of the id.
-        starts: Rows before each partition.
+        starts: Number of rows before each partition.
     """
     ids = made.select(column(name).alias("id"), column(ROW).alias("row"))
     known = (
@@ -243,13 +243,13 @@ def repetitions(made: DataFrame, name: str, starts: Mapping[int, int]) -> list[F
 
 
 def _released(frame: DataFrame) -> None:
-    # Spark may have stopped in the meantime, and has forgotten the rows then.
+    # If Spark has stopped in the meantime, the rows are gone already.
     with suppress(Exception):
         frame.unpersist()
 
 
 def checked_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
-    """What Spark is to do with the rows of a partition of a table to train on."""
+    """Return the function that checks a partition of a training table."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = Note(partition_here())
@@ -264,14 +264,14 @@ def checked_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
 def chosen_rows(
     mask: NDArray[np.bool_], starts: Mapping[int, int], lengths: Mapping[int, int], row_schema: pa.Schema, subject: str
 ) -> Work:
-    """What Spark is to do to choose rows, which get the places that they have among the chosen.
+    """Return the function that selects rows of a partition and numbers them by their position among the selected rows.
 
     Args:
-        mask: Which rows of the table, shape (n,).
-        starts: Rows before each partition.
-        lengths: Rows of each partition.
-        row_schema: Of the rows.
-        subject: What the table is called in messages.
+        mask: Which rows of the table to select, shape (n,).
+        starts: Number of rows before each partition.
+        lengths: Number of rows of each partition.
+        row_schema: Schema of the rows.
+        subject: Name of the table in messages.
     """
     parts = {
         number: (
@@ -306,14 +306,14 @@ def chosen_rows(
 
 
 def parsed_rows(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
-    """Rows as the local readers give them: a column of numbers that came as text holds numbers, if it can."""
+    """Convert rows as the local readers do: numeric columns that Spark read as text become numbers, if all values are."""
     batch = normalise_numbers(batch, schema.numeric_names)
     for position, item in enumerate(batch.schema):
         if item.name in schema.numeric_names and pa.types.is_string(item.type):
             try:
                 numbers = pc.cast(pc.utf8_trim_whitespace(batch.column(position)), pa.float64())
             except pa.ArrowInvalid:
-                continue  # the check says which they are
+                continue  # the check reports the values that are not numbers
             batch = batch.set_column(position, item.name, numbers)
     frame: pd.DataFrame = batch.to_pandas()
     return frame

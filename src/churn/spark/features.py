@@ -1,4 +1,4 @@
-"""The encoder fitted and applied on Spark."""
+"""Fit and apply the encoder on Spark."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,14 +13,14 @@ from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
 
-# Spark says about where a value stands among the others, within one in so many.
+# Accuracy of Spark's approximate percentiles: the relative error of a rank is at most 1 / ACCURACY.
 ACCURACY = 10_000
-# How far from the middle the values lie between which a median is looked for, as shares of all; a wider one is a wider net.
+# Distances of two percentiles from the median, as shares of the rows, between which it is searched; tried in turn.
 NETS = (2 / ACCURACY, 0.01, 0.5)
 
 
 def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
-    """Medians and vocabularies of rows on Spark, equal to the last bit to those of `churn.training.encoding.fit_encoder`."""
+    """Learn medians and vocabularies on Spark, bit for bit those of `churn.training.encoding.fit_encoder`."""
     numbers: dict[str, Column] = {name: column(name) for name in schema.numeric_names}
     for ratio in settings.ratios:
         numbers[ratio.name] = F.try_divide(column(ratio.numerator), column(ratio.denominator))
@@ -38,17 +38,17 @@ def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: F
 
 
 def exact_medians(frame: DataFrame, numbers: Mapping[str, Column]) -> tuple[dict[str, int], dict[str, float]]:
-    """Medians to the last bit, in two looks at the table and little memory.
+    """Compute exact medians in two passes over the table and little memory.
 
-    The first look finds, for each column, two values between which the middle lies. The second counts the rows below and
-    at these two, and collects the few in between: Spark's own exact percentile would hold every different value.
+    The first pass finds, for each column, two values around the median. The second counts the rows below and at these two
+    and collects the few in between: Spark's own exact percentile would keep every different value in memory.
 
     Args:
         frame: The rows.
-        numbers: What to look at, by name.
+        numbers: Numeric columns or expressions, by name.
 
     Returns:
-        How many rows have a value, and the median; 0 where there is none.
+        For each name the number of rows with a value, and the median; 0 without any value.
     """
     medians = dict.fromkeys(numbers, 0.0)
     counts = frame.agg(*_named(F.count(value) for value in numbers.values())).collect()[0]
@@ -83,7 +83,7 @@ def exact_medians(frame: DataFrame, numbers: Mapping[str, Column]) -> tuple[dict
 
 
 def _at(runs: Iterable[tuple[float, int]], place: int) -> float | None:
-    """The value at a place, from 0, in ascending runs of equal ones."""
+    """Return the value at a position, from 0, in ascending runs of equal values."""
     if place < 0:
         return None
     for value, count in runs:
@@ -96,7 +96,7 @@ def _at(runs: Iterable[tuple[float, int]], place: int) -> float | None:
 def _vocabularies(
     frame: DataFrame, names: Iterable[str], fewest: int
 ) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Sorted categories of each column that enough rows have, and columns where some row has none."""
+    """Return the sorted categories of each column that have at least `fewest` rows, and the columns with missing values."""
     cells = [F.struct(F.lit(name).alias("column"), column(name).alias("value")) for name in names]
     vocabularies: dict[str, list[str]] = {name: [] for name in names}
     incomplete = set()
@@ -112,12 +112,12 @@ def _vocabularies(
 
 
 def _named(columns: Iterable[Column]) -> list[Column]:
-    """Names without dots and the like for what is aggregated."""
+    """Give aggregates names without special characters."""
     return [each.alias(f"c{position}") for position, each in enumerate(columns)]
 
 
 def encode_rows_on_spark(table: SparkRows, encoder: Encoder, kept: list[str]) -> SparkRows:
-    """Rows on Spark, encoded as by `churn.model.encoder.encode_rows`."""
+    """Encode rows on Spark, see `churn.model.encoder.encode_rows`."""
     before = [ROW, *kept]
     features = [StructField(name, FloatType()) for name in encoder.feature_names]
     row_schema = StructType([*(table.data.schema[name] for name in before), *features])
@@ -127,7 +127,7 @@ def encode_rows_on_spark(table: SparkRows, encoder: Encoder, kept: list[str]) ->
 
 
 def encoded_rows(encoder: Encoder, kept: list[str], row_schema: pa.Schema) -> Any:
-    """What Spark is to do to encode rows: kept columns, then one float32 column a feature."""
+    """Return the function that encodes a partition: the kept columns, then one float32 column per feature."""
     names = encoder.feature_names
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 class SparkPredictions(StoredTable):
-    """Published scores, as a Spark frame too."""
+    """Published scores, which can also be read as a Spark frame."""
 
     def rows(self) -> "DataFrame":
-        """The scores, and in ``_metadata.row_index`` where each row stands in the file."""
+        """Return the scores as a frame; its ``_metadata.row_index`` is the position of each row in the file."""
         from pyspark.sql import SparkSession
 
         return SparkSession.builder.getOrCreate().read.parquet(_address(self.uri))
 
 
 class SparkTable(AccountBatches):
-    """The same files, each as a Spark frame too."""
+    """The files of an account table, which can also be read as Spark frames."""
 
     def frames(self) -> "Iterator[DataFrame]":
-        """A frame for each file, with its columns in its order: text from a CSV file, which the check reads by its roles."""
+        """Yield a frame for each file, with its columns in their order; those of a CSV file are text until the check."""
         from pyspark.sql import SparkSession
         from pyspark.sql.types import StringType, StructField, StructType
 
@@ -37,12 +37,12 @@ class SparkTable(AccountBatches):
                 yield spark.read.parquet(address)
                 continue
             texts = StructType([StructField(name, StringType()) for name in file.columns])
-            # A row with too few or too many cells ends the run.
+            # FAILFAST: a row with too few or too many cells is an error.
             yield spark.read.csv(address, texts, sep=file.delimiter, header=True, escape='"', mode="FAILFAST")
 
 
 def _address(uri: str) -> str:
-    """A path or URL as Spark takes it, which would read some characters as a pattern, and calls S3 by another name."""
+    """Return a path or URL in the form of Spark: glob characters escaped, and the scheme s3a for S3."""
     if uri.startswith("s3://"):
         uri = f"s3a{uri.removeprefix('s3')}"
     escaped = re.sub(r"([][\\*?{}])", r"\\\1", uri if "://" in uri else str(Path(uri).absolute()))

@@ -1,4 +1,4 @@
-"""Published scores and their outcomes, joined and counted on Spark; the driver gets arrays."""
+"""Join published scores with outcomes on Spark, and collect arrays on the driver."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ OUTCOME = "(outcome)"
 
 @dataclass
 class OutcomeNote:
-    """What was found in a partition of outcomes.
+    """Findings in a partition of outcomes.
 
     Attributes:
-        partition: Its number.
-        found: In its rows.
+        partition: Number of the partition.
+        found: Result of checking its rows.
     """
 
     partition: int
@@ -42,15 +42,15 @@ NOTES = TypeAdapter(OutcomeNote)
 def scored_accounts_on_spark(
     predictions: SparkPredictions, outcomes: Batches | None, schema: AccountSchema, bands: Sequence[str]
 ) -> ScoredAccounts:
-    """See `churn.monitoring.outcomes.scored_accounts`."""
+    """Join scored accounts with their outcomes on Spark, see `churn.monitoring.outcomes.scored_accounts`."""
     if outcomes is None:
         return _gathered(predictions, None, 0, bands)
     if not isinstance(outcomes, SparkTable):
-        # Outcomes that Spark does not read are joined here, as without it.
+        # The outcomes are not on Spark: join on the driver.
         return scored_accounts.dispatch(Table)(predictions, outcomes, schema, bands)
     with explained(OUTCOMES):
         check_outcome_columns(outcomes.columns, schema)
-        # Kept by Spark, as they are looked at more than once.
+        # Persisted, as they are read more than once.
         looked_at = _looked_at(outcomes, schema).persist()
     try:
         with explained(OUTCOMES):
@@ -64,7 +64,7 @@ def scored_accounts_on_spark(
 
 
 def _looked_at(outcomes: SparkTable, schema: AccountSchema) -> DataFrame:
-    """Ids and outcomes with the numbers of their rows, and a note at the end of each partition."""
+    """Return ids and outcomes with the numbers of their rows, and a note at the end of each partition."""
     row_schema = StructType(
         [
             StructField(ROW, LongType()),
@@ -79,7 +79,7 @@ def _looked_at(outcomes: SparkTable, schema: AccountSchema) -> DataFrame:
 
 
 def outcomes_of_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
-    """What Spark is to do with the outcomes of a partition."""
+    """Return the function that checks a partition of outcomes."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = OutcomeNote(partition_here())
@@ -94,7 +94,7 @@ def outcomes_of_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
 
 
 def _checked(looked_at: DataFrame, schema: AccountSchema) -> int:
-    """How many outcomes there are, when they have no fault."""
+    """Check the notes and return the number of outcomes; raises an error if they have faults."""
     found, starts = OutcomeRows(), {}
     for note in notes_of(looked_at, NOTES):
         starts[note.partition] = found.rows
@@ -106,7 +106,7 @@ def _checked(looked_at: DataFrame, schema: AccountSchema) -> int:
 def _gathered(
     predictions: SparkPredictions, known: DataFrame | None, outcomes: int, bands: Sequence[str]
 ) -> ScoredAccounts:
-    """The scores with their outcomes, in the order of the file, in which sums are rounded as without Spark."""
+    """Collect scores and outcomes in the order of the file, so that sums are rounded as without Spark."""
     words = F.coalesce(column("risk_band").cast("string"), F.lit("nan"))
     band = F.lit(-1)
     for position, name in enumerate(bands):
@@ -136,7 +136,7 @@ def _gathered(
         probability, flagged, codes = np.empty(rows), np.empty(rows, np.bool_), np.empty(rows, np.int16)
         truth = np.empty(rows, np.int8)
         given = 0
-        # Each row goes to its place: a join gives them in another order.
+        # A join changes the order of rows: put each one at its position.
         for part in joined.drop("account").mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
             table = unpacked_rows(part)
             at = table["row"].to_numpy()
@@ -149,7 +149,7 @@ def _gathered(
             given += len(at)
     if given != rows:
         raise ChurnError(
-            f"{predictions.uri}: {rows} rows were expected, but {given} read; did the file change? Run again"
+            f"{predictions.uri}: {rows} rows were expected, but {given} were read; the file may have changed, run again"
         )
     return ScoredAccounts(
         probability,

@@ -1,4 +1,4 @@
-"""Which functions do the steps of the pipelines on Spark frames; importing this module imports pyspark."""
+"""Register the implementations of the pipeline steps for Spark frames; importing this module imports pyspark."""
 
 from churn.model.encoder import encode_rows
 from churn.monitoring import scored_accounts
@@ -16,7 +16,7 @@ from churn.training.encoding import fit_encoder
 
 
 def register() -> None:
-    """Register them; the data sets that load Spark frames call this. Calling it again changes nothing."""
+    """Register the implementations; called by the data sets that load Spark frames. Idempotent."""
     checked_table.register(SparkTable, SparkAccounts)
     scoring_run.register(SparkAccounts, SparkScoring)
     scored_accounts.register(SparkPredictions, scored_accounts_on_spark)

@@ -1,4 +1,4 @@
-"""Rows of Spark frames, which know their place in the table."""
+"""Rows of Spark frames with their position in the table."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -12,12 +12,12 @@ from pyspark.sql.types import ByteType, DataType, DoubleType, FloatType, LongTyp
 
 from churn.tables import Table, spacing
 
-# Name of the column that holds the place of a row, from 0, which no column of an account table has.
+# Name of the column with the position of a row, from 0; no column of an account table may have it.
 ROW = "(row)"
 
 
 class SparkRows(Table):
-    """A Spark frame, of which the driver holds no more than it is asked for.
+    """A Spark frame as a table; the driver holds only the rows that are requested.
 
     Attributes:
         data: The frame; its column ``(row)`` numbers the rows from 0, in the order of the table.
@@ -29,31 +29,31 @@ class SparkRows(Table):
         """Declare the rows.
 
         Args:
-            data: See above.
-            rows: How many there are, where that is known.
-            source: What has to be there as long as these rows are.
+            data: Frame with the column ``(row)``.
+            rows: Number of rows, if known.
+            source: Object to keep alive as long as these rows, for example the owner of a persisted frame.
         """
         self.data, self._rows, self._source = data, rows, source
 
     @cached_property
     def columns(self) -> list[str]:
-        """Names of its columns, without the place."""
+        """Names of the columns, without ``(row)``."""
         return [name for name in self.data.columns if name != ROW]
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         if self._rows is None:
             self._rows = self.data.count()
         return self._rows
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """All rows in their order, a part of the frame at a time."""
+        """Iterate over all rows in their order, in batches."""
         chosen = self._chosen(columns).orderBy(column(ROW))
         for row in chosen.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
             yield unpacked_rows(row).to_pandas().drop(columns=ROW)
 
     def frame(self, columns: Sequence[str] | None = None, most_rows: int | None = None) -> pd.DataFrame:
-        """Rows as one frame of the driver, see `churn.tables.table.Table.frame`."""
+        """Return rows as one frame on the driver, see `churn.tables.table.Table.frame`."""
         chosen = self._chosen(columns)
         step = spacing(len(self), most_rows) if most_rows else 1
         if step > 1:
@@ -66,16 +66,16 @@ class SparkRows(Table):
 
 
 def column(name: str) -> Column:
-    """A column whose name may hold any character."""
+    """Return a column whose name may contain any character."""
     return F.col("`" + name.replace("`", "``") + "`")
 
 
-# What `packed` gives, in Spark's words.
+# Schema of the rows that `packed` returns.
 PACKED = "rows binary"
 
 
 def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Each batch as one row of bytes: Spark hands single rows to the driver, and takes long for many of them."""
+    """Pack each batch into one row of bytes, as Spark is slow in passing many single rows to the driver."""
     for batch in batches:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -84,7 +84,7 @@ def packed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def unpacked_rows(row: Row) -> pa.Table:
-    """The rows of a batch that was packed."""
+    """Return the rows of a packed batch."""
     return pa.ipc.open_stream(row["rows"]).read_all()
 
 
@@ -98,17 +98,17 @@ _ARROW: dict[type[DataType], pa.DataType] = {
 
 
 def arrow_schema(row_schema: StructType) -> pa.Schema:
-    """The same schema in Arrow's words."""
+    """Convert a Spark schema to an Arrow schema."""
     return pa.schema([(item.name, _ARROW[type(item.dataType)]) for item in row_schema])
 
 
 def as_batch(columns: Any, row_schema: pa.Schema, rows: int) -> pa.RecordBatch:
-    """Columns as Spark takes them; those that are lacking are null, and so is nan.
+    """Return columns as an Arrow batch for Spark; absent columns are null, and nan becomes null.
 
     Args:
-        columns: A frame or a mapping with values by name.
-        row_schema: What Spark expects.
-        rows: How many there are.
+        columns: A frame, or a mapping with values by name.
+        row_schema: Schema of the batch.
+        rows: Number of rows.
     """
     arrays = [
         pa.array(columns[item.name], type=item.type, from_pandas=True)

@@ -1,4 +1,4 @@
-"""Accounts scored on Spark: checked, scored and counted in one function for the rows of a partition."""
+"""Score accounts on Spark: one function checks, scores and counts the rows of a partition."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_ro
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 
-# Beside the columns of the accounts.
+# Name of the column that is added to those of the accounts.
 PROBABILITY = "(probability)"
 
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A model on its way to where rows are: Spark sends it with the function that uses it."""
+    """A serialised model: Spark sends it to the executors with the function that uses it."""
 
     files: Mapping[str, bytes] = field(compare=False)
     sha256: str
@@ -34,14 +34,14 @@ class ShippedModel:
 
     @classmethod
     def of(cls, model: ChurnModel) -> "ShippedModel":
-        """The model as bytes."""
+        """Serialise a model."""
         return cls(model.files(), model.sha256, model.source, model.device)
 
 
 @lru_cache(maxsize=2)
 def unpacked(shipped: ShippedModel) -> ChurnModel:
-    """The model, made once in each Python process; it predicts with one thread, as Spark counts a core for each."""
-    # The machine that asked for it may have a GPU, and this one none.
+    """Return the model, loaded once per Python process; it uses one thread, as Spark assigns one core to each process."""
+    # The driver may have a GPU that this executor lacks.
     check_device(shipped.device, "inference.device")
     model = ChurnModel.from_files(shipped.files)
     return (model.loaded_from(shipped.source) if shipped.source else model).use(device=shipped.device, threads=1)
@@ -50,14 +50,14 @@ def unpacked(shipped: ShippedModel) -> ChurnModel:
 def scored_partition(
     shipped: ShippedModel, schema: AccountSchema, profit: Profit, decision: Decision, row_schema: pa.Schema
 ) -> Work:
-    """What Spark is to do with the rows of a partition."""
+    """Return the function that checks and scores a partition."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note, model = Note(partition_here()), unpacked(shipped)
         for batch in batches:
             accounts = note.check_batch(batch, schema, model)
             columns: dict[str, Any] = {}
-            # Of a faulty table only the ids are needed any more.
+            # After a fault only the ids are needed, to find repeated ones.
             if not note.findings.faults and note.error is None:
                 try:
                     scored = score_rows(accounts, model, profit, decision)
@@ -77,22 +77,22 @@ class SparkScoring(Scoring):
     """Scores of a table of Spark frames."""
 
     def __init__(self, accounts: SparkAccounts, model: ChurnModel, **terms: Any) -> None:
-        """Declare what is scored.
+        """Declare the accounts and the model.
 
         Args:
-            accounts: The table, and what it has to fit.
-            model: What scores them.
-            terms: See `churn.scoring.run.Scoring`.
+            accounts: The table with its schema.
+            model: Model to score with.
+            terms: Further arguments of `churn.scoring.run.Scoring`.
         """
         super().__init__(model, **terms)
         self._accounts = accounts
         self._candidates: pd.DataFrame | None = None
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """The scores, in the order of the table; none before the whole of it is known to be sound."""
+        """Iterate over the scores in the order of the table; the whole table is checked first."""
         accounts = self._accounts
         with explained(accounts.subject):
-            # Kept by Spark, in memory and then on its disks, as it is looked at more than once.
+            # Persisted by Spark, in memory and then on disk, as it is read more than once.
             scored = self._scored().persist()
             try:
                 notes = accounts.check(scored)
@@ -105,7 +105,9 @@ class SparkScoring(Scoring):
                 scored.unpersist()
         rows = sum(note.findings.rows for note in notes)
         if given != rows:
-            raise ChurnError(f"{accounts.subject}: {rows} rows were read, but {given} scored; did the table change?")
+            raise ChurnError(
+                f"{accounts.subject}: {rows} rows were read, but {given} scored; the table may have changed, run again"
+            )
         for note in notes:
             if note.tally is not None:
                 self._count(note.tally)
@@ -118,7 +120,7 @@ class SparkScoring(Scoring):
         return accounts.mapped(run, row_schema)
 
     def _best_of(self, scored: DataFrame) -> pd.DataFrame:
-        """The accounts on which acting pays most; as without Spark."""
+        """Return the accounts with the highest expected profit, as without Spark."""
         # The order of `churn.retention.order.best_first`.
         order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(self._accounts.schema.id)]
         best = scored.where(column(NOTE).isNull()).orderBy(*order).limit(self._list_size)
@@ -128,11 +130,11 @@ class SparkScoring(Scoring):
 
     def _best(self) -> pd.DataFrame:
         if self._candidates is None:
-            raise ValueError("no batch of scores was taken")
+            raise ValueError("no batch of scores was read yet; iterate over batches() first")
         return self._candidates
 
     def _taken(self, scored: DataFrame) -> Iterator[pd.DataFrame]:
-        """The scores, a partition after the other, the next one while one is written."""
+        """Iterate over the scores, partition by partition; the next one is fetched while one is written."""
         rows = scored.where(column(NOTE).isNull())
         parts = rows.select(column(self._accounts.schema.id), column(PROBABILITY))
         for row in parts.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):

@@ -1,4 +1,4 @@
-"""The Spark session of a run; pyspark itself is imported when one starts."""
+"""The Spark session of a run; pyspark is imported only when a session starts."""
 
 import importlib.util
 import os
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 FILE = "spark.yml"
 
-# Which server pyspark uses, and whether it uses one.
+# Environment variables of pyspark: address of a Spark Connect server, and whether to use one.
 REMOTE, CONNECT_MODE = "SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED"
-# Where Spark keeps packages; the one setting of which it takes absolute paths only.
+# Folder of downloaded packages; Spark requires an absolute path here.
 IVY = "spark.jars.ivy"
-# What answers at which kind of address.
+# Kind of server by the scheme of its address.
 ANSWERING = {"spark": "Spark master", "sc": "Spark Connect server"}
-# Seconds that the machine of one may take to answer.
+# Seconds to wait for a connection to a server.
 MASTER_TIMEOUT = 5.0
 
 
@@ -34,10 +34,10 @@ class SparkSettings(BaseModel):
     """The file ``spark.yml`` of an environment.
 
     Attributes:
-        master: Where Spark runs; ``local[*]`` where neither this nor ``remote`` is given.
-        remote: Address of a Spark Connect server, ``sc://host:port``, in place of a master.
-        log: File for what Spark prints.
-        config: Spark's own settings; a server takes those only that a session may have.
+        master: Master of Spark; ``local[*]`` if neither this nor ``remote`` is given.
+        remote: Address of a Spark Connect server, ``sc://host:port``, instead of a master.
+        log: File for the output of Spark.
+        config: Settings of Spark; a Spark Connect server gets only those of ``spark.sql``.
         hadoop: Settings of Hadoop's file systems; empty ones are left out.
     """
 
@@ -52,22 +52,22 @@ class SparkSettings(BaseModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.master is not None and self.remote is not None:
-            raise ValueError("give either master or remote")
+            raise ValueError("set either master or remote, not both")
         return self
 
     @property
     def place(self) -> str:
-        """Where Spark runs, as it may be shown: parameters of a remote address, such as a token, are left out."""
+        """Master or remote for messages, without the parameters of a remote address, such as a token."""
         if self.remote is not None:
             return f"remote '{self.remote.partition('/;')[0]}'"
         return f"master '{self.master or 'local[*]'}'"
 
     @classmethod
     def read(cls, content: object) -> "SparkSettings":
-        """The settings in a file.
+        """Validate the content of the file.
 
         Raises:
-            ParametersError: If it has a key that is not known, or lacks one.
+            ParametersError: If a key is unknown or missing, or a value has the wrong type.
         """
         try:
             return cls.model_validate(content)
@@ -77,46 +77,47 @@ class SparkSettings(BaseModel):
 
 
 def check_pyspark() -> None:
-    """Refuse to go on without pyspark.
+    """Check that pyspark is installed.
 
     Raises:
         ChurnError: If it is not installed.
     """
     if importlib.util.find_spec("pyspark") is None:
-        raise ChurnError("Spark frames need pyspark: uv sync --extra spark")
+        raise ChurnError("Spark frames need pyspark, which is not installed: uv sync --extra spark")
 
 
 def check_java() -> None:
-    """Refuse to start Spark without Java.
+    """Check that Java is installed.
 
     Raises:
-        ChurnError: If none is found where Spark looks for it.
+        ChurnError: If there is no Java where Spark looks for it.
     """
     home = os.environ.get("JAVA_HOME")
     if home and not (Path(home) / "bin/java").exists():
         raise ChurnError(f"Spark needs Java 17 or later, and JAVA_HOME = '{home}' has none; correct or unset it")
     if not home and shutil.which("java") is None:
         raise ChurnError(
-            "Spark needs Java 17 or later, and there is none: install it (Debian and Ubuntu: "
+            "Spark needs Java 17 or later, which was not found: install it (Debian and Ubuntu: "
             "apt-get install openjdk-17-jre-headless), or set JAVA_HOME"
         )
 
 
 def check_connect() -> None:
-    """Refuse to go on without what pyspark needs to speak with a Spark Connect server.
+    """Check that gRPC is installed, which pyspark needs for Spark Connect.
 
     Raises:
         ChurnError: If it is not installed.
     """
     if importlib.util.find_spec("grpc") is None:
-        raise ChurnError("Spark Connect needs gRPC: uv sync --extra spark-connect")
+        raise ChurnError("Spark Connect needs gRPC, which is not installed: uv sync --extra spark-connect")
 
 
 def check_answer(address: str) -> None:
-    """Refuse to start Spark where nothing answers at the address of a cluster: Spark itself tries for minutes.
+    """Check that a cluster answers at its address; Spark itself would retry for minutes.
 
     Args:
-        address: ``spark://host:port``, several in one, ``spark://one:7077,other:7077``, or ``sc://host:port``; others pass.
+        address: ``spark://host:port``, several of them as ``spark://one:7077,other:7077``, or ``sc://host:port``. Other
+            addresses are not checked.
 
     Raises:
         ChurnError: If none of them answers.
@@ -152,14 +153,14 @@ def start(settings: SparkSettings) -> "SparkSession":
     else:
         check_java()
     check_answer(settings.remote or settings.master or "")
-    # Python functions run in what runs this, unless a cluster has its Python elsewhere.
+    # Use this Python for the workers, unless the cluster has another one configured.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
     config = dict(settings.config)
     if settings.remote is not None:
-        os.environ[REMOTE] = settings.remote  # read by data sets
+        os.environ[REMOTE] = settings.remote  # data sets read it
         builder = SparkSession.builder.remote(settings.remote)
         config = {name: value for name, value in config.items() if name.startswith("spark.sql.")}
     else:
@@ -177,7 +178,7 @@ def start(settings: SparkSettings) -> "SparkSession":
             f"Spark did not start with {settings.place}: {_said(str(error), settings.log)} "
             f"({settings.log} has the rest)"
         ) from error
-    # Not with those of Spark: they would be on a command line, which everybody on the machine can see, and these have keys.
+    # Set apart from Spark's settings, which appear on a command line that all users can see: these contain keys.
     for name, value in settings.hadoop.items():
         if value != "":
             session.conf.set(name, _as_java(value))
@@ -185,7 +186,7 @@ def start(settings: SparkSettings) -> "SparkSession":
 
 
 def stop(started: "SparkSession") -> None:
-    """Stop what `start` has started, and forget the server, if there was one."""
+    """Stop the session, and remove the address of a Spark Connect server from the environment."""
     started.stop()
     _forget_remote()
 
@@ -200,7 +201,7 @@ def _as_java(value: str | bool | int | float) -> str:
 
 
 def running() -> bool:
-    """Whether there is a session that somebody else started."""
+    """Return whether a session is active that this project did not start."""
     if "pyspark" not in sys.modules:
         return False
     from pyspark.sql import SparkSession
@@ -210,15 +211,15 @@ def running() -> bool:
 
 @contextmanager
 def explained(subject: str) -> Iterator[None]:
-    """Tell what Spark says of its input in a sentence; a failure of a function of ours stays as it is.
+    """Turn errors of Spark into one sentence; errors of the project's own functions are raised unchanged.
 
     Raises:
-        ChurnError: If something is wrong with what Spark was to read, or with Spark.
+        ChurnError: If Spark cannot read its input, or fails itself.
     """
     try:
         yield
     except Exception as error:
-        # Kedro wraps what a data set raises.
+        # Kedro wraps the errors of data sets.
         ours = any("Traceback (most recent call last)" in str(each) for each in (error, error.__cause__))
         said = None if ours else reason_of(error) or reason_of(error.__cause__)
         if said is None:
@@ -227,16 +228,16 @@ def explained(subject: str) -> Iterator[None]:
 
 
 def reason_of(error: BaseException | None) -> str | None:
-    """What Spark says in an error, without its stack; none if it is another's."""
+    """Return the message of an error of Spark without its stack; None for other errors."""
     return _said(str(error)) if type(error).__module__.startswith(("pyspark.", "py4j.")) else None
 
 
 def _said(text: str, log: Path | None = None) -> str:
-    """What an error of Spark says, without its stack.
+    """Return the message of an error of Spark without its stack.
 
     Args:
-        text: Of the error.
-        log: Where Spark's reason stands if it only says that it has stopped.
+        text: Text of the error.
+        log: File of Spark's output, which has the reason if the error only says that Spark has stopped.
     """
     if log is not None and "stopped SparkContext" in text:
         reasons = re.findall(r"Reason: (.+)$", log.read_text(errors="replace"), re.MULTILINE)
@@ -247,7 +248,7 @@ def _said(text: str, log: Path | None = None) -> str:
 
 @contextmanager
 def _output_to(file: Path) -> Iterator[None]:
-    """Let processes that start within write into a file what they would write on the console."""
+    """Redirect the output of processes that start within the block to a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The booster grown on Spark: XGBoost's own estimator for each fold, on rows that the driver never holds."""
+"""Grow the booster on Spark with XGBoost's own estimator, fold by fold, on rows that the driver never holds."""
 
 import logging
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from churn.training.boosting import FittedTrees, Grown, booster_parameters, merg
 
 logger = logging.getLogger(__name__)
 
-# Setting of spark.yml: how many tasks grow a booster together; by default as many as run at once.
+# Setting of spark.yml: number of tasks that grow a booster together; by default all that can run at once.
 WORKERS = "spark.churn.training.workers"
-# How often a fold is begun when Spark loses what grows it.
+# Number of attempts for a fold if Spark loses workers.
 ATTEMPTS = 3
-# Part of what Spark says where it can never run all tasks of a booster at once.
+# Error code of Spark if it can never run all tasks of a booster at once.
 TOO_FEW_CORES = "SPARK-24819"
 LABEL, FOLD, WATCHED = "label", "fold", "watched"
 
@@ -38,14 +38,14 @@ def fit_booster_on_spark(
     watched: pd.DataFrame,
     training: Training,
 ) -> FittedTrees:
-    """The booster of rows on Spark, see `churn.training.boosting.fit_booster_of`.
+    """Fit the booster to rows on Spark, see `churn.training.boosting.fit_booster_of`.
 
     Raises:
-        ParametersError: If a parameter does not go with Spark.
-        ChurnError: If the session is one of Spark Connect, or the cluster was lost too often.
+        ParametersError: If a parameter is not supported on Spark.
+        ChurnError: If the session is one of Spark Connect, or training failed `ATTEMPTS` times.
     """
     check_trainable(features, training)
-    # XGBoost takes no feature names with brackets, and needs none.
+    # XGBoost does not allow brackets in feature names, and needs no names.
     plain = [f"f{position}" for position in range(len(names))]
 
     def fold_of(row: pa.Array) -> pa.Array:
@@ -70,33 +70,33 @@ def fit_booster_on_spark(
 
 
 def check_trainable(features: SparkRows, training: Training) -> None:
-    """Refuse what cannot be grown on Spark.
+    """Check that a booster can be grown on Spark.
 
     Raises:
-        ParametersError: If a parameter does not go with it.
+        ParametersError: If a parameter is not supported.
         ChurnError: If the session is one of Spark Connect.
     """
     if training.booster.tree_method == "exact":
         raise ParametersError(
-            "parameters", ["training.booster.tree_method = 'exact': one machine finds splits so; on Spark use 'hist'"]
+            "parameters", ["training.booster.tree_method = 'exact' is not supported on Spark; use 'hist'"]
         )
     if type(features.data).__module__.startswith("pyspark.sql.connect"):
         raise ChurnError(
-            "XGBoost trains on Spark where Spark has a master, not through Spark Connect: give `master` in place of `remote` "
-            "in conf/spark/spark.yml for the pipeline training"
+            "XGBoost cannot train through Spark Connect: set `master` instead of `remote` in conf/spark/spark.yml for the "
+            "pipeline training"
         )
 
 
 class Growth:
-    """Grows the boosters of the folds on rows that Spark keeps, spread over the tasks that grow them."""
+    """Grow the boosters of the folds on persisted rows, which are spread over the tasks."""
 
     def __init__(self, rows: DataFrame, names: Sequence[str], rate: float, training: Training) -> None:
         """Declare the rows.
 
         Args:
-            rows: With their place, label, fold and features.
-            names: Of the features.
-            rate: Share of churned accounts, from which all boosters start: they can be averaged then.
+            rows: Frame with position, label, fold and features of the rows.
+            names: Names of the features.
+            rate: Share of churned accounts, the base score of all boosters, which must be equal to average them.
             training: Parameters of XGBoost and of early stopping.
         """
         self._rows, self._names, self._rate, self._training = rows, list(names), rate, training
@@ -104,13 +104,13 @@ class Growth:
         self._workers = 0
 
     def grow(self, fold: int) -> Grown:
-        """The booster that does not see a fold, but is watched by it.
+        """Grow the booster of a fold on the others, with early stopping on the fold.
 
-        A worker that goes away takes the growth of the whole booster with it, as all add up the same histograms after each
-        split. It begins again then, with those that are left.
+        If a worker is lost, the booster is grown anew with the remaining ones: all workers share the histograms of each
+        split.
 
         Raises:
-            ChurnError: If it was lost too often.
+            ChurnError: If it failed `ATTEMPTS` times, or the cluster has too few cores.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -121,19 +121,19 @@ class Growth:
                     raise
                 if TOO_FEW_CORES in reason:
                     raise ChurnError(
-                        f"training on Spark needs {self._workers} cores at once, and fewer are free: give the cluster more, or "
-                        f"set {WORKERS} in conf/spark/spark.yml; Spark says: {reason}"
+                        f"training on Spark needs {self._workers} cores at once, but fewer are free: add cores to the cluster, "
+                        f"or set {WORKERS} in conf/spark/spark.yml; Spark says: {reason}"
                     ) from error
                 if attempt == ATTEMPTS:
                     raise ChurnError(
                         f"training on Spark failed {ATTEMPTS} times with {self._workers} workers for fold {fold + 1}; Spark "
-                        f"says: {reason}. Look at the cluster: lost workers, memory beside the executors, free cores"
+                        f"says: {reason}. Check the cluster: lost workers, memory outside the executors, free cores"
                     ) from error
-                logger.warning("Fold %s was lost on Spark and begins again; Spark says: %s", fold + 1, reason)
+                logger.warning("Fold %s failed on Spark and is grown again; Spark says: %s", fold + 1, reason)
         raise AssertionError("unreachable")
 
     def release(self) -> None:
-        """Let Spark forget the rows."""
+        """Release the persisted rows."""
         if self._kept is not None:
             self._kept.unpersist()
             self._kept = None
@@ -141,7 +141,7 @@ class Growth:
     def _fit(self, fold: int) -> Grown:
         from xgboost.spark import SparkXGBClassifier
 
-        # It tells each fit at length.
+        # XGBoost logs each fit at length.
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
         rows = self._spread()
         estimator = SparkXGBClassifier(
@@ -152,7 +152,7 @@ class Growth:
             n_estimators=self._training.booster.n_estimators,
             early_stopping_rounds=self._training.early_stopping_rounds,
             base_score=self._rate,
-            # On the driver it would outlive a lost worker, and wait for it.
+            # A tracker on the driver would outlive a lost worker and wait for it.
             launch_tracker_on_driver=False,
             **self._parameters(fold),
         )
@@ -162,13 +162,13 @@ class Growth:
         return Grown(booster, model.training_summary.validation_objective_history["logloss"])
 
     def _parameters(self, fold: int) -> dict[str, Any]:
-        # The objective is the classifier's own, and Spark says how many threads a task has.
+        # The classifier sets the objective itself, and Spark the number of threads per task.
         left_out = ("objective", "nthread", "seed")
         parameters = {name: value for name, value in booster_parameters(self._training).items() if name not in left_out}
         return {**parameters, "random_state": self._training.random_state + fold}
 
     def _spread(self) -> DataFrame:
-        """The rows in as many partitions as there are workers, each in the order of the table; kept from fold to fold."""
+        """Return the rows in one partition per worker, each in the order of the table; persisted from fold to fold."""
         from xgboost.spark.utils import _get_max_num_concurrent_tasks
 
         session = self._rows.sparkSession
