@@ -98,10 +98,10 @@ def test_the_date_comes_from_the_configuration_or_the_clock() -> None:
 @pytest.mark.usefixtures("tracking")
 def test_a_model_that_need_not_exist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert ChurnModelDataset(model_uri=str(tmp_path / "none"), must_exist=False).load() is None
-    assert "is left aside: model_uri" in caplog.text
+    assert "is not compared: model_uri" in caplog.text
     caplog.clear()
     assert ChurnModelDataset(model_uri="models:/churn@champion", must_exist=False).load() is None
-    assert "left aside" not in caplog.text, "a first training has no champion; that is no news"
+    assert "is not compared" not in caplog.text, "a first training has no champion; that is no news"
 
 
 @pytest.mark.usefixtures("tracking")

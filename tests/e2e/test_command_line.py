@@ -53,7 +53,7 @@ def test_the_default_run_says_what_it_made(default: tuple[Project, subprocess.Co
         "make viz",
     ):
         assert expected in done.stdout
-    assert "left aside" not in done.stdout
+    assert "is not compared" not in done.stdout
 
 
 def test_the_default_run_warns_of_nothing(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:

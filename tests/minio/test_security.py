@@ -231,13 +231,13 @@ def test_run_ids_and_files_that_lead_elsewhere(stack: Stack, name: str) -> None:
             {"run_id": name, "metrics": {}, "html": ""}
         ),
     ):
-        with pytest.raises(Exception, match="is no run id; a run id is a UUID") as caught:
+        with pytest.raises(Exception, match="is not a run id; a run id is a UUID") as caught:
             attempt()
         assert isinstance(caught.value, ChurnError) or isinstance(caught.value.__cause__, ChurnError)
     run_id = "6f1c7f7e-52a4-4b0c-9f0b-0d6f5a3c2b1a"
     store.write_json({"run_id": run_id}, "latest.json")
     store.write_json({"run_id": run_id, "files": {name: {"sha256": ""}}}, f"{run_id}/manifest.json")
-    with pytest.raises(Exception, match="which is no file of it"):
+    with pytest.raises(Exception, match="which is not a result file"):
         results.load()
 
 

@@ -27,7 +27,7 @@ def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "grpc" else found(name))
-    with pytest.raises(ChurnError, match="Spark Connect needs gRPC.* uv sync --extra spark-connect"):
+    with pytest.raises(ChurnError, match=r"Spark Connect needs gRPC.* uv sync --extra spark-connect"):
         check_connect()
 
 

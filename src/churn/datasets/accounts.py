@@ -1,4 +1,4 @@
-"""Account tables as files, read by the roles of their columns."""
+"""Account tables in files, read according to their schema."""
 
 import logging
 from typing import Any, NoReturn, TypeVar
@@ -22,7 +22,7 @@ ONLY_PARTITION = "part-0.parquet"
 
 
 class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
-    """Where a table lies and what its columns are."""
+    """Location and schema of an account table."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
             metadata: For plugins; not read here.
 
         Raises:
-            ChurnError: If there is no schema, or two.
+            ChurnError: If no schema is given, or both `schema` and `roles`.
         """
         if roles is not None:
             logger.warning("%s: the option 'roles' is called 'schema' now; rename it in your catalog", filepath)
@@ -69,9 +69,9 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
 class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
     """An account table in a CSV or Parquet file.
 
-    Why not ``pandas.CSVDataset``: the types of an account table follow from its roles. The id, the label and the
-    categories are text whatever they look like, so that ``00123`` stays ``00123``; every other column is read as
-    what it holds. Malformed files end in an error that names the file and the row.
+    Unlike ``pandas.CSVDataset``, it reads the types from the schema: the id, the label and the categories are text, so that
+    ``00123`` stays ``00123``; the types of other columns are inferred. The error for a malformed file names the file and
+    the row.
 
     Example:
         ```yaml
@@ -83,10 +83,10 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
     """
 
     def load(self) -> pd.DataFrame:
-        """Read the table, all files of it.
+        """Read all files of the table.
 
         Raises:
-            ChurnError: If there is no file, or one is empty or malformed or has other columns than the first.
+            ChurnError: If there is no file, or a file is empty or malformed, or its columns differ from those of the first.
         """
         names = self._files.names()
         frames = [self._load_file(name) for name in names]
@@ -126,17 +126,19 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
         )
 
     def save(self, data: pd.DataFrame) -> None:
-        """Replace the table as a whole; in a folder by a single file.
+        """Replace the whole table; in a folder, write a single file.
 
         Raises:
-            ChurnError: If it cannot be written, or the folder holds files that are not from here.
+            ChurnError: If it cannot be written, or the folder has files that this data set did not write.
         """
         import pyarrow as pa
         from pyarrow import parquet
 
         name = ONLY_PARTITION if self._files.is_folder else ""
         if self._files.is_folder and self._files.exists() and self._files.names() != [name]:
-            raise ChurnError(f"{self._files.uri} holds other files than {name}; a new table would be mixed with them")
+            raise ChurnError(
+                f"{self._files.uri} has other files than {name}, with which the new table would be mixed; move them away"
+            )
         table = pa.Table.from_pandas(data, preserve_index=False)
         if self._files.address(name).endswith(".parquet"):
             self._files.store.write(lambda file: parquet.write_table(table, file), name)
@@ -144,27 +146,27 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
             self._files.store.write(lambda file: write_csv(table, file), name)
 
     def preview(self, nrows: int = 5) -> Any:
-        """First rows, for kedro-viz."""
+        """Return the first rows for kedro-viz."""
         from kedro_datasets._typing import TablePreview
 
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
 
 
 class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
-    """The table of an `AccountsDataset`, loaded a batch at a time; loads only."""
+    """The table of an `AccountsDataset`, loaded in batches; loads only."""
 
     def __init__(self, *, labelled: bool = False, **options: Any) -> None:
         """Declare the table.
 
         Args:
-            labelled: Whether the label is read too.
-            options: As those of an `AccountsDataset`.
+            labelled: Whether to read the label too.
+            options: Further options of `AccountsDataset`.
         """
         super().__init__(**options)
         self._labelled = labelled
 
     def load(self) -> "AccountBatches":
-        """The table, of which nothing has been read yet.
+        """Return the table, whose rows are read when it is iterated over.
 
         Raises:
             ChurnError: If there is no file.
@@ -172,23 +174,23 @@ class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
         return AccountBatches(self._files, self._schema, self._delimiter, self._labelled)
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the content is written through the table's own entry."""
-        raise DatasetError("batches are not saved; save the table")
+        """Raise an error: the table is saved through its own catalog entry."""
+        raise DatasetError("batches cannot be saved; save the table through its own catalog entry")
 
 
 class OutcomeBatchesDataset(AccountBatchesDataset):
-    """What became of accounts, loaded a batch at a time; loads only. Of the table, the id and the label are read."""
+    """Outcomes of accounts, loaded in batches; loads only. Only the id and the label are read."""
 
     def __init__(self, **options: Any) -> None:
         """Declare the table.
 
         Args:
-            options: As those of an `AccountsDataset`.
+            options: Options of `AccountsDataset`.
         """
         super().__init__(labelled=True, **options)
         self._schema = outcome_schema(self._schema)
 
 
 def outcome_schema(schema: AccountSchema) -> AccountSchema:
-    """The roles of a table that has outcomes and nothing that a model uses."""
+    """Return the schema of a table of outcomes, which has no features."""
     return schema.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})

@@ -1,4 +1,4 @@
-"""The date that scores speak of."""
+"""The date of the scored snapshot."""
 
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
@@ -7,7 +7,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 
 class AsOfDataset(AbstractDataset[NoReturn, date]):
-    """A date from the configuration, or today's (UTC); loads only. It keeps the clock out of the nodes.
+    """A date from the configuration, or the current one (UTC); loads only. It keeps the clock out of the nodes.
 
     Example:
         ```yaml
@@ -18,19 +18,19 @@ class AsOfDataset(AbstractDataset[NoReturn, date]):
     """
 
     def __init__(self, *, date: str | date | None = None, metadata: dict[str, Any] | None = None) -> None:
-        """Declare the date (YYYY-MM-DD), empty for today."""
+        """Declare the date (YYYY-MM-DD); None for the current date."""
         self._date = date
         self.metadata = metadata
 
     def load(self) -> date:
-        """The date."""
+        """Return the date."""
         if self._date is None:
             return datetime.now(UTC).date()
         return date.fromisoformat(str(self._date))
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the date comes from the configuration or the clock."""
-        raise DatasetError("the date is not saved; set inference.as_of")
+        """Raise an error: the date comes from the configuration or the clock."""
+        raise DatasetError("the date cannot be saved; set inference.as_of")
 
     def _exists(self) -> bool:
         return True

@@ -1,7 +1,7 @@
-"""Tables and documents as files that are replaced as a whole.
+"""Tables and documents in files that are replaced atomically.
 
-Why not ``pandas.ParquetDataset`` and ``json.JSONDataset``: where their save fails half-way, what stood there before is
-gone, on a disk as on S3. And what a store answers is told in a sentence here, with the setting that may be wrong.
+``pandas.ParquetDataset`` and ``json.JSONDataset`` lose the previous content if saving fails half-way, on disk as on S3.
+Errors of the store are also reported in one sentence here, with the setting that may be wrong.
 """
 
 from contextlib import ExitStack
@@ -30,7 +30,7 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
 
         Args:
             filepath: Path or URL.
-            most_rows: Rows that are loaded of a longer table, evenly spaced; all by default.
+            most_rows: Largest number of rows to load, evenly spaced; all by default.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
         """
@@ -61,14 +61,14 @@ class TableDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         return {"filepath": self._store.uri}
 
     def preview(self, nrows: int = 5) -> Any:
-        """First rows, for kedro-viz."""
+        """Return the first rows for kedro-viz."""
         from kedro_datasets._typing import TablePreview
 
         return TablePreview(self.load().head(nrows).to_dict(orient="split"))
 
 
 class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
-    """A table in a Parquet file that is written and read a batch at a time."""
+    """A table in a Parquet file that is written and read in batches."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -78,7 +78,7 @@ class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
         self.metadata = metadata
 
     def load(self) -> "StoredTable":
-        """The table, of which nothing has been read yet but what its columns are.
+        """Return the table, of which only the footer has been read.
 
         Raises:
             ChurnError: If the file does not exist or is damaged.
@@ -86,7 +86,7 @@ class BatchesDataset(AbstractDataset[Table, "StoredTable"]):
         return StoredTable(self._store)
 
     def save(self, data: Table) -> None:
-        """Replace the table, batch by batch; as a whole, for those who read it."""
+        """Replace the table; it is written in batches and becomes visible when it is complete."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -134,7 +134,7 @@ class DocumentDataset(AbstractDataset[Any, Any]):
         return {"filepath": self._store.uri}
 
     def preview(self) -> Any:
-        """The document, for kedro-viz."""
+        """Return the document for kedro-viz."""
         import json
 
         from kedro_datasets._typing import JSONPreview

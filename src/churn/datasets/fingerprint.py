@@ -1,4 +1,4 @@
-"""What a table's files held, without reading them as a table."""
+"""Fingerprints of tables: size and hash of their files."""
 
 from typing import Any, NoReturn
 
@@ -10,7 +10,7 @@ from churn.stores.partitions import Partitions
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
-    """Name, size and SHA-256 of a table; loads only. Results name their input by it."""
+    """Name, size and SHA-256 of a table, by which results identify their input; loads only."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
 
         Args:
             filepath: Path or URL.
-            rows: Whether its rows are counted too.
+            rows: Whether to count the rows too.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
         """
@@ -33,10 +33,10 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        """``name`` (the last part of the path), ``bytes`` and ``sha256``, and ``rows`` where they are counted.
+        """Return ``name`` (the last part of the path), ``bytes``, ``sha256``, and ``rows`` if they are counted.
 
-        Of a folder, the hash is that of a list of its files with theirs, as ``sha256sum`` writes it, and ``files`` has the
-        hash of each.
+        The hash of a folder is that of the list of its files and their hashes in the format of ``sha256sum``; ``files`` has
+        the hash of each.
 
         Raises:
             ChurnError: If the file does not exist.
@@ -56,11 +56,11 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         return {**described, "sha256": hash_of_files(hashes), "files": hashes}
 
     def signatures(self) -> dict[str, str]:
-        """What tells whether a file has changed, without reading it, by its name; none where there is no file."""
+        """Return for each file a value that changes with its content, without reading it; empty if there is no file."""
         return self._files.signatures()
 
     def _look(self, name: str) -> tuple[str, int | None]:
-        """Hash and rows of a file; a packed file's are not counted."""
+        """Return the hash and the number of rows of a file; rows of a compressed file are not counted."""
         address, store = self._files.address(name), self._files.store
         if not self._rows or address.endswith(".gz"):
             return store.sha256(name), None
@@ -83,8 +83,8 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         return digest, max(0, lines - 1 + (last not in (b"", b"\n")))
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the content is written through the table's own entry."""
-        raise DatasetError("a fingerprint is not saved; save the file it describes")
+        """Raise an error: the table is saved through its own catalog entry."""
+        raise DatasetError("a fingerprint cannot be saved; save the file it describes")
 
     def _exists(self) -> bool:
         return self._files.exists()

@@ -1,4 +1,4 @@
-"""The model that scores, and the decision which one that is."""
+"""Models in the registry, and the decision which version is the champion."""
 
 import logging
 from typing import Any, NoReturn
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
-    """A stored model by its URI, loads only.
+    """A stored model by its URI; loads only.
 
-    kedro-mlflow's registry data set loads by name and alias; this one takes any form of URI (see
-    `churn.mlflow_flavor.load_model`), verifies the content hash, and notes which version it was.
+    The registry data set of kedro-mlflow loads by name and alias; this one accepts any form of URI (see
+    `churn.mlflow_flavor.load_model`), verifies the content hash, and records the version.
     """
 
     def __init__(
@@ -30,9 +30,9 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         """Declare the model.
 
         Args:
-            model_uri: Which model.
-            path: Local folder for verified copies; none to fetch the model each time.
-            must_exist: Whether there has to be one.
+            model_uri: URI of the model.
+            path: Local folder for verified copies; None to download the model each time.
+            must_exist: Whether a missing model is an error.
             metadata: For plugins; not read here.
         """
         self._model_uri = model_uri
@@ -41,10 +41,10 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         self.metadata = metadata
 
     def load(self) -> ChurnModel | None:
-        """The model; ``None`` where there need not be one and none can be read.
+        """Return the model; ``None`` if it cannot be loaded and `must_exist` is false.
 
         Raises:
-            ChurnError: If there has to be one and there is none, or its files are damaged.
+            ChurnError: If `must_exist` is true and the model does not exist or is damaged.
         """
         from churn.registry import flavor, uri
 
@@ -53,26 +53,26 @@ class ChurnModelDataset(AbstractDataset[NoReturn, ChurnModel | None]):
         except ChurnError as error:
             if self._must_exist:
                 raise
-            # That there is none yet is what a first training expects.
+            # A first training expects that there is no model yet.
             if not isinstance(error, uri.NoSuchModelError):
-                logger.warning("%s is left aside: %s", self._model_uri, error)
+                logger.warning("%s cannot be loaded and is not compared: %s", self._model_uri, error)
             return None
 
     def _exists(self) -> bool:
-        return True  # whether there is one is found out, and said, when it is loaded
+        return True  # a missing model is reported when it is loaded
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: models are logged by the training pipeline."""
-        raise DatasetError("a model is logged and registered by the training pipeline, not saved here")
+        """Raise an error: the training pipeline logs and registers models."""
+        raise DatasetError("a model cannot be saved here; the training pipeline logs and registers it")
 
     def _describe(self) -> dict[str, Any]:
         return {"model_uri": self._model_uri}
 
 
 class ChampionDataset(AbstractDataset[PromotionDecision, PromotionDecision]):
-    """The registry alias of the model in use: a decision to promote, when saved, moves the alias.
+    """The registry alias of the champion: saving a decision to promote moves the alias.
 
-    A decision is noted on the version whatever it is. Loading gives the decision as it was carried out.
+    Every decision is recorded on its version. Loading returns the decision as it was carried out.
     """
 
     def __init__(self, *, model_name: str, alias: str = "champion", metadata: dict[str, Any] | None = None) -> None:
@@ -93,9 +93,11 @@ class ChampionDataset(AbstractDataset[PromotionDecision, PromotionDecision]):
         self._done = versions.record_decision(self._model_name, self._alias, data)
 
     def load(self) -> PromotionDecision:
-        """The decision of this run as it was carried out."""
+        """Return the decision of this run as it was carried out."""
         if self._done is None:
-            raise DatasetError("there is no decision yet in this run; the model that has the alias is another entry")
+            raise DatasetError(
+                "no decision was saved in this run yet; the version that has the alias is another catalog entry"
+            )
         return self._done
 
     def _describe(self) -> dict[str, Any]:
@@ -112,14 +114,14 @@ class AliasDataset(AbstractDataset[NoReturn, str | None]):
         self.metadata = metadata
 
     def load(self) -> str | None:
-        """The version as text."""
+        """Return the version as text."""
         from churn.registry import versions
 
         return versions.alias_version(self._model_name, self._alias)
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: a decision moves the alias."""
-        raise DatasetError("an alias is moved by a decision to promote, or by kedro rollback")
+        """Raise an error: a decision moves the alias."""
+        raise DatasetError("an alias cannot be saved; a decision to promote moves it, or kedro rollback")
 
     def _exists(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""A data set that may be absent."""
+"""A data set that may not exist."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from kedro.io import AbstractDataset
 
 
 class OptionalDataset(AbstractDataset[Any, Any]):
-    """Another data set that gives ``None`` where its path is empty, or where nothing is stored yet.
+    """A wrapper that loads ``None`` if the path of the wrapped data set is empty, or nothing is stored there yet.
 
-    For inputs that only some environments have, or that arrive later, such as the outcomes of scored accounts.
+    It is for inputs that only some environments have, or that arrive later, such as the outcomes of scored accounts.
 
     Example:
         ```yaml
@@ -32,9 +32,9 @@ class OptionalDataset(AbstractDataset[Any, Any]):
         """Declare the data set.
 
         Args:
-            dataset: Catalog entry of the wrapped data set; an empty ``filepath`` means that there is none.
-            must_exist: Whether a path that is given has to lead somewhere; then only an empty path means none.
-            credentials: Passed on to the wrapped data set.
+            dataset: Catalog entry of the wrapped data set; with an empty ``filepath`` it loads ``None``.
+            must_exist: Whether a missing file is an error; then only an empty path loads ``None``.
+            credentials: Credentials of the wrapped data set.
             metadata: For plugins; not read here.
         """
         self.metadata = metadata
@@ -45,13 +45,13 @@ class OptionalDataset(AbstractDataset[Any, Any]):
             self._dataset = AbstractDataset.from_config("optional", config)
 
     def load(self) -> Any:
-        """What is stored, or ``None``."""
+        """Return the stored data, or ``None``."""
         if self._dataset is None or not (self._must_exist or self._dataset.exists()):
             return None
         return self._dataset.load()
 
     def save(self, data: Any) -> None:
-        """Store through the wrapped data set; without a path, nothing is stored."""
+        """Save to the wrapped data set; without a path, nothing is saved."""
         if self._dataset is not None:
             self._dataset.save(data)
 

@@ -1,8 +1,8 @@
-"""Published results: whole or not at all.
+"""Published results, which become visible completely or not at all.
 
-``<results>/<run id>/`` receives the data files, then ``manifest.json`` with their hashes; last of all
-``<results>/latest.json`` is replaced and points to them. Readers follow the pointer, so a run that dies half-way
-leaves the previous results current.
+The data files are written to ``<results>/<run id>/``, then ``manifest.json`` with their hashes. At last the pointer
+``<results>/latest.json`` is replaced. Readers follow the pointer, so if a run fails half-way, the previous results stay
+current.
 """
 
 import re
@@ -33,39 +33,39 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
 
 
 def checked_run_id(run_id: Any, source: str) -> str:
-    """A run id, which names a folder of results.
+    """Return a run id, which is the name of a folder of results.
 
     Raises:
-        ChurnError: If it is no UUID, and could lead elsewhere.
+        ChurnError: If it is not a UUID, and could be a path to another folder.
     """
     try:
         same = str(uuid.UUID(str(run_id))) == run_id
     except ValueError:
         same = False
     if not same:
-        raise ChurnError(f"{source}: {str(run_id)[:80]!r} is no run id; a run id is a UUID")
+        raise ChurnError(f"{source}: {str(run_id)[:80]!r} is not a run id; a run id is a UUID")
     return str(run_id)
 
 
 class ResultsDataset(AbstractDataset[Scores, Publication]):
-    """The results that ``latest.json`` points to; saving publishes new ones under a new run id."""
+    """The results to which ``latest.json`` points; saving publishes new ones under a new run id."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Declare the folder of results by its path or URL."""
         self._store = open_store(filepath, credentials)
-        self.published: dict[str, Any] | None = None  # the manifest of what was saved here last
+        self.published: dict[str, Any] | None = None  # manifest of the last results saved here
         self.metadata = metadata
 
     def save(self, data: Scores) -> None:
-        """Publish: data files, read back and compared, then the manifest, then the pointer.
+        """Publish scores: write the data files, read them back and compare, then write the manifest and the pointer.
 
-        The scores are taken and written a batch at a time. Where there is nothing to score, nothing is published.
+        The scores are computed and written in batches. If there is nothing to score, nothing is published.
 
         Raises:
-            ChurnError: If a file cannot be written, or is not stored as it was written, or the scores cannot be had to
-                their end; the previous results stay.
+            ChurnError: If a file cannot be written, differs when it is read back, or computing the scores fails; the
+                previous results stay current.
         """
         if data.is_empty:
             self.published = None
@@ -77,7 +77,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         listed = record.retention_list
         written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
-        # Without this run's own id, so that the same scores are the same bytes.
+        # The ledger does not contain this run's id, so that equal scores lead to equal bytes.
         written[LEDGER] = self._store.write_json(record.ledger, f"{run_id}/{LEDGER}")
         for name, stored in written.items():
             self._store.verify(f"{run_id}/{name}", stored)
@@ -103,7 +103,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         }
 
         def unless_later(present: dict[str, Any] | None) -> dict[str, Any] | None:
-            """The pointer, unless a run that published later has set it already."""
+            """Return the pointer, or None if a run that published later has set it already."""
             if record.follows is not None and (present or {}).get("run_id") != record.follows:
                 raise ChurnError(
                     f"{self._store.uri}: another run published results meanwhile, and may have scored the same files; nothing "
@@ -118,7 +118,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
     def _write_table(
         self, batches: Iterable[tuple[pd.DataFrame, pd.DataFrame]], run_id: str, name: str
     ) -> dict[str, Stored]:
-        """Write a table as CSV and as Parquet, each batch for both; what was written, by the name of the file."""
+        """Write a table as CSV and as Parquet from pairs of batches; return what was stored, by file name."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -140,7 +140,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return {text_name: text.stored(), exact_name: exact.stored()}
 
     def load(self) -> Publication:
-        """The current results, after checking their hashes; the scores are read a batch at a time.
+        """Verify the hashes of the current results and return them; the scores are read in batches.
 
         Raises:
             ChurnError: If nothing was published yet, or a file does not match the manifest.
@@ -163,7 +163,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return StoredTable(self._store, name)
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest of the current results.
+        """Return the manifest of the current results.
 
         Raises:
             ChurnError: If nothing was published yet.
@@ -177,16 +177,16 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         for name in (manifest.get("run_id"), *manifest.get("files", ())):
             if name != run_id and not _FILE_NAME.fullmatch(str(name)):
                 raise ChurnError(
-                    f"{self._store.address(f'{run_id}/{MANIFEST}')} names {name!r}, which is no file of it"
+                    f"{self._store.address(f'{run_id}/{MANIFEST}')} names {name!r}, which is not a result file; score again"
                 )
         return manifest
 
     def folder(self, run_id: str) -> str:
-        """Path or URL of a run's results."""
+        """Return the path or URL of a run's results."""
         return self._store.address(checked_run_id(run_id, "the run id"))
 
     def document(self, run_id: str, name: str) -> Any:
-        """A JSON document of a run."""
+        """Read a JSON document of a run."""
         return self._store.read_json(f"{checked_run_id(run_id, 'the run id')}/{name}")
 
     def _exists(self) -> bool:
@@ -197,7 +197,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
 
 
 class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
-    """Which run scored each file of the table, as of the current results; loads only."""
+    """The ledger of the current results: the run that scored each file of the table; loads only."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -207,7 +207,7 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
         self.metadata = metadata
 
     def load(self) -> CurrentLedger:
-        """The ledger, empty where nothing was published yet, or by a version of the project that kept none."""
+        """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers."""
         if not self._results.exists():
             return CurrentLedger(None, {})
         manifest = self._results.manifest()
@@ -218,11 +218,11 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
         )
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refused: the ledger is published with the results."""
-        raise DatasetError("the ledger is not saved by itself; it is published with the results")
+        """Raise an error: the ledger is published with the results."""
+        raise DatasetError("the ledger cannot be saved by itself; it is published with the results")
 
     def _exists(self) -> bool:
-        # An empty ledger is one.
+        # An empty ledger is a ledger too.
         return True
 
     def _describe(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
-    """The health of a published run, saved beside its results: ``run_id``, ``metrics`` and the page ``html``."""
+    """The health report of a published run, saved with its results: ``run_id``, ``metrics`` and the page ``html``."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -247,7 +247,7 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
         self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")
 
     def load(self) -> NoReturn:
-        """Refused: the report is for people."""
+        """Raise an error: no pipeline reads the report."""
         raise DatasetError("the health report is not an input of any pipeline")
 
     def _describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Account tables as Spark frames; pyspark itself is imported when a frame is asked for."""
+"""Account tables as Spark frames; pyspark is imported only when a frame is loaded."""
 
 from churn.datasets.accounts import AccountBatchesDataset, OutcomeBatchesDataset
 from churn.datasets.results import ResultsDataset
@@ -8,12 +8,12 @@ from churn.spark.frames import SparkPredictions, SparkTable
 class SparkAccountsDataset(AccountBatchesDataset):
     """The table of an `AccountBatchesDataset` as Spark frames; loads only.
 
-    Why not ``spark.SparkDatasetV2``: Spark reads the longest of several files first, and takes the columns of all of them from
-    one. A table has the order of its files' names, whoever reads it.
+    Unlike ``spark.SparkDatasetV2``, it reads several files in the order of their names and checks that their columns are
+    equal: Spark reads the longest file first, and takes the columns of all files from one.
     """
 
     def load(self) -> "SparkTable":
-        """The table, of which nothing has been read yet.
+        """Return the table, whose rows are read when they are used.
 
         Raises:
             ChurnError: If there is no file.
@@ -26,7 +26,7 @@ class SparkOutcomesDataset(OutcomeBatchesDataset):
     """The table of an `OutcomeBatchesDataset` as Spark frames; loads only."""
 
     def load(self) -> "SparkTable":
-        """The table, of which nothing has been read yet.
+        """Return the table, whose rows are read when they are used.
 
         Raises:
             ChurnError: If there is no file.
@@ -35,7 +35,7 @@ class SparkOutcomesDataset(OutcomeBatchesDataset):
 
 
 class SparkResultsDataset(ResultsDataset):
-    """The results of a `ResultsDataset`, their scores as a Spark frame."""
+    """The results of a `ResultsDataset`, with the scores as a Spark frame."""
 
     def _predictions(self, name: str) -> "SparkPredictions":
         _register()
@@ -43,7 +43,7 @@ class SparkResultsDataset(ResultsDataset):
 
 
 def _register() -> None:
-    """Make the steps of the pipelines known for Spark frames, when the first is asked for."""
+    """Register the implementations of the pipeline steps for Spark frames, when the first frame is loaded."""
     from churn.spark.registration import register
 
     register()

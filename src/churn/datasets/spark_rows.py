@@ -1,4 +1,4 @@
-"""Tables on the way from pipeline to pipeline as Spark frames; this module needs pyspark."""
+"""Intermediate tables between pipelines as Spark frames; this module requires pyspark."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,16 @@ class SparkRowsDataset(SparkDatasetV2):  # type: ignore[misc]
 
         Args:
             filepath: Path or URL without a dot in its last part.
-            most_rows: Load a frame of pandas with at most so many rows, evenly spaced.
-            credentials: Arguments of the fsspec file system; Spark has its own, see ``spark.yml``.
-            options: As those of ``spark.SparkDatasetV2``.
+            most_rows: Load a pandas frame with at most this number of rows, evenly spaced.
+            credentials: Arguments of the fsspec file system; those of Spark are in ``spark.yml``.
+            options: Further options of ``spark.SparkDatasetV2``.
         """
         super().__init__(filepath=filepath, credentials=credentials, save_args={"mode": "overwrite"}, **options)
         self._files = Partitions(filepath, credentials)
         self._most_rows = most_rows
 
     def _load(self) -> "SparkRows | pd.DataFrame":
-        """The table, of which nothing has been read yet; or the frame.
+        """Return the table, whose rows are read when they are used, or the pandas frame.
 
         Raises:
             ChurnError: If Spark cannot read it.
@@ -52,5 +52,5 @@ class SparkRowsDataset(SparkDatasetV2):  # type: ignore[misc]
             super()._save(data.data)
 
     def _exists(self) -> bool:
-        # Without asking Spark, which does not run yet when a run looks at its inputs.
+        # Checked without Spark, which has not started when Kedro checks the inputs of a run.
         return self._files.exists()

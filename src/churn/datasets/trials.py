@@ -1,4 +1,4 @@
-"""The trials of a search, as runs of MLflow."""
+"""Trials of a parameter search as MLflow runs."""
 
 import time
 from typing import Any
@@ -9,14 +9,14 @@ from churn.training.tuning import Trial
 
 
 class TuningTrialsDataset(AbstractDataset[list[Trial], list[Trial]]):
-    """The trials so far, kept in memory and logged to MLflow: each as a run below the active one.
+    """The trials so far, kept in memory and logged to MLflow, each as a child of the active run.
 
-    Saving logs the trials that the list has more than the last one, so that a search that is interrupted leaves what it
-    has tried. Without an active run, nothing is logged.
+    Each save logs the trials that are new since the last one, so that an interrupted search leaves its trials in MLflow.
+    Without an active run, nothing is logged.
     """
 
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
-        """Declare the data set; it has no place of its own."""
+        """Declare the data set, which has no path."""
         self._trials: list[Trial] = []
         self.metadata = metadata
 
@@ -28,7 +28,7 @@ class TuningTrialsDataset(AbstractDataset[list[Trial], list[Trial]]):
         self._trials = data
 
     def load(self) -> list[Trial]:
-        """The trials of this run."""
+        """Return the trials of this run."""
         return self._trials
 
     def _exists(self) -> bool:

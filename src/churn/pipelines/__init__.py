@@ -1,1 +1,1 @@
-"""The five pipelines."""
+"""The five pipelines of the project, one package each."""

@@ -17,8 +17,7 @@ _BLOCK_ROWS: Final = 32_768
 
 
 def blocks(rows: int, seed: np.random.SeedSequence) -> Iterator[tuple[slice, np.random.Generator]]:
-    """Rows in blocks, each with a generator of its own, so that a block can be drawn by itself."""
-    """Blocks of rows, each with a random stream of its own."""
+    """Yield blocks of rows, each with a random generator of its own, so that a block can be drawn by itself."""
     starts = range(0, rows, _BLOCK_ROWS)
     for start, child in zip(starts, seed.spawn(len(starts)), strict=True):
         yield slice(start, min(start + _BLOCK_ROWS, rows)), np.random.Generator(np.random.SFC64(child))

@@ -1,4 +1,4 @@
-"""Nodes that make the account tables."""
+"""Nodes of the pipeline data_generation."""
 
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 
 
 class Snapshots(NamedTuple):
-    """The tables of one study.
+    """Training and scoring snapshot, with outcomes and true probabilities.
 
     Attributes:
         training: Accounts with their label.
         scoring: Accounts without label.
-        outcomes: What became of the scored accounts: id and label.
-        oracle: True probability of churn of each account, training and scoring; no rows where it is not known.
+        outcomes: Outcomes of the scored accounts: id and label.
+        oracle: True probability of churn of each account of both snapshots; empty if it is not known.
     """
 
     training: pd.DataFrame
@@ -33,24 +33,24 @@ class Snapshots(NamedTuple):
 def make_snapshots(
     source_accounts: pd.DataFrame | None, schema: AccountSchema, simulation: Simulation, staging: Staging
 ) -> Snapshots:
-    """Stage the environment's own account table, or simulate one where it has none."""
+    """Stage the account table of the environment, or simulate one if it has none."""
     if source_accounts is None:
         return simulate_snapshots(schema, simulation)
     return stage_snapshots(source_accounts, schema, staging)
 
 
 def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapshots:
-    """Simulate a training and a scoring snapshot of the same population, the latter with its drift.
+    """Simulate a training and a scoring snapshot of the same population, the latter with drift.
 
     Raises:
-        ChurnError: If the roles describe another table than the simulated one.
+        ChurnError: If the schema has columns that the simulated table does not have.
     """
     known = {schema.id, *schema.numeric_names, *schema.categorical}
     strange = sorted(known - set(SIMULATED_COLUMNS))
     if strange:
         raise ChurnError(
-            f"accounts names columns that a simulated table does not have: {', '.join(strange)}. Name the table that has "
-            "them as source_accounts in the environment's globals.yml"
+            f"the schema (accounts) names columns that a simulated table does not have: {', '.join(strange)}. Set "
+            "source_accounts in the environment's globals.yml to the table that has them"
         )
     label = schema.label.column
     training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)

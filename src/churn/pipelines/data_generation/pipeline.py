@@ -1,4 +1,4 @@
-"""Simulated accounts, or an account table of your own, as training and scoring snapshots."""
+"""Pipeline data_generation: training and scoring snapshots, simulated or from an account table of your own."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,7 +6,7 @@ from churn.pipelines.data_generation.nodes import make_snapshots
 
 
 def create_pipeline() -> Pipeline:
-    """source (if any) -> training accounts, scoring accounts, outcomes, oracle."""
+    """Create the pipeline: source accounts (optional) -> training accounts, scoring accounts, outcomes, oracle."""
     return pipeline(
         [
             node(

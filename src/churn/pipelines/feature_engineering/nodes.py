@@ -1,4 +1,4 @@
-"""Nodes that split and encode the training accounts. What they give is lazy: rows pass through when it is stored."""
+"""Nodes of the pipeline feature_engineering. Their tables are lazy: rows are processed when the table is saved."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ SUBJECT = "training accounts"
 
 
 class Split(NamedTuple):
-    """Training and test rows, disjoint, in the order of the source."""
+    """Disjoint training and test rows, in the order of the source."""
 
     train: Table
     test: Table
@@ -22,12 +22,12 @@ class Split(NamedTuple):
 def describe_source(
     training_fingerprint: dict[str, Any], train_features: Table, test_features: Table
 ) -> dict[str, Any]:
-    """Say what the features are made of, when they are there: the table may be another one when they are used."""
+    """Record the fingerprint of the training table once the features are saved, as the table may change before training."""
     return {**training_fingerprint, "train_rows": len(train_features), "test_rows": len(test_features)}
 
 
 def validate_accounts(training_accounts: Batches, schema: AccountSchema) -> CheckedTable:
-    """Check the training table and bring it into canonical form."""
+    """Check the training table and convert it to canonical form."""
     checked: CheckedTable = checked_table(training_accounts, schema, None, SUBJECT)
     return checked
 
@@ -45,10 +45,10 @@ def split_accounts(
 def fit_encoder(
     train_accounts: Table, schema: AccountSchema, feature_engineering: FeatureEngineering
 ) -> dict[str, Any]:
-    """Learn medians and vocabularies from the training rows alone."""
+    """Learn medians and vocabularies from the training rows only."""
     return encoding.fit_encoder(train_accounts, schema, feature_engineering).to_dict()
 
 
 def encode_accounts(split: Table, encoder: dict[str, Any], schema: AccountSchema) -> Table:
-    """Encode the rows of a split: id, label, then one float32 column a feature."""
+    """Encode the rows of a split: id, label, then one float32 column per feature."""
     return encode_rows(split, Encoder.from_dict(encoder), [schema.id, schema.label.column])

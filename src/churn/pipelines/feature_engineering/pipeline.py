@@ -1,4 +1,4 @@
-"""Training accounts, checked, split and encoded."""
+"""Pipeline feature_engineering: check, split and encode the training accounts."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -12,7 +12,7 @@ from churn.pipelines.feature_engineering.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """training accounts -> train and test accounts -> encoder (train rows only) -> train and test features."""
+    """Create the pipeline: accounts -> train and test accounts -> encoder (train rows only) -> train and test features."""
     return pipeline(
         [
             node(

@@ -1,4 +1,4 @@
-"""Nodes that score accounts. What they give is lazy: rows pass through when the results are written, a batch at a time."""
+"""Nodes of the pipeline inference. Their tables are lazy: rows are processed in batches when the results are saved."""
 
 import logging
 from datetime import date
@@ -18,7 +18,7 @@ SUBJECT = "accounts to score"
 def select_partitions(
     scoring_fingerprint: dict[str, Any], current_ledger: CurrentLedger, champion: ChurnModel, inference: Inference
 ) -> Selection:
-    """Choose the files of the table that are scored: all, or those that are new, or new to this model."""
+    """Select the files of the table to score: all, or those that are new, or new to this model."""
     selection = select(
         scoring_fingerprint,
         current_ledger.ledger,
@@ -39,7 +39,7 @@ def select_partitions(
 def validate_scoring_accounts(
     scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, schema: AccountSchema
 ) -> Any:
-    """Check that the table fits its roles and the model, and bring it into canonical form."""
+    """Check the table against the schema and the model, and convert it to canonical form."""
     champion.check_fits(schema)
     return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
@@ -55,7 +55,7 @@ def score_accounts(
     decision: Decision,
     reasons: Reasons,
 ) -> Scores:
-    """Scores, the list of accounts to act on, and all that is needed to trace and to monitor them."""
+    """Compute the scores, the retention list, and the record for provenance and monitoring."""
     check_device(inference.device, "inference.device")
     return scoring_run(
         valid_scoring_accounts,

@@ -1,4 +1,4 @@
-"""From the champion and a table of accounts to published scores."""
+"""Pipeline inference: score a table of accounts with the champion and publish the results."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,7 +6,7 @@ from churn.pipelines.inference.nodes import score_accounts, select_partitions, v
 
 
 def create_pipeline() -> Pipeline:
-    """champion + scoring accounts -> scores and retention list -> results."""
+    """Create the pipeline: champion + scoring accounts -> scores and retention list -> results."""
     return pipeline(
         [
             node(

@@ -1,4 +1,4 @@
-"""Nodes that watch over published scores."""
+"""Nodes of the pipeline monitoring."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from churn.tables import Batches
 def measure_health(
     results: Publication, scoring_outcomes: Batches | None, schema: AccountSchema, monitoring: Monitoring
 ) -> dict[str, Any]:
-    """Compare the current results with the model's reference, and with the outcomes if they are there."""
+    """Compare the current results with the model's reference, and with the outcomes if they are known."""
     profile = results.profile
     return health_metrics(
         scored_accounts(results.predictions, scoring_outcomes, schema, profile["risk_bands"]),
@@ -34,12 +34,12 @@ def measure_health(
 
 
 def report_health(health: dict[str, Any]) -> dict[str, Any]:
-    """The health as figures and as a page, for the folder of the run it describes."""
+    """Return the health metrics and the report page, to be saved with the results of the run."""
     from churn.reporting.health_report import render_health_report
 
     return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": render_health_report(health)}
 
 
 def track_health(health: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Health figures in the form that kedro-mlflow logs."""
+    """Return the health metrics in the form that kedro-mlflow logs."""
     return {name: {"value": value, "step": 0} for name, value in flat_metrics(health).items()}

@@ -1,4 +1,4 @@
-"""The health of what was published last."""
+"""Pipeline monitoring: the health of the scores that were published last."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,7 +6,7 @@ from churn.pipelines.monitoring.nodes import measure_health, report_health, trac
 
 
 def create_pipeline() -> Pipeline:
-    """results + outcomes (when they come) -> health metrics, report."""
+    """Create the pipeline: results + outcomes (once they are known) -> health metrics, report."""
     return pipeline(
         [
             node(

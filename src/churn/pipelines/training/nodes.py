@@ -1,4 +1,4 @@
-"""Nodes that train, measure and promote the model."""
+"""Nodes of the pipeline training."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -32,12 +32,12 @@ from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
 
-# The usual models do not get better with more rows than these, only slower.
+# Rows to fit baselines on: with more they would take longer without getting better.
 BASELINE_ROWS = 100_000
 
 
 def hold_out_validation(train_features: Table, schema: AccountSchema, training: Training) -> pd.DataFrame:
-    """Assign each training row to the fold that holds it out: ``outcome`` of each row, 0 or 1, and ``fold`` from 0."""
+    """Assign each training row to the fold that holds it out; return ``outcome``, 0 or 1, and ``fold``, from 0."""
     return trainer.fold_rows(train_features.column(schema.label.column).to_numpy(np.int8), training)
 
 
@@ -48,10 +48,10 @@ def search_parameters(
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> Iterator[list[Trial]]:
-    """Try other parameters, if that is asked for.
+    """Search for better parameters, if ``training.tuning`` asks for it.
 
     Yields:
-        All trials so far, again after each one; at first none.
+        The list of all trials so far, after each trial; at first an empty list.
     """
     trials: list[Trial] = []
     yield trials
@@ -78,7 +78,7 @@ def choose_parameters(
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> tuple[Training, dict[str, Any], dict[str, Any]]:
-    """Take the best trial where it is clearly better than what is configured: parameters, encoder, and a summary."""
+    """Choose the best trial if it is clearly better than the configured parameters; return parameters, encoder, summary."""
     chosen, narrower, summary = trainer.choose_parameters(
         trials, train_accounts, Encoder.from_dict(encoder), schema, feature_engineering, training
     )
@@ -107,7 +107,7 @@ def assemble_model(
     schema: AccountSchema,
     training: Training,
 ) -> ChurnModel:
-    """Blend, calibrate and put together what is deployed; all of it comes from training rows."""
+    """Blend and calibrate the parts and assemble the deployable model, from training rows only."""
     parts = Parts(booster, linear_part, validation_margins)
     return trainer.assemble_model(parts, Encoder.from_dict(encoder), train_accounts, schema, training)
 
@@ -119,17 +119,17 @@ def evaluate_model(
     oracle: pd.DataFrame | None,
     schema: AccountSchema,
 ) -> dict[str, float]:
-    """Measure the model on train and test rows, and where the truth is known, what the best possible model reaches."""
+    """Compute the metrics on train and test rows and, if the true probabilities are known, the best possible ROC AUC."""
     return evaluate(churn_model, train_accounts, test_accounts, oracle, schema)
 
 
 def track_metrics(training_metrics: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Metrics in the form that kedro-mlflow logs."""
+    """Return the metrics in the form that kedro-mlflow logs."""
     return {name: {"value": value, "step": 0} for name, value in training_metrics.items()}
 
 
 class EvaluationPlots(NamedTuple):
-    """Pictures of how good the model is, on the test rows."""
+    """Plots of the model's performance on the test rows."""
 
     roc_and_precision_recall: Figure
     calibration: Figure
@@ -141,7 +141,7 @@ class EvaluationPlots(NamedTuple):
 def plot_evaluation(
     churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, profit: Profit
 ) -> EvaluationPlots:
-    """Draw the model's performance on the test rows and the importance of the columns."""
+    """Plot the model's performance on the test rows, and the importance of the columns."""
     labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     value = account_values(test_accounts, profit)
     return EvaluationPlots(
@@ -154,7 +154,7 @@ def plot_evaluation(
 
 
 class Sound(NamedTuple):
-    """What the model may be trained on."""
+    """Accounts and features that passed the check for leakage."""
 
     accounts: pd.DataFrame
     features: Table
@@ -167,7 +167,7 @@ def check_leakage(
     schema: AccountSchema,
     training: Training,
 ) -> Sound:
-    """Stop before training where a column gives the answer away; the training rows as they are otherwise."""
+    """Raise an error if a column leaks the outcome; else return the training rows unchanged."""
     leakage.check_leakage(train_accounts, schema, training.leakage, test_accounts=test_accounts)
     return Sound(train_accounts, train_features)
 
@@ -175,7 +175,7 @@ def check_leakage(
 def measure_profit(
     churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, profit: Profit
 ) -> dict[str, float]:
-    """What acting on the test rows would bring, per account, by each rule, and the expected maximum profit."""
+    """Compute the profit per account of acting on the test rows by each policy, and the expected maximum profit."""
     labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     value = account_values(test_accounts, profit)
     made = profit_policies(labels, probability, value, profit, churn_model.threshold)
@@ -199,7 +199,7 @@ def measure_baselines(
     schema: AccountSchema,
     training: Training,
 ) -> dict[str, dict[str, float]]:
-    """Measures of scikit-learn's usual models on the test rows, from the same encoding."""
+    """Compute the metrics of the usual models of scikit-learn on the test rows, with the same encoding."""
     if not training.evaluation.baselines:
         return {}
     names = Encoder.from_dict(encoder).feature_names
@@ -216,7 +216,7 @@ def measure_baselines(
 def measure_confidence(
     churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, training: Training
 ) -> dict[str, Interval]:
-    """How sure the measures of the test rows are."""
+    """Compute confidence intervals of the metrics on the test rows."""
     labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     return bootstrap_intervals(labels, probability, churn_model.threshold, training.evaluation)
 
@@ -228,7 +228,7 @@ def cross_validate_model(
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> dict[str, Interval]:
-    """Measures of models trained anew on folds of all rows, if that is asked for; takes as many trainings as folds."""
+    """Cross-validate on all rows, if ``training.evaluation`` asks for it; trains one model per fold."""
     if training.evaluation.method != "cross_validation":
         return {}
     rows = pd.concat([train_accounts, test_accounts], ignore_index=True)
@@ -251,7 +251,7 @@ def collect_metrics(
     intervals: dict[str, Interval],
     cross_validated: dict[str, Interval],
 ) -> dict[str, float]:
-    """All figures of a training, flat; ``cv_...`` are those of a cross-validation."""
+    """Return all metrics of a training in one flat dictionary; those of a cross-validation are named ``cv_...``."""
     flat = model_metrics | profit_metrics
     for measure, interval in cross_validated.items():
         flat |= {
@@ -267,7 +267,7 @@ def collect_metrics(
 
 
 def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> float:
-    """Milliseconds to score 1,000 accounts."""
+    """Return the milliseconds to score 1,000 accounts."""
     return latency_of(churn_model, test_accounts.head(1000))
 
 
@@ -282,7 +282,7 @@ def challenge_champion(
     promotion: Promotion,
     profit: Profit,
 ) -> Challenge:
-    """What the gates look at: both models on the same test rows."""
+    """Score the same test rows with champion and challenger, as the input of the gates."""
     labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
     comparable = reigning_champion is not None and not reigning_champion.misfits(schema)
     return Challenge(
@@ -304,7 +304,7 @@ def fingerprint_training(
     feature_engineering: FeatureEngineering,
     training: Training,
 ) -> dict[str, Any]:
-    """What the model is made of: its data, parameters, code and packages."""
+    """Compute the fingerprint of the training: its data, parameters, code and packages."""
     made_of = fingerprint_of_training(training_source, schema, feature_engineering, training)
     return {"model_sha256": churn_model.sha256, "made_of": made_of.model_dump(mode="json")}
 
@@ -316,18 +316,18 @@ def decide_promotion(
     promotion: Promotion,
     profit: Profit,
 ) -> PromotionDecision:
-    """Whether the challenger becomes the champion, with every gate's figures and the reason in a sentence."""
+    """Decide whether the challenger becomes the champion; return the result of every gate and the reason."""
     made_of = Fingerprint.model_validate(training_fingerprint["made_of"])
     return decide(challenge, promotion, profit).about(churn_model.sha256, made_of.sha256)
 
 
 def promote_champion(proposed_promotion: PromotionDecision) -> PromotionDecision:
-    """Hand the decision on to the registry."""
+    """Pass the decision to the registry."""
     return proposed_promotion
 
 
 def note_promotion(done: PromotionDecision) -> dict[str, Any]:
-    """Keep the decision as the registry carried it out."""
+    """Return the decision as the registry carried it out, as plain JSON types."""
     return done.to_dict()
 
 
@@ -345,7 +345,7 @@ def describe_model(
     promotion: Promotion,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """The model card: what the model is, how good it is, and how to make it again."""
+    """Create the model card: data, parameters, metrics, decision, and the command to reproduce the model."""
     measured = classification_metrics(challenge.labels, challenge.challenger, churn_model.threshold)
     return describe(
         {**measured, **intervals},
@@ -377,7 +377,7 @@ def describe_model(
 
 
 def render_card(model_card: dict[str, Any]) -> str:
-    """The model card as a page."""
+    """Render the model card as an HTML page."""
     from churn.reporting.model_card import render_model_card
 
     return render_model_card(model_card)

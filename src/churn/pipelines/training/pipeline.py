@@ -1,4 +1,4 @@
-"""From features to the champion."""
+"""Pipeline training: train, evaluate, register and promote the model."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -29,7 +29,7 @@ from churn.pipelines.training.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """features -> booster -> churn_model -> metrics and plots -> champion."""
+    """Create the pipeline: features -> booster and linear part -> churn_model -> metrics and plots -> champion."""
     return pipeline(
         [
             node(
