@@ -1,4 +1,4 @@
-"""Kedro data sets for which no library has one."""
+"""Kedro data sets that no library provides."""
 
 from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.datasets.as_of import AsOfDataset

@@ -1,4 +1,4 @@
-"""Metrics of predicted probabilities, with their confidence intervals."""
+"""Metrics of scores, with confidence intervals."""
 
 from churn.metrics.bootstrap import Interval, bootstrap_intervals
 from churn.metrics.calibration import CalibrationCurve, calibration_curve, calibration_error

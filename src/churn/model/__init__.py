@@ -1,4 +1,4 @@
-"""`ChurnModel`, the deployable model, and its parts: encoder, trees, linear part, calibration, reference profile."""
+"""`ChurnModel`, the artifact that is deployed, and its parts: encoder, trees, linear part, calibration, profile."""
 
 from churn.model.churn_model import ChurnModel, ModelSource
 from churn.model.encoder import Encoder

@@ -82,7 +82,7 @@ class NumericProfile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        """Return plain JSON types, from which `from_dict` restores an equal profile."""
         return {
             "edges": list(self.edges),
             "counts": list(self.counts),
@@ -95,7 +95,7 @@ class NumericProfile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The profile that ``to_dict`` wrote."""
+        """Restore a profile from the result of `to_dict`."""
         return cls(
             edges=tuple(float(edge) for edge in data["edges"]),
             counts=tuple(int(count) for count in data["counts"]),
@@ -164,7 +164,7 @@ class CategoricalProfile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        """Return plain JSON types, from which `from_dict` restores an equal profile."""
         return {
             "values": list(self.values),
             "counts": list(self.counts),
@@ -174,7 +174,7 @@ class CategoricalProfile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The profile that ``to_dict`` wrote."""
+        """Restore a profile from the result of `to_dict`."""
         return cls(
             values=tuple(str(value) for value in data["values"]),
             counts=tuple(int(count) for count in data["counts"]),
@@ -214,7 +214,7 @@ class Profile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; ``from_dict`` gives the equal profile back."""
+        """Return plain JSON types, from which `from_dict` restores an equal profile."""
         return {
             "rows": self.rows,
             "numeric": {name: profile.to_dict() for name, profile in self.numeric.items()},
@@ -224,7 +224,7 @@ class Profile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The profile that ``to_dict`` wrote."""
+        """Restore a profile from the result of `to_dict`."""
         return cls(
             rows=int(data["rows"]),
             numeric={name: NumericProfile.from_dict(item) for name, item in data["numeric"].items()},

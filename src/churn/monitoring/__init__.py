@@ -1,4 +1,4 @@
-"""Monitor published scores: drift, performance once outcomes are known, and the health that follows from both."""
+"""Monitoring of published scores: drift, realised performance, and the health verdict."""
 
 from churn.monitoring.drift import compare_profiles
 from churn.monitoring.health import health_metrics

@@ -1,4 +1,4 @@
-"""Decide which accounts to contact and why: expected profit, order, reasons, and the retention list."""
+"""The retention list: expected profit, decision rule and reasons."""
 
 from churn.retention.list import retention_list
 from churn.retention.profit import account_values, expected_profit

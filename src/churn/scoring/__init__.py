@@ -1,4 +1,4 @@
-"""A scoring run: select the files of a table, score their accounts, and collect the results to publish."""
+"""A scoring run: the files to score, and the results to publish."""
 
 from churn.scoring.ledger import CurrentLedger, Ledger, Selection, select
 from churn.scoring.publication import Publication, Record, Scores

@@ -1,1 +1,1 @@
-"""Run the steps of the pipelines on Spark frames; imported only in runs that load such frames."""
+"""The steps of the pipelines on Spark frames; imported only in runs that load such frames."""

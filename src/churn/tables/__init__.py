@@ -1,4 +1,4 @@
-"""Account tables: apply the schema, read and check the rows in batches, and find repeated ids."""
+"""Account tables: rows are read by the schema, checked and passed on in batches."""
 
 from churn.tables.batches import Batches, CheckedBatches, CheckedTable, checked_table
 from churn.tables.cells import as_numbers, as_text, quoted

@@ -1,4 +1,4 @@
-"""Train a model on canonical labelled rows, and decide whether it becomes the champion."""
+"""From labelled rows to a model, and the decision on the promotion."""
 
 from churn.training.gates import decide
 from churn.training.trainer import train_model
