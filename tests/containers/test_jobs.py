@@ -155,7 +155,7 @@ class TestVerify:
             file.write(b"x")
         done = CliRunner().invoke(main, ["verify", str(model)])
         assert done.exit_code == 1
-        assert "do not match checksums.json; it is damaged or was changed" in done.output
+        assert "do not match checksums.json; the model is damaged or was changed" in done.output
 
     def test_a_model_without_one_of_its_files(self, model: Path) -> None:
         (model / "model.json").unlink()

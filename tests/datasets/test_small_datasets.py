@@ -74,7 +74,7 @@ def test_fingerprint(tmp_path: Path) -> None:
 
 def test_one_way_data_sets_say_so(tmp_path: Path) -> None:
     for dataset in (FingerprintDataset(filepath=str(tmp_path)), ChurnModelDataset(model_uri="models:/churn/1")):
-        with pytest.raises(DatasetError, match="not saved"):
+        with pytest.raises(DatasetError, match="cannot be saved"):
             dataset.save("anything")
     with pytest.raises(DatasetError, match="kedro rollback"):
         AliasDataset(model_name="churn").save("1")
@@ -91,7 +91,7 @@ def test_the_date_comes_from_the_configuration_or_the_clock() -> None:
     assert AsOfDataset(date="2026-01-31").load() == date(2026, 1, 31)
     assert AsOfDataset().exists()
     assert abs((AsOfDataset().load() - datetime.now(UTC).date()).days) <= 1
-    with pytest.raises(DatasetError, match="not saved"):
+    with pytest.raises(DatasetError, match="cannot be saved"):
         AsOfDataset().save("2026-01-31")
 
 
