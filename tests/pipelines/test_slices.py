@@ -16,10 +16,10 @@ from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.data_generation.nodes import make_snapshots
 from churn.pipelines.feature_engineering.nodes import split_accounts
-from churn.training.evaluation import true_probability
 from churn.scoring import CurrentLedger, Publication, select
 from churn.scoring.run import ScoringRun
 from churn.tables import CheckedBatches, FrameTable, Table
+from churn.training.evaluation import true_probability
 from tests.conftest import InMemory, train
 
 
