@@ -1,7 +1,7 @@
-"""The MLflow flavor of a `ChurnModel`, under the name that stored models have for it.
+"""The MLflow flavor of a `ChurnModel`, under the module name that stored models refer to.
 
-Every registered model names ``churn.mlflow_flavor`` as what loads it, and is refused if it names anything else. So this
-module stays where it is; what it does lies in `churn.registry.flavor`.
+Every registered model names ``churn.mlflow_flavor`` as its loader, and a model with another loader is refused. So this module
+keeps its name; the implementation is in `churn.registry.flavor`.
 """
 
 from churn.registry.flavor import _load_pyfunc, load_model, log_model, save_model

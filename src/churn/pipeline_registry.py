@@ -7,9 +7,9 @@ from churn.pipelines.boxes import BoxedPipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """The five pipelines, and all of them in one go as the default; each is a box of its own in kedro-viz.
+    """Return the five pipelines, and their sum as the default. Each is a box in kedro-viz.
 
-    They are imported by name: Kedro's search for pipelines finds only the requested ones, which would break the sum.
+    They are imported by name: Kedro's ``find_pipelines`` may return only the requested ones, which would break the sum.
     """
     pipelines = {
         "data_generation": data_generation.create_pipeline(),

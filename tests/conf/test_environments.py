@@ -173,7 +173,7 @@ def test_missing_variables_are_named_together(tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith("environment 'minio': 2 faults found, nothing was changed.")
     for name in ("CHURN_S3_ENDPOINT", "MLFLOW_TRACKING_URI"):
-        assert f"{name} is not set; set it in the environment or in {tmp_path}/.env (make env writes one" in message
+        assert f"{name} is not set; set it in the environment or in {tmp_path}/.env (make env creates it" in message
 
 
 @pytest.mark.usefixtures("bare")

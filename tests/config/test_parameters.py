@@ -94,7 +94,7 @@ def test_all_faults_are_listed_together() -> None:
 def test_a_missing_block_is_named() -> None:
     raw = base_parameters()
     del raw["accounts"]["label"]
-    with pytest.raises(ParametersError, match=r"accounts.label: missing; give it in conf"):
+    with pytest.raises(ParametersError, match=r"accounts.label: missing; set it in conf"):
         check_parameters(raw)
 
 

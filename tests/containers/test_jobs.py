@@ -86,7 +86,7 @@ def test_the_model_that_variables_name(variables: dict[str, str], expected: str 
     ("variables", "said"),
     [
         ({"MODEL_URI": "a", "ARTIFACTS_DIR": "b"}, "MODEL_URI and ARTIFACTS_DIR both name a model; set one of them"),
-        ({"MODEL_URI": "a,inference.as_of=2026-01-01"}, "the name of a model has no comma"),
+        ({"MODEL_URI": "a,inference.as_of=2026-01-01"}, "MODEL_URI = .*: a model URI cannot have a comma"),
     ],
 )
 def test_names_of_models_that_are_refused(variables: dict[str, str], said: str) -> None:
@@ -99,7 +99,7 @@ def test_help_says_what_a_job_does_without_any_setting(job: str) -> None:
     shown = CliRunner().invoke(main, [job, "--help"])
     assert shown.exit_code == 0
     assert "kedro run --env minio --pipelines" in shown.output
-    assert "Exit codes: 0 done; 1 an error" in " ".join(shown.output.split())
+    assert "Exit codes: 0 success; 1 error" in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ class TestVerify:
             done = CliRunner().invoke(main, ["verify", str(folder)])
             assert done.exit_code == 1
             assert done.output == (
-                f"Error: {folder} holds no model; docs/compose.md says how one is built into an image\n"
+                f"Error: {folder} holds no model; docs/compose.md describes how to build one into an image\n"
             )
 
     def test_a_damaged_model(self, model: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_job_that_is_stopped(copied: Project, finished: Project, wait: str) ->
         rest = job.stdout.read()
         code = job.wait(timeout=120)
     assert code == 143, rest
-    assert "Stopped by SIGTERM; what was published before is still current." in rest
+    assert "Stopped by SIGTERM; the results published before are still current." in rest
     assert "Traceback" not in rest
     assert (copied.results / "latest.json").read_bytes() == before
     published = {file.parent.name for file in copied.results.glob("*/manifest.json")}

@@ -67,7 +67,9 @@ class TestPrepare:
     def test_without_keys(self, tmp_path: Path) -> None:
         done = call("prepare", str(tmp_path))
         assert done.exit_code == 1
-        assert all(f"{name} is not set; make env writes a .env that has it" in done.output for name in NEEDED_BY_STORE)
+        assert all(
+            f"{name} is not set; create a .env that has it with make env" in done.output for name in NEEDED_BY_STORE
+        )
         assert not list(tmp_path.iterdir())
 
 
@@ -109,12 +111,12 @@ class TestProvision:
         monkeypatch.setattr("churn.services.provisioning.PROVISION_TIMEOUT", 0.5)
         done = call("provision", **{**variables_for(stack), "CHURN_SCORING_SECRET_KEY": "x" * 40})
         assert done.exit_code == 1
-        assert "was the store started with the keys of this .env?" in done.output
+        assert "an identity has no access to its own" in done.output
 
     def test_no_store(self, stack: Stack) -> None:
         done = call("provision", **KEYS, CHURN_S3_ENDPOINT="http://127.0.0.1:9")
         assert done.exit_code == 1
-        assert "the buckets cannot be made in the S3 store at http://127.0.0.1:9" in done.output
+        assert "the buckets cannot be created in the S3 store at http://127.0.0.1:9" in done.output
         assert "COMPOSE_PROFILES says which one docker compose starts" in done.output
 
 
@@ -191,7 +193,7 @@ class TestMlflow:
         monkeypatch.setattr("churn.services.__main__.has_database", lambda *_: False)
         done = call(*self.ARGUMENTS, **self.variables())
         assert done.exit_code == 1
-        assert "PostgreSQL at postgres lets nobody in after" in done.output
+        assert "PostgreSQL at postgres accepts no connections after" in done.output
 
     def test_the_database_is_brought_to_this_version(self, became: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
         from mlflow.db import upgrade
@@ -201,7 +203,7 @@ class TestMlflow:
         done = call("upgrade-database", "--database-host", "postgres", **self.variables())
         assert done.exit_code == 0, done.output
         assert upgraded == ["postgresql+psycopg://churn:p%40ss%2Fword%2520%3Ax@/mlflow?host=postgres"]
-        assert re.fullmatch(r"The database 'mlflow' is that of MLflow [\d.]+\n", done.output)
+        assert re.fullmatch(r"The database 'mlflow' is up to date with MLflow [\d.]+\n", done.output)
 
 
 def test_a_percent_sign_in_any_place_of_the_file() -> None:

@@ -45,7 +45,7 @@ def runs_of(project: Project) -> int:
 @pytest.mark.e2e
 def test_the_same_again_is_not_trained(trained: Project) -> None:
     before = runs_of(trained)
-    with pytest.raises(NothingToDo, match="Nothing changed: version 1 of 'churn' was trained of the same data"):
+    with pytest.raises(NothingToDo, match="Nothing changed: version 1 of 'churn' was trained on the same data"):
         trained.run("feature_engineering", "training", **FEW)
     params = ",".join(f"{name.replace('__', '.')}={value}" for name, value in FEW.items())
     done = trained.kedro("run", "--pipelines", "feature_engineering,training", "--params", params)
@@ -78,7 +78,7 @@ def test_what_changed_is_said_and_trained(
 ) -> None:
     both = ("feature_engineering", "training")
     assert said_of(trained, caplog, *both, training__folds=4) == (
-        "Training, as something changed since version 1: parameters: training.folds 5 -> 4."
+        "Training, because of changes since version 1: parameters: training.folds 5 -> 4."
     )
     caplog.clear()
     content = source.read_text()
@@ -86,10 +86,10 @@ def test_what_changed_is_said_and_trained(
     table.head(len(table) - 10).to_csv(source, index=False)
     try:
         # Features of another table would be trained on, and noted as those of this one.
-        with pytest.raises(ChurnError, match=r"features were made of another training_data\.csv than there is now"):
+        with pytest.raises(ChurnError, match=r"features were computed from another version of training_data\.csv"):
             trained.run("training", **FEW)
         assert said_of(trained, caplog, *both, promotion__margin=1.0) == (
-            "Training, as something changed since version 2: data: 1 file changed; -10 rows; "
+            "Training, because of changes since version 2: data: 1 file changed; -10 rows; "
             "parameters: training.folds 4 -> 5."
         )
         caplog.clear()

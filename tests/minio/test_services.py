@@ -61,7 +61,7 @@ def test_env_writes_keys_of_its_own_for_its_owner_alone(folder: Path) -> None:
     assert (settings.username, settings.password) == ("", "")
     again = command(folder, "env")
     assert again.returncode == 1
-    assert f"Error: {folder}/.env is there already and is left as it is" in again.stderr
+    assert f"Error: {folder}/.env exists already and was not changed" in again.stderr
     content = file.read_text()
     file.unlink()
     assert command(folder, "env", "--with-password").returncode == 0
@@ -153,7 +153,7 @@ def test_up_and_down(folder: Path) -> None:
         other.listen()
         refused = command(folder, "up")
     assert refused.returncode == 1
-    assert f"Error: mlflow: port {taken} of 127.0.0.1 is taken by another program; stop that" in refused.stderr
+    assert f"Error: mlflow: port {taken} of 127.0.0.1 is used by another program; stop it" in refused.stderr
     assert is_free(s3)  # all or none
     file = folder / ".env"
     file.write_text(file.read_text().replace(str(taken), str(tracking)))

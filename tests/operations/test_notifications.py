@@ -83,7 +83,7 @@ def test_a_fault_that_stays_is_a_warning_and_nothing_is_noted(
     listener.statuses = [503] * 4
     under_test = notifier(tmp_path, listener)
     assert not under_test.tell(Event("trained", "x"))
-    assert "Nobody could be told by webhook: it answered 503" in caplog.text
+    assert "The notification by webhook failed: it answered 503" in caplog.text
     assert len(listener.heard) == 4
     listener.statuses = [400]  # which does not pass
     assert not under_test.tell(Event("trained", "x"))

@@ -152,7 +152,7 @@ def test_only_new_files_are_scored_and_each_once(copied: Project, capsys: pytest
 
     capsys.readouterr()
     assert scored() == (second, files, runs)
-    assert "nothing is new" in capsys.readouterr().out
+    assert "none scored" in capsys.readouterr().out
 
     # One file of two is faulty: neither counts as scored, and both are when it is mended.
     arrives("d.csv", 300)

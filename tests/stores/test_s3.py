@@ -185,7 +185,7 @@ def test_a_missing_bucket(stack: Stack, proxy: FaultyProxy) -> None:
         assert f"s3://no-such-bucket/x/a.json at {proxy.address}" in str(caught.value) or "does not exist" in str(
             caught.value
         )
-    with pytest.raises(ChurnError, match="there is no bucket 'no-such-bucket'; make it, or name another with CHURN_"):
+    with pytest.raises(ChurnError, match="there is no bucket 'no-such-bucket'; create it, or name another with CHURN_"):
         lost.write_json(1, "a.json")
 
 
@@ -352,7 +352,7 @@ def test_the_limits_are_those_that_are_documented() -> None:
 
 
 def test_an_argument_of_the_store_that_nobody_knows_is_named() -> None:
-    with pytest.raises(ChurnError, match="endpoint_ulr is not known; known are key, "):
+    with pytest.raises(ChurnError, match="unknown argument endpoint_ulr; known are key, "):
         S3Store("b/x", {"endpoint_ulr": "http://127.0.0.1:1"}).exists("y")
 
 

@@ -1,4 +1,4 @@
-"""The commands: `churn`, and `kedro` in this project, which finds them under this name."""
+"""The commands of `churn`, and of `kedro` in this project, which looks for them in this module."""
 
 from churn.cli.commands import cli, run
 

@@ -1,4 +1,4 @@
-"""The project's command line: Kedro's, with a user's mistake shown as one message instead of a traceback."""
+"""The project's command line: Kedro's, with user errors shown as one message instead of a traceback."""
 
 import copy
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from churn.operations.tracked_run import TRACKED_RUN
 
 @click.group(name="churn")
 def cli() -> None:
-    """Commands of the project; `kedro` has all others."""
+    """Commands of the project; `kedro` has all other commands."""
 
 
 class ShownError(click.ClickException):
-    """What the command line shows instead of a traceback."""
+    """An error that the command line shows without a traceback."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -29,9 +29,9 @@ class ShownError(click.ClickException):
 
 
 def user_error(error: BaseException) -> str | None:
-    """The message of the user's mistake behind an error, or none where it is a fault of the program.
+    """Return the message of the user error behind an exception; ``None`` if it is a bug of the program.
 
-    Kedro wraps what a data set raises, and raises a plain ValueError for a name that it does not know.
+    Kedro wraps the exceptions of data sets, and raises a plain ValueError for an unknown name.
     """
     from kedro.config import MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -52,7 +52,7 @@ def user_error(error: BaseException) -> str | None:
 
 
 def mlflow_error(error: BaseException) -> str:
-    """What MLflow said, with what may be done about it."""
+    """Return the message of an MLflow error, with a remedy where there is one."""
     import mlflow
 
     said = str(error).splitlines()[0]
@@ -62,7 +62,7 @@ def mlflow_error(error: BaseException) -> str:
 
 
 def exit_code(error: BaseException) -> int:
-    """With which code the command line ends after an error."""
+    """Return the exit code of the command line for an exception."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ChurnError):
@@ -75,7 +75,7 @@ UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that ends with one message and an exit code where the user is to put something right."""
+    """Wrap a command so that a user error ends it with one message and an exit code."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
             click.echo(str(reason))
             return None
         except KeyboardInterrupt:
-            with suppress(Exception):  # MLflow may be what was waited for in vain; else it would call the run finished
+            with suppress(Exception):  # MLflow may not answer; without this call it would mark the run as finished
                 TRACKED_RUN.end("KILLED")
             raise
         except Exception as error:
@@ -98,7 +98,7 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @cli.command()
-@click.option("--to", "version", help="Version to go back to; by default the champion before this one.")
+@click.option("--to", "version", help="Version to restore; by default the previous champion.")
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
 def rollback(version: str | None, env: str | None, conf_source: str | None) -> None:
@@ -108,7 +108,7 @@ def rollback(version: str | None, env: str | None, conf_source: str | None) -> N
 
 @explained
 def roll_back_champion(version: str | None, env: str | None, conf_source: str | None) -> None:
-    """Move the alias of the environment's model back, and say from where to where."""
+    """Move the alias of the environment's model back, and print both versions."""
     from kedro.framework.session import KedroSession
 
     from churn.registry import versions
@@ -120,22 +120,22 @@ def roll_back_champion(version: str | None, env: str | None, conf_source: str | 
 
 
 @cli.command()
-@click.option("--once", is_flag=True, help="Look once, run what is to be run, and end; nothing listens.")
+@click.option("--once", is_flag=True, help="Check once, start the runs that are due, and exit; no server is started.")
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
-@click.option("--params", default="", help="Parameters of the watch and of what it runs, as kedro run takes them.")
+@click.option("--params", default="", help="Parameters of the trigger and of its runs, in the form of kedro run.")
 def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
-    """Train and score whenever there is something new, until Ctrl-C.
+    """Train and score when data, code or parameters change, until Ctrl-C.
 
-    Looks at the training and the scoring table, the code, the parameters and the champion every minute, and at once when told
-    to by POST /events; docs/triggers.md says how it decides.
+    Checks the training and the scoring table, the code, the parameters and the champion every minute, and at once after
+    POST /events. docs/triggers.md describes when it starts a run.
     """
     watch_sources(once, env, conf_source, params)
 
 
 @explained
 def watch_sources(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
-    """See `watch`."""
+    """Run the trigger; see `watch`."""
     from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 

@@ -1,7 +1,7 @@
-"""What can be configured: typed parameters, and how configuration, secrets and the console are handled.
+"""Configuration: typed parameters, the configuration loader, secrets and the console.
 
-The parameters are pure: the core reads them, and they know neither Kedro nor files. `churn.config.loader` is Kedro's
-configuration loader with two more resolvers, `churn.config.secrets` keeps secrets out of what is shown.
+The parameters are pure: the core uses them, and they depend on neither Kedro nor files. `churn.config.loader` is Kedro's
+configuration loader with two more resolvers, `churn.config.secrets` masks secrets in logs and messages.
 """
 
 from churn.config.blocks import Block

@@ -1,4 +1,4 @@
-"""What the typed parameter blocks have in common."""
+"""Base class and types of the typed parameter blocks."""
 
 from typing import Annotated, Any, get_args
 
@@ -17,7 +17,7 @@ class Block(BaseModel):
 
 
 def block_in(annotation: Any) -> type[Block] | None:
-    """The block inside an annotation such as ``tuple[Annotated[Block, ...], ...]``; ``None`` where there is none."""
+    """Return the block in an annotation such as ``tuple[Annotated[Block, ...], ...]``; ``None`` if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return annotation
     found = (block_in(argument) for argument in get_args(annotation))

@@ -6,9 +6,9 @@ from kedro.io import DataCatalog
 
 
 class Catalog(DataCatalog):
-    """Kedro's catalog; what the nodes of a pipeline hand on to each other without an entry is kept in memory as it is.
+    """Kedro's catalog, which passes data sets without an entry from node to node without a copy.
 
-    Kedro itself would copy it at every hand-over, frames and models alike.
+    Kedro's own default copies frames and models at every load and save.
     """
 
     default_runtime_patterns: ClassVar = {"{default}": {"type": "kedro.io.MemoryDataset", "copy_mode": "assign"}}

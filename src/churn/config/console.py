@@ -1,4 +1,4 @@
-"""What reaches the console."""
+"""Progress bars on the console."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 def with_bar(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """The items, with a progress bar where a person is looking."""
+    """Yield the items, with a progress bar if the output is a terminal."""
     from rich.progress import track
 
     yield from track(items, description=description, total=total)
@@ -16,7 +16,7 @@ def with_bar(items: Iterable[Item], description: str, total: int) -> Iterator[It
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar where a person is looking; gives what is called with how much of the total is done."""
+    """Show a progress bar if the output is a terminal. Yields a function that takes the amount that is done."""
     from rich import get_console
     from rich.progress import Progress
 

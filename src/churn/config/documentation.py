@@ -1,4 +1,4 @@
-"""The page ``docs/parameters.md``, made from the typed parameters: ``python -m churn.config.documentation FILE``."""
+"""Generator of ``docs/parameters.md`` from the typed parameters: ``python -m churn.config.documentation FILE``."""
 
 import sys
 import types
@@ -24,18 +24,18 @@ PLAIN_TYPES: dict[Any, str] = {
 INTRODUCTION = """\
 # Parameters
 
-Every parameter of the five pipelines, by its name in `conf/*/parameters*.yml` and after `--params`. `make docs` makes this page
-from the models in `src/churn/config`; Kedro checks every value against the same models before anything runs.
+Every parameter of the five pipelines, by its name in `conf/*/parameters*.yml` and in `--params`. `make docs` generates this page
+from the models in `src/churn/config`; every value is validated against the same models before a run.
 
 - A name with `[]` is a field of every item of a list. `--params` cannot name items; set the list in a YAML file.
-- *required* means that an environment has to give a value; `conf/base` does for the simulated table.
-- `conf/base` sets the defaults that stand here. `accounts` and `feature_engineering.ratios` are the exception: they describe the
+- *required* means that an environment has to set the value; `conf/base` sets it for the simulated table.
+- `conf/base` has the defaults listed here. `accounts` and `feature_engineering.ratios` are the exception: they describe the
   table, and `conf/base` describes the simulated one.
 """
 
 
 class Row(NamedTuple):
-    """One line of a table of parameters; every cell is Markdown."""
+    """One row of a table of parameters; every cell is Markdown."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 def render_parameters() -> str:
-    """The whole page as Markdown: one section for each block of parameters, nested blocks below it."""
+    """Return the page as Markdown: one section for each block of parameters, followed by its nested blocks."""
     single: dict[str, FieldInfo] = {}
     sections = [INTRODUCTION]
     for name, field in Parameters.model_fields.items():
@@ -60,7 +60,7 @@ def render_parameters() -> str:
 
 
 def _sections(block: type[Block], name: str, level: int) -> Iterator[str]:
-    """The section of a block, then those of the blocks in it."""
+    """Yield the section of a block, then those of its nested blocks."""
     text = cleandoc(block.__doc__ or "").replace("``", "`")
     rows = [_row(f"{name}.{field_name}", field) for field_name, field in block.model_fields.items()]
     yield f"{'#' * level} {name}\n\n{text}\n\n{_table(rows)}"
@@ -82,7 +82,7 @@ def _row(name: str, field: FieldInfo) -> Row:
 
 
 def _kind(annotation: Any) -> str:
-    """A type in plain words."""
+    """Return the words for a type."""
     annotation = _bare(annotation)
     if _is_list(annotation):
         item = _bare(get_args(annotation)[0])
@@ -99,7 +99,7 @@ def _kind(annotation: Any) -> str:
 
 
 def _limits(field: FieldInfo) -> str:
-    """What a value may be, in plain words; a dash where anything of the type will do."""
+    """Return the allowed values in words; a dash if the type is the only limit."""
     annotation = _bare(field.annotation)
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
@@ -119,7 +119,7 @@ def _limits(field: FieldInfo) -> str:
             case _ if pattern := getattr(item, "pattern", None):
                 bounds.append(f"`{pattern}`".replace("|", "\\|"))
             case _:
-                pass  # how a value is read, not what it may be
+                pass  # a validator that converts, not a limit
     return ", ".join(bounds) or "-"
 
 
@@ -141,7 +141,7 @@ def _number(bound: Any) -> str:
 
 
 def _item(value: Any) -> str:
-    """An item of a list as in YAML."""
+    """Return an item of a list as in YAML."""
     if isinstance(value, Block):
         return f"{{{', '.join(f'{name}: {_scalar(part)}' for name, part in value.model_dump().items())}}}"
     return _scalar(value)
@@ -152,7 +152,7 @@ def _scalar(value: Any) -> str:
 
 
 def _bare(annotation: Any) -> Any:
-    """A type without what ``Annotated`` adds to it."""
+    """Return a type without its ``Annotated`` metadata."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
@@ -165,7 +165,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page to the file that the only argument names."""
+    """Write the page to the file named by the only argument, and return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m churn.config.documentation <file>\n")
         return 2

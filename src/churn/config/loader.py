@@ -1,4 +1,4 @@
-"""How configuration is read."""
+"""The configuration loader."""
 
 import copy
 import os
@@ -11,22 +11,22 @@ from omegaconf import OmegaConf
 
 from churn.errors import ChurnError, FaultsError
 
-# A variable that an environment's files cannot do without; one with a default has a comma after its name.
+# A required variable in the files of an environment; an optional one has a comma and a default after its name.
 _REQUIRED = re.compile(r"\$\{env:(\w+)\}")
-# What was made of the files, by all that it depends on. A process that runs again and again reads them anew only when they
-# have changed; a single run asks for the parameters several times.
+# Resolved configuration by everything that it depends on: a run reads the parameters several times, and a process with many
+# runs reads the files again only after a change.
 _RESOLVED: dict[Any, dict[str, Any]] = {}
 _MOST_RESOLVED = 64
 
 
 class ConfigLoader(OmegaConfigLoader):
-    """Kedro's loader, with two more things that a file may refer to.
+    """Kedro's loader with two more resolvers.
 
-    ``${parameters:accounts}``, in a catalog: a parameter. The roles of an account table are parameters, and its data
-    sets read the columns by their roles. Kedro itself resolves parameters only in parameters.
+    ``${parameters:accounts}``, in a catalog, is a parameter. The schema of an account table is a parameter that its data
+    sets need; Kedro itself resolves parameters only in parameters.
 
-    ``${env:NAME}`` and ``${env:NAME,default}``, in any file: a variable of the process's environment, or else of the
-    file ``.env`` beside the configuration folder. An empty variable counts as its default.
+    ``${env:NAME}`` and ``${env:NAME,default}``, in any file, are environment variables, or else variables of the file
+    ``.env`` next to the configuration folder. An empty variable has the value of its default.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ConfigLoader(OmegaConfigLoader):
         runtime_params: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        # Kedro reads the globals while it sets the loader up, so all must be there before.
+        # Kedro's constructor reads the globals, so the resolvers and attributes are set first.
         self.conf_source = str(conf_source)
         self._resolved: tuple[str, Any] | None = None
         self._dotenv: dict[str, str | None] | None = None
@@ -46,7 +46,7 @@ class ConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, env, runtime_params, **options)
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """The configuration of a kind, for example ``parameters``; a copy that may be changed."""
+        """Return a copy of a section of the configuration, for example ``parameters``."""
         if key in self.data or self._protocol != "file":
             return super().__getitem__(key)
         state = self._state(key)
@@ -57,7 +57,7 @@ class ConfigLoader(OmegaConfigLoader):
         return copy.deepcopy(_RESOLVED[state])
 
     def _state(self, key: str) -> Any:
-        """All that the configuration of a kind depends on: files by size and time, variables, runtime parameters."""
+        """Return everything that a section depends on: files by size and time, variables, runtime parameters."""
         places = [Path(self.conf_source) / env for env in {self.base_env, self.env or self.default_run_env}]
         files = [file for place in places for file in place.rglob("*")]
         if (dotenv := self._dotenv_file()).exists():
@@ -68,7 +68,7 @@ class ConfigLoader(OmegaConfigLoader):
         return key, self.conf_source, self.env, repr(self.runtime_params), set_here, seen, variables
 
     def _parameter(self, name: str) -> Any:
-        # Read once for each set of runtime parameters: a warm process may run with one set after another.
+        # Read once for each set of runtime parameters: one process may run with several sets.
         given = repr(self.runtime_params)
         if self._resolved is None or self._resolved[0] != given:
             self._resolved = (given, OmegaConf.create(self["parameters"]))
@@ -81,7 +81,7 @@ class ConfigLoader(OmegaConfigLoader):
         return value or default or ""
 
     def variable(self, name: str) -> str | None:
-        """A variable of the environment or of ``.env``; the environment goes first."""
+        """Return a variable of the environment or of ``.env``; the environment takes precedence."""
         if self._dotenv is None:
             from dotenv import dotenv_values
 
@@ -93,13 +93,13 @@ class ConfigLoader(OmegaConfigLoader):
 
     def _remedy(self) -> str:
         file = self._dotenv_file()
-        return f"set it in the environment or in {file} (make env writes one, .env.example says what each is)"
+        return f"set it in the environment or in {file} (make env creates it, .env.example describes the variables)"
 
     def _check_variables(self, env: str | None) -> None:
-        """Make sure that the run's configuration finds every variable that it cannot do without.
+        """Check that all required variables of the environment's files are set.
 
         Raises:
-            FaultsError: Lists those that are missing.
+            FaultsError: Lists the missing variables.
         """
         files = sorted((Path(self.conf_source) / env).glob("*.yml")) if env else []
         needed = _REQUIRED.findall("".join(file.read_text(encoding="utf-8") for file in files))

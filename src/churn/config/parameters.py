@@ -1,8 +1,8 @@
 """Typed models of every parameter block in ``conf/*/parameters_*.yml``.
 
-Kedro builds these models from the YAML before any node runs and hands them to the nodes; ``check_parameters``
-checks the whole tree at once, so that a misspelt key is refused wherever it stands. The descriptions carry the
-unit; ``docs/parameters.md`` is generated from them (``make docs``).
+Kedro builds these models from the YAML files before a run and passes them to the nodes. ``check_parameters`` validates the
+whole tree at once, so that a misspelt key is refused anywhere. The descriptions have the units; ``make docs`` generates
+``docs/parameters.md`` from them.
 """
 
 import difflib
@@ -70,7 +70,7 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         The typed parameters.
 
     Raises:
-        ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and what would do.
+        ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and the remedy.
     """
     try:
         return Parameters.model_validate(raw)
@@ -88,7 +88,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
             hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
             yield f"{name}: unknown parameter; {hint}"
         elif fault["type"] == "missing":
-            yield f"{name}: missing; give it in conf/<env>/parameters*.yml"
+            yield f"{name}: missing; set it in conf/<env>/parameters*.yml"
         elif fault["type"] == "value_error":
             yield f"{name}: {fault['ctx']['error']}" if name else str(fault["ctx"]["error"])
         else:
@@ -97,7 +97,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _fields_at(path: list[int | str]) -> list[str]:
-    """Names of the fields of the block at a path (positions in tuples are skipped)."""
+    """Return the field names of the block at a path; positions in tuples are skipped."""
     block: Any = Parameters
     for part in path:
         if isinstance(part, int):

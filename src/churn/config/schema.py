@@ -70,7 +70,7 @@ class AccountSchema(Block):
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that are read as text whatever they look like: id, label and categories."""
+        """Columns that are always read as text: id, label and categorical columns."""
         return (self.id, self.label.column, *self.categorical)
 
     @model_validator(mode="after")

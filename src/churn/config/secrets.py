@@ -1,4 +1,4 @@
-"""Secrets: which values may not be used, and that none is shown."""
+"""Secrets: checks of credentials, and masking in logs and messages."""
 
 import ipaddress
 import logging
@@ -11,7 +11,7 @@ from churn.errors import FaultsError
 MASK = "***"
 SECRET_NAMES = ("secret", "password", "token", "webhook")
 LEAST_LENGTH = 8
-# Keys and passwords that everybody knows: defaults of servers, and examples of their documentation.
+# Well-known keys and passwords: defaults of servers and examples in their documentation.
 WELL_KNOWN = {
     *("minio", "minio123", "minioadmin", "admin", "root", "test", "secret", "password", "password1234"),
     *("changeme", "change-me", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
@@ -19,7 +19,7 @@ WELL_KNOWN = {
 
 
 def check_credentials(credentials: Mapping[str, Any], tracking_uri: str) -> None:
-    """Refuse to start with empty, well-known or short credentials for a server that others can reach.
+    """Refuse empty, well-known or short credentials for a server that is not on loopback.
 
     Args:
         credentials: Entries of ``credentials.yml`` by name.
@@ -33,14 +33,14 @@ def check_credentials(credentials: Mapping[str, Any], tracking_uri: str) -> None
         if "client_kwargs" in entry:
             endpoint = entry["client_kwargs"].get("endpoint_url")
             if not is_loopback(endpoint):
-                # Without an endpoint it is AWS, where a role may stand in for keys.
+                # Without an endpoint the store is AWS, where a role can replace keys.
                 needed = bool(endpoint) or bool(entry.get("key"))
                 faults += [f"{name}: {fault}" for fault in _faults(entry, ("key", "secret"), needed)]
         elif "MLFLOW_TRACKING_PASSWORD" in entry and not is_loopback(tracking_uri):
             needed = bool(entry.get("MLFLOW_TRACKING_USERNAME"))
             faults += [f"{name}: {fault}" for fault in _faults(entry, ("MLFLOW_TRACKING_PASSWORD",), needed)]
     if faults:
-        raise FaultsError("credentials", [f"{fault}; set one of your own, make env shows how" for fault in faults])
+        raise FaultsError("credentials", [f"{fault}; set another value, make env generates one" for fault in faults])
 
 
 def _faults(entry: Mapping[str, Any], names: Iterable[str], needed: bool) -> Iterator[str]:
@@ -50,13 +50,13 @@ def _faults(entry: Mapping[str, Any], names: Iterable[str], needed: bool) -> Ite
             if needed:
                 yield f"{name} is empty"
         elif value in WELL_KNOWN or "example" in value.lower():
-            yield f"{name} is a value that everybody knows"
+            yield f"{name} has a well-known value"
         elif len(value) < LEAST_LENGTH and any(word in name.lower() for word in SECRET_NAMES):
             yield f"{name} has fewer than {LEAST_LENGTH} characters"
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether an address leads to this machine only."""
+    """Return whether an address is on loopback, or a local file."""
     host = urlsplit(address or "").hostname
     if host is None:
         return bool(address) and "://" in str(address) and not str(address).startswith(("http", "postgresql"))
@@ -69,14 +69,14 @@ def is_loopback(address: str | None) -> bool:
 
 
 class Redaction(logging.Filter):
-    """Takes the secrets of the configuration out of what is logged or shown."""
+    """Masks the secrets of the configuration in logs and messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self._secrets: set[str] = set()
 
     def learn(self, credentials: Mapping[str, Any], *addresses: str) -> None:
-        """Note the secrets of credentials, and the passwords inside addresses."""
+        """Add the secrets of credentials and the passwords in addresses."""
         for name, value in _leaves(credentials):
             if value and any(word in name.lower() for word in SECRET_NAMES):
                 self._note(value)
@@ -88,13 +88,13 @@ class Redaction(logging.Filter):
         self._secrets |= {secret, quote(secret, safe="")}
 
     def text(self, text: str) -> str:
-        """The text without secrets."""
+        """Return the text with secrets masked."""
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text
 
     def within(self, value: Any) -> Any:
-        """A copy of nested plain values whose texts hold no secrets."""
+        """Return a copy of nested plain values with secrets masked."""
         if isinstance(value, Mapping):
             return {key: self.within(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -102,7 +102,7 @@ class Redaction(logging.Filter):
         return self.text(value) if isinstance(value, str) else value
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, without its secrets."""
+        """Pass every record, with its secrets masked."""
         if self._secrets:
             message = record.getMessage()
             clean = self.text(message)
@@ -119,5 +119,5 @@ def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, str(value or "")
 
 
-# One for the process: what is a secret to one run must not be shown by the next.
+# One for the process: a later run must not show a secret of an earlier one.
 REDACTION = Redaction()

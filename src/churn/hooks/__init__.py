@@ -1,1 +1,1 @@
-"""What happens around every run, one concern a module: checks before it, tracking, notifications, a summary, Spark."""
+"""Kedro hooks, one concern per module: checks before a run, tracking, notifications, the summary, Spark."""

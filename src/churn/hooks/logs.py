@@ -1,21 +1,21 @@
-"""The project's logging, and the noise of libraries that is kept out of it."""
+"""The project's logging configuration, and a filter for noise of libraries."""
 
 import logging
 import os
 from pathlib import Path
 
-# Said by libraries at every run, and nothing a user of this project could act on.
+# Messages that libraries log at every run and that users of this project cannot act on.
 _NOISE = (
-    # MLflow on a class of kedro-mlflow's that this project does not use.
+    # MLflow, about a class of kedro-mlflow that this project does not use.
     "Add type hints to the `predict` method",
-    # PySpark, whose functions of pandas frames this project does not use: it takes and gives Arrow.
+    # PySpark, about functions on pandas frames; this project exchanges Arrow tables with Spark.
     "PySpark does not yet fully support pandas",
-    # kedro-viz, in a notebook, on a picture of runs that it draws from whole runs on the command line.
+    # kedro-viz in a notebook: its view of runs needs whole runs on the command line.
     "Workflow tracking is disabled",
-    # Kedro on a node that failed; what went wrong stands in the last lines anyway, once.
+    # Kedro, about a node that failed; the last lines of the output have the error anyway.
     "failed with error:",
     "No nodes ran. Repeat the previous command",
-    # Kedro recommends an option that it has deprecated itself.
+    # Kedro, which recommends an option that it has itself deprecated.
     "Using synchronous mode for loading and saving data",
 )
 
@@ -28,22 +28,22 @@ _NOISY = (
 
 
 class QuietFilter(logging.Filter):
-    """Drops the known noise of libraries. Kedro allows no class of a project's own in ``conf/logging.yml``."""
+    """Drops the known noise of libraries. Kedro allows no project classes in ``conf/logging.yml``."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is shown."""
+        """Return whether the record is shown."""
         message = record.getMessage()
         return not any(noise in message for noise in _NOISE)
 
 
 def quieten() -> None:
-    """Put the filter where the noise comes from."""
+    """Add the filter to the loggers that the noise comes from."""
     for name in _NOISY:
         logging.getLogger(name).addFilter(QuietFilter())
 
 
 def use_project_logging(project_path: Path) -> None:
-    """Read the project's ``conf/logging.yml``, which Kedro finds only when started in the project's folder."""
+    """Read the project's ``conf/logging.yml``, which Kedro finds only if it is started in the project's folder."""
     here = Path("conf/logging.yml")
     file = project_path / here
     if "KEDRO_LOGGING_CONFIG" not in os.environ and not here.exists() and file.exists():

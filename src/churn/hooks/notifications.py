@@ -1,4 +1,4 @@
-"""Notifications of what a run made, or of its failure."""
+"""Notifications about the results of a run, or its failure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,27 +14,27 @@ Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 
 class NotificationHook:
-    """Tells of what a run made, or of its failure."""
+    """Sends notifications about the results of a run, or its failure."""
 
     def __init__(self) -> None:
         self._notifier: Notifier | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read who is told of what."""
+        """Read the settings of notifications."""
         self._notifier = notifier_of(context)
 
-    # First, as tracking may end the run here.
+    # First, because tracking may raise an exception in this hook.
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Tell of models, scores and alarms."""
+        """Send notifications about models, scores and alarms."""
         if self._notifier is not None:
             for event in _events(pipeline.all_outputs(), catalog):
                 self._notifier.tell(event)
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:
-        """Tell of a failure."""
+        """Send a notification about a failure."""
         if self._notifier is not None:
             names = ", ".join(run_params.get("pipeline_names") or ["the whole pipeline"])
             cause = error.__cause__ or error
@@ -42,7 +42,7 @@ class NotificationHook:
 
 
 def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
-    """What people want to know of what a run made."""
+    """Return the events for the data sets that a run made."""
     if "promotion_decision" in made:
         decision = catalog["promotion_decision"].load()
         version = f"version {decision['version']}"

@@ -1,4 +1,4 @@
-"""Runs that MLflow may still believe to be running, and whether it answers at all."""
+"""Runs that may have the status RUNNING in MLflow by mistake, and the check whether MLflow answers."""
 
 import json
 import logging
@@ -13,21 +13,21 @@ HEALTH_ATTEMPTS = 2
 
 
 class OpenRuns:
-    """Runs of this machine that MLflow may still believe to be running, one small file each."""
+    """Runs of this machine that MLflow may list as running, one small file each."""
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self._folder, self._uri = folder, tracking_uri
 
     def opened(self, run_id: str) -> None:
-        """Note a run that began."""
+        """Record a run that has started."""
         self._note(run_id, os.getpid())
 
     def left_open(self, run_id: str) -> None:
-        """Note that a run is over without MLflow knowing."""
+        """Record a run that has ended, but not in MLflow."""
         self._note(run_id, 0)
 
     def closed(self, run_id: str) -> None:
-        """Forget a run that MLflow knows to be over."""
+        """Delete the record of a run that has ended in MLflow."""
         (self._folder / f"{run_id}.json").unlink(missing_ok=True)
 
     def _note(self, run_id: str, process: int) -> None:
@@ -37,10 +37,10 @@ class OpenRuns:
             content = json.dumps(noted)
             (self._folder / f"{run_id}.json").write_text(content, encoding="utf-8")
         except OSError as error:
-            logger.debug("Open runs are not noted: %s", error)
+            logger.debug("Open runs could not be recorded: %s", error)
 
     def close_stale(self) -> None:
-        """End the runs in MLflow whose process is gone."""
+        """End the runs in MLflow whose process no longer exists."""
         import mlflow
         from mlflow.exceptions import MlflowException
 
@@ -54,7 +54,7 @@ class OpenRuns:
                 if client.get_run(run_id).info.status == "RUNNING":
                     client.set_tag(run_id, "closed_late", "its process ended without telling MLflow")
                     client.set_terminated(run_id, "FAILED")
-                    logger.info("Closed the MLflow run %s, whose process is gone.", run_id)
+                    logger.info("Closed the MLflow run %s, whose process no longer exists.", run_id)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
@@ -62,15 +62,15 @@ class OpenRuns:
 
 
 def _goes_on(process: int, started: float | None) -> bool:
-    """Whether the process of a note runs, which is another one than this. In a container the number is always the same."""
+    """Return whether the recorded process runs and is not this one. In a container the process id is always the same."""
     if process in (0, os.getpid()):
         return False
-    # Notes of version 0.1 lack the start.
+    # Records of version 0.1 have no start time.
     return started_at(process) is not None if started is None else is_running(process, started)
 
 
 def why_absent(uri: str) -> str | None:
-    """Why a tracking server does not answer; ``None`` where it does, or where MLflow needs no server."""
+    """Return why the tracking server does not answer; ``None`` if it answers, or if MLflow needs no server."""
     if not uri.startswith(("http://", "https://")):
         return None
     import requests
@@ -89,7 +89,7 @@ def why_absent(uri: str) -> str | None:
 
 
 def is_no_answer(error: BaseException) -> bool:
-    """Whether an error says that MLflow could not be reached, rather than that it refused something."""
+    """Return whether an error means that MLflow could not be reached, not that it refused a request."""
     import requests
     from mlflow.exceptions import MlflowException
 
@@ -104,5 +104,5 @@ def is_no_answer(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, its first line alone."""
+    """Return the first line of an error's message."""
     return (str(error) or type(error).__name__).splitlines()[0]

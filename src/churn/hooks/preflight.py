@@ -1,4 +1,4 @@
-"""Configuration and inputs checked before anything is built or run."""
+"""Checks of configuration and inputs before a run."""
 
 import logging
 from collections.abc import Set
@@ -25,23 +25,23 @@ SQLITE = "sqlite:///"
 
 
 class PreflightHook:
-    """Checks parameters and inputs, and completes the configuration, before anything is built or run."""
+    """Checks parameters and inputs, and completes the configuration, before a run."""
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Read the project's logging, refuse faulty settings and anchor MLflow's database in the project."""
+        """Configure logging, check credentials and parameters, and make the path of MLflow's database absolute."""
         use_project_logging(context.project_path)
-        guard_secrets(context)  # first, so that no message shows one
+        guard_secrets(context)  # first, so that no message shows a secret
         check_parameters(context.config_loader["parameters"])
         anchor_mlflow(context)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Refuse to start without an input, naming what makes it, or with a result that would be lost.
+        """Check that every input exists, and that every output is stored or read.
 
         Raises:
-            FaultsError: Lists the inputs that are stored nowhere yet or that nothing makes, or the outputs that nothing
-                stores or reads.
+            FaultsError: Lists the missing inputs with the pipeline or node that makes each, or the outputs that no catalog
+                entry stores and no node reads.
         """
         inputs = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
         if absent := [fault for name in inputs if (fault := _input_fault(name, catalog))]:
@@ -64,7 +64,7 @@ def _is_parameter(name: str) -> bool:
 
 
 def _input_fault(name: str, catalog: Catalog) -> str | None:
-    """What is wrong with an input of a run, if anything: what has no entry in the catalog is made by nodes of the run."""
+    """Return what is wrong with an input of a run; ``None`` if nothing is. Inputs without a catalog entry come from nodes."""
     if name in catalog:
         dataset = catalog.get(name)
         return f"{name} is not there yet ({_where(dataset)}); {_maker(name)}" if _is_absent(dataset) else None
@@ -76,7 +76,7 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
 
 
 def _meant(name: str, catalog: Catalog) -> str:
-    """Which data set may have been meant by a name that is unknown."""
+    """Return a hint with the data set name closest to an unknown one; empty if none is close."""
     used: Set[str] = {known for made in pipelines.values() for known in made.datasets()}
     known = {each for each in used | set(catalog.keys()) if each != name and not _is_parameter(each)}
     close = get_close_matches(name, sorted(known), n=1)
@@ -84,7 +84,7 @@ def _meant(name: str, catalog: Catalog) -> str:
 
 
 def _maker(dataset_name: str) -> str:
-    """Which pipeline makes a data set."""
+    """Return the command that makes a data set."""
     base = _without_transcoding(dataset_name)
     for name, made in pipelines.items():
         if name != "__default__" and base in map(_without_transcoding, made.all_outputs()):
@@ -101,14 +101,14 @@ def _where(dataset: Any) -> str:
 
 
 def _is_absent(dataset: AbstractDataset[Any, Any] | None) -> bool:
-    """Whether a stored input that a run cannot do without is not there."""
+    """Return whether a required stored input is missing."""
     if dataset is None or isinstance(dataset, MemoryDataset | CachedDataset | OptionalDataset):
         return False
     return not dataset.exists()
 
 
 def guard_secrets(context: KedroContext) -> None:
-    """Refuse credentials that everybody knows, and keep the others out of what is logged."""
+    """Refuse well-known credentials, and mask all others in the logs."""
     loader: Any = context.config_loader
     try:
         credentials = loader["credentials"]
@@ -135,6 +135,6 @@ def anchor_mlflow(context: KedroContext) -> None:
 
 
 def shown_path(path: str) -> str:
-    """A path as one would type it from here."""
+    """Return a path relative to the current folder, if it is inside."""
     here = f"{Path.cwd().as_posix()}/"
     return path.removeprefix(here)

@@ -1,4 +1,4 @@
-"""Training again only where something has changed."""
+"""Training only if something has changed."""
 
 import logging
 from typing import Any
@@ -20,7 +20,7 @@ TABLE, SOURCE, MADE = "training_accounts@fingerprint", "training_source", "train
 
 
 class RetrainingHook:
-    """Under ``training.only_if_changed``, ends a run that would train what is there already."""
+    """With ``training.only_if_changed``, ends a run that would train the same model again."""
 
     def __init__(self) -> None:
         self._parameters: Parameters | None = None
@@ -28,7 +28,7 @@ class RetrainingHook:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read the parameters, and how the model is called."""
+        """Read the parameters and the name of the registered model."""
         parameters = context.config_loader["parameters"]
         self._parameters = None
         if (parameters.get("training") or {}).get("only_if_changed"):
@@ -37,18 +37,18 @@ class RetrainingHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Compare with the champion and with the last training, and say what is different.
+        """Compare the fingerprint with those of the champion and of the last training, and log the differences.
 
         Raises:
-            NothingToDo: If one of them was made of the same.
-            ChurnError: If features are to be trained on that were made of another table.
+            NothingToDo: If one of them has the same fingerprint.
+            ChurnError: If the stored features were computed from another table.
         """
         if self._parameters is None or MADE not in pipeline.all_outputs():
             return
         if TABLE.partition("@")[0] in {name.partition("@")[0] for name in pipeline.all_outputs()}:
             return  # the run makes another table
         if not catalog[TABLE].exists():
-            return  # which the run says itself
+            return  # the preflight check reports it
         data = catalog[TABLE].load()
         if SOURCE not in pipeline.all_outputs() and catalog[SOURCE].exists():
             _check_features(catalog[SOURCE].load(), data)
@@ -62,22 +62,20 @@ class RetrainingHook:
         for trained in versions:
             if trained.fingerprint == now.sha256:
                 raise NothingToDo(
-                    f"Nothing changed: version {trained.version} of '{self._model}' was trained of the same data, parameters, "
+                    f"Nothing changed: version {trained.version} of '{self._model}' was trained on the same data, parameters, "
                     "code and packages."
                 )
         if not versions:
-            logger.info("Training: there is no earlier one.")
+            logger.info("Training: there is no earlier model.")
             return
         before = fingerprint_of(versions[0])
-        said = (
-            "; ".join(now.changes(Fingerprint.model_validate(before))) if before else "what it was made of is not known"
-        )
-        logger.info("Training, as something changed since version %s: %s.", versions[0].version, said)
+        said = "; ".join(now.changes(Fingerprint.model_validate(before))) if before else "its fingerprint is not known"
+        logger.info("Training, because of changes since version %s: %s.", versions[0].version, said)
 
 
 def _check_features(source: dict[str, Any], table: dict[str, Any]) -> None:
     if source["sha256"] != table["sha256"]:
         raise ChurnError(
-            f"the features were made of another {table['name']} than there is now; run "
+            f"the features were computed from another version of {table['name']} than the current one; run "
             "kedro run --pipelines feature_engineering,training"
         )

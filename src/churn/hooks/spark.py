@@ -1,4 +1,4 @@
-"""Spark around a run that has Spark frames."""
+"""The Spark session of a run that uses Spark frames."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 
 class SparkHook:
-    """Starts Spark before a run that has Spark frames, and stops it afterwards."""
+    """Starts Spark before a run that uses Spark frames, and stops it afterwards."""
 
     def __init__(self) -> None:
         self._settings: SparkSettings | None = None
@@ -23,7 +23,7 @@ class SparkHook:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read ``spark.yml``, where the environment has one."""
+        """Read ``spark.yml``, if the environment has one."""
         try:
             content = context.config_loader["spark"]
         except MissingConfigException:
@@ -32,7 +32,7 @@ class SparkHook:
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Start a session with these settings; one that is there already is used as it is, and stays."""
+        """Start a session with these settings. A session that already runs is used as it is and is not stopped."""
         if self._settings is None or session.running():
             return
         if any(_is_of_spark(catalog.get(name)) for name in pipeline.datasets()):
@@ -55,5 +55,5 @@ class SparkHook:
 
 
 def _is_of_spark(dataset: object) -> bool:
-    """Whether a data set gives Spark frames: by its module's name, as its class may need pyspark."""
+    """Return whether a data set uses Spark frames, by its module name: importing its class may need pyspark."""
     return any(part.startswith("spark") for part in type(dataset).__module__.split("."))

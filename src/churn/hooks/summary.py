@@ -1,4 +1,4 @@
-"""What a run made, in a few lines."""
+"""The summary after a run."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 
 class SummaryHook:
-    """Says in a few lines what a run made and where to look."""
+    """Prints the main results of a run and the paths of its files."""
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Print the summary of what this run's pipelines made."""
+        """Print the summary of the data sets that this run made."""
         made = pipeline.all_outputs()
         lines: list[tuple[str, str]] = []
-        # A job in a container has none, and its folder goes with it.
+        # A job in a container has no Makefile, and its folder is removed with the container.
         in_checkout = Path("Makefile").is_file()
         if "training_metrics" in made:
             folder = _folder(catalog["promotion_decision"]) if in_checkout else "with the run in MLflow"
@@ -50,14 +50,14 @@ def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]
 def _result_lines(results: Any) -> list[tuple[str, str]]:
     manifest = results.published
     if manifest is None:
-        return [("accounts", "nothing is new: all files of the table were scored before")]
+        return [("accounts", "none scored: all files of the table were scored before")]
     at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
     version = f"model version {manifest['model']['version']}"
     return [
         ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
         (
             "act on",
-            f"{manifest['to_act_on']:,} accounts, which should bring {manifest['expected_profit']:,.0f}: "
+            f"{manifest['to_act_on']:,} accounts, expected profit {manifest['expected_profit']:,.0f}: "
             + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
         ),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
@@ -67,18 +67,18 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
 def _health_lines(results: Any) -> list[tuple[str, str]]:
     run_id = results.manifest()["run_id"]
     health = results.document(run_id, "health_metrics.json")
-    status = {"ok": "healthy", "watch": "to be watched", "alarm": "alarm"}[health["status"]]
+    status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
     return [("health", status), *findings, ("report", shown_path(f"{results.folder(run_id)}/health_report.html"))]
 
 
 def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:
-    """Where runs and models are seen, on the server or on the page that a command opens, and what else make shows."""
+    """Return where to see runs and models, the MLflow server or the command that opens it, and other make targets."""
     import mlflow
 
     address = str(REDACTION.within(mlflow.get_tracking_uri()))
     page = address if address.startswith("http") else "make mlflow" if in_checkout else None
-    more = "; make viz: the pipelines; make notebook: a walk through" if in_checkout else ""
+    more = "; make viz: the pipelines; make notebook: a walk-through" if in_checkout else ""
     return [("look", f"{page}: runs and models{more}")] if page else []
 
 

@@ -1,7 +1,7 @@
-"""Tracking in MLflow, and what happens where MLflow does not answer.
+"""Tracking in MLflow, also if MLflow does not answer.
 
-A training run needs MLflow, which keeps its model: it does not start without, and fails where MLflow is lost. A run that
-scores or monitors goes on without: its results are published and it ends with `NotTrackedError`.
+A training run needs MLflow, which stores its model. It does not start without MLflow, and fails if MLflow stops answering. A
+scoring or monitoring run continues without MLflow: it publishes its results and ends with `NotTrackedError`.
 """
 
 import logging
@@ -24,7 +24,7 @@ from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
 from churn.operations.tracked_run import TRACKED_RUN
 from churn.tables import flat
 
-quieten()  # before this import, during which MLflow speaks up
+quieten()  # before this import, during which MLflow logs
 
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook  # noqa: E402
 from kedro_mlflow.io.catalog.switch_catalog_logging import switch_catalog_logging  # noqa: E402
@@ -34,29 +34,29 @@ logger = logging.getLogger(__name__)
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 MAX_PARAMETER_LENGTH = 6_000
-# What a run without MLflow cannot make.
+# Data sets that cannot be saved without MLflow.
 NEEDS_MLFLOW = {"churn_model", "champion@decision"}
 
 # MLflow's settings for this project, unless the environment says otherwise.
 DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # A server that passes artifacts on is asked for them, not its bucket, which may have an address of the server's own.
+    # Load artifacts through the server, not from its bucket, whose address may be known to the server only.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # A server that does not answer is waited for seconds, not the four minutes of MLflow's own settings.
+    # Wait seconds for a server that does not answer, not four minutes as with MLflow's defaults.
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # A model needs what `pip_requirements` names, not the development environment.
+    # A model needs the packages of `pip_requirements`, not the development environment.
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
-# Settings that hold whatever the environment says.
+# Settings that the environment cannot change.
 ALWAYS = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 
 
 class TrackingHook(MlflowHook):  # type: ignore[misc]
-    """kedro-mlflow's hook, with typed parameters logged flat, fit for several runs in one process, and bounded waiting."""
+    """kedro-mlflow's hook that also logs typed parameters flat, allows several runs in one process, and bounds waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Read the settings, and set MLflow up if it answers."""
+        """Read the settings, and set up MLflow if it answers."""
         settings = context.config_loader["mlflow"]
         uri = settings["server"]["mlflow_tracking_uri"]
         cache = context.config_loader["globals"]["stores"]["cache"]
@@ -90,10 +90,10 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
-        """Start a run, forgetting the previous one of this process: kedro-mlflow would open it again.
+        """Start a new run: kedro-mlflow would reopen the previous one of this process.
 
         Raises:
-            ChurnError: If MLflow does not answer and the run cannot do without.
+            ChurnError: If MLflow does not answer and the run needs it.
         """
         self.run_id = None
         self._logged = {}
@@ -120,8 +120,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
     def before_node_run(self, node: Node, catalog: Catalog, inputs: dict[str, Any], is_async: bool) -> None:
         """Log the parameters that the node uses, unless an earlier node did.
 
-        kedro-mlflow opens the run again for every node and closes it once, so that it stays open in a process that
-        goes on; here it is opened again only in a thread that does not have it.
+        kedro-mlflow reopens the run for every node but closes it once, so that it stays open in a longer-lived process.
+        Here it is reopened only in threads without an active run.
         """
         if self.run_id is None or TRACKING.lost:
             return
@@ -145,7 +145,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         """End the run.
 
         Raises:
-            NotTrackedError: If MLflow was lost on the way; everything else is done.
+            NotTrackedError: If MLflow stopped answering during the run. Everything else is done.
         """
         if not TRACKING.lost:
             self._try(lambda: TRACKED_RUN.end("FINISHED"), pipeline, catalog)
@@ -153,26 +153,26 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         if TRACKING.lost:
             done = "published" if "results@publish" in pipeline.all_outputs() else "finished"
             raise NotTrackedError(
-                f"{done}, not tracked: {TRACKING.lost}. Everything but the tracking is done; the next run that reaches "
-                "MLflow closes what this one left open there"
+                f"{done}, not tracked: {TRACKING.lost}. Everything else is done; the next run that reaches MLflow closes "
+                "the open run there"
             )
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog
     ) -> None:
-        """Mark the run as failed, as far as MLflow answers: what went wrong must not be hidden by that."""
+        """Mark the run as failed in MLflow. An error of MLflow must not hide the error of the run."""
         told = not TRACKING.lost
         if told:
             try:
                 TRACKED_RUN.end("FAILED")
             except Exception as lost:
-                logger.warning("MLflow was not told that the run failed: %s", first_line(lost))
+                logger.warning("The run could not be marked as failed in MLflow: %s", first_line(lost))
                 told = False
         self._note_end(catalog, told=told)
 
     def _note_end(self, catalog: Catalog, *, told: bool) -> None:
-        """Undo what was set for the run, and note whether MLflow was told that it is over."""
+        """Undo the settings of the run, and record whether it has ended in MLflow."""
         if not self._is_mlflow_enabled:
             switch_catalog_logging(catalog, True)
         elif self._already_active_mlflow:
@@ -185,7 +185,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             note(self.run_id)
 
     def _try(self, call: Callable[[], None], pipeline: Pipeline | None, catalog: Catalog, needed: bool = False) -> None:
-        """Make calls of MLflow; where it does not answer, go on without if that is possible."""
+        """Call MLflow. If it does not answer, continue without tracking where that is possible."""
         try:
             call()
         except Exception as error:
@@ -196,7 +196,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
     def _lose(self, reason: str, pipeline: Pipeline | None, catalog: Catalog) -> None:
         if pipeline is not None and NEEDS_MLFLOW & pipeline.all_outputs():
             raise ChurnError(
-                f"{reason}. A training run keeps its model there: start the server, or set MLFLOW_TRACKING_URI to the right one"
+                f"{reason}. A training run stores its model there: start the server, or correct MLFLOW_TRACKING_URI"
             )
         TRACKING.lose(reason)
         self._is_mlflow_enabled = False
@@ -205,9 +205,9 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
 @contextmanager
 def _kept(variable: str) -> Iterator[None]:
-    """Leave a variable of the environment as it is.
+    """Restore an environment variable at the end of the block.
 
-    MLflow notes there which server it was told; the next run of this process would take that for the user's wish.
+    MLflow stores its server there; the next run of this process would read it as the user's setting.
     """
     before = os.environ.get(variable)
     try:
@@ -220,23 +220,23 @@ def _kept(variable: str) -> Iterator[None]:
 
 
 class Tracking:
-    """Whether the present run is tracked: the hook and the data sets that log to MLflow agree on it here.
+    """Whether the current run is tracked, for the hook and the data sets that log to MLflow.
 
     Attributes:
-        lost: Why it is not, if MLflow does not answer.
+        lost: Why the run is not tracked; ``None`` while it is.
     """
 
     def __init__(self) -> None:
         self.lost: str | None = None
 
     def lose(self, reason: str) -> None:
-        """Note that MLflow does not answer, and say so once."""
+        """Record that MLflow does not answer, and log it once."""
         if self.lost is None:
-            logger.warning("This run is not tracked any more: %s", reason)
+            logger.warning("This run is no longer tracked: %s", reason)
             self.lost = reason
 
     def found(self) -> None:
-        """Begin anew with the next run."""
+        """Reset for the next run."""
         self.lost = None
 
 
@@ -244,7 +244,7 @@ TRACKING = Tracking()
 
 
 def flatten(parameters: dict[str, Any]) -> dict[str, str]:
-    """Nested or typed parameters as ``block.field`` to text, at most as long as MLflow takes; empty blocks are left out."""
+    """Return nested or typed parameters as ``block.field`` to text, cut to MLflow's limit; empty blocks are left out."""
     plain = {
         key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
         for key, value in parameters.items()

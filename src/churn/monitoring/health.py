@@ -1,4 +1,4 @@
-"""Health of a scored account table: what the scores are like, what has moved, and how good they turned out to be."""
+"""Health of a scored account table: distribution of the scores, drift, and realised quality."""
 
 import math
 import re
@@ -35,21 +35,21 @@ def health_metrics(
     limits: Monitoring,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Everything the health report says, as plain JSON types without nan or infinity.
+    """Return the content of the health report as plain JSON types, without nan or infinity.
 
-    Probabilities, rates and shares run from 0 to 1. A figure that cannot be computed is None, and ``notes`` says why.
+    Probabilities, rates and shares are from 0 to 1. A metric that cannot be computed is None, and ``notes`` has the reason.
 
     Args:
-        accounts: The scores, and the outcomes that are known.
+        accounts: The scores and the known outcomes.
         bands: Names of the risk bands, from the lowest to the highest.
         reference: Profile of the rows that the model was trained on, with the scores of held-out rows.
         analysis: Profile of the scored rows and their scores, counted in the bins of the reference.
-        reference_performance: Measures on held-out rows at training, by the names of
-            ``churn.metrics.classification.classification_metrics``; ``roc_auc`` is what a realised one is compared with.
+        reference_performance: Metrics on held-out rows at training, by the names of
+            ``churn.metrics.classification.classification_metrics``; the realised ROC AUC is compared with ``roc_auc``.
         importance: Mean absolute contribution of each column to the scores, in log-odds.
         threshold: Probability from which an account is predicted to churn.
-        limits: From when on a figure is to be watched or an alarm.
-        provenance: Where the scores come from (run id, model version, as-of date, input); passed on as it is.
+        limits: Limits for warnings and alarms.
+        provenance: Origin of the scores (run id, model version, as-of date, input); returned unchanged.
 
     Returns:
         ``schema_version``; ``status`` (ok, watch or alarm), ``alarms``, ``to_watch`` and ``notes`` (sentences);
@@ -135,16 +135,16 @@ def health_metrics(
 
 
 def flat_metrics(health: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a health report for a tracking server: one number a name, without those that are None.
+    """Return the metrics of a health report for a tracking server, without those that are None.
 
-    Names hold letters, digits and ``_ - . /`` and spaces only; other characters of columns and bands become ``_``, and
-    where two names fall together the later ones get a number.
+    Names have letters, digits, ``_ - . /`` and spaces only; other characters of columns and bands become ``_``, and of
+    equal names the later ones get a number.
 
     Args:
-        health: What ``health_metrics`` returned.
+        health: Result of ``health_metrics``.
 
     Returns:
-        Figures by name, for example ``psi/total_users_count`` or ``realised/roc_auc``. ``status`` is 0 for ok, 1 for
+        Metrics by name, for example ``psi/total_users_count`` or ``realised/roc_auc``. ``status`` is 0 for ok, 1 for
         watch and 2 for alarm.
     """
     found: list[tuple[str, Any]] = [
@@ -219,9 +219,9 @@ def _band(
 
 
 def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands: Sequence[str]) -> dict[str, Any]:
-    """Accounts in bins of equal width, in all and by band; a bin holds its lower edge, the last one also 1."""
+    """Count accounts in bins of equal width, in total and by band. A bin includes its lower edge, the last one also 1."""
     counts = np.zeros((len(bands), HISTOGRAM_BINS), dtype=np.int64)
-    # In pieces, as positions of all accounts would take twice the memory of their probabilities.
+    # In pieces, because the bins of all accounts would take twice the memory of their probabilities.
     for start in range(0, len(probability), ranking.PIECE_ROWS):
         piece = slice(start, start + ranking.PIECE_ROWS)
         bin_of = np.minimum(np.floor(probability[piece] * HISTOGRAM_BINS), HISTOGRAM_BINS - 1).astype(np.int64)
@@ -281,7 +281,7 @@ def _drift_entry(drift: ColumnDrift, status: Status, reference: Profile, analysi
 
 
 def _parts(profile: Profile) -> dict[tuple[str, str], NumericProfile | CategoricalProfile]:
-    """The profiles in a profile, by kind and column."""
+    """Return the profiles of the columns and of the scores, by kind and column."""
     parts: dict[tuple[str, str], NumericProfile | CategoricalProfile] = {}
     parts |= {("numeric", name): part for name, part in profile.numeric.items()}
     parts |= {("categorical", name): part for name, part in profile.categorical.items()}
@@ -289,7 +289,7 @@ def _parts(profile: Profile) -> dict[tuple[str, str], NumericProfile | Categoric
 
 
 def _free_name(raw: str, taken: Mapping[str, float]) -> str:
-    # A part that is empty or only dots would not be a valid path on the tracking server.
+    # A part that is empty or has only dots is not a valid path on the tracking server.
     parts = [re.sub(r"[^A-Za-z0-9_\-. ]", "_", part) for part in raw.split("/", 1)]
     name = "/".join(part if part.strip(". ") else "_" * max(1, len(part)) for part in parts)[:240]
     free, number = name, 2

@@ -1,1 +1,1 @@
-"""Running the project: the watch that trains and scores by itself, notifications, and the commands of the images."""
+"""Operation: the trigger that starts training and scoring, notifications, and the commands of the images."""

@@ -1,7 +1,7 @@
 """The commands of the container images: ``python -m churn.operations.container``, see ``--help``.
 
-A job is ``kedro run`` with environment and pipelines chosen. In a container it is process 1, which the kernel does not end
-by a signal that it has no handler for: so it takes SIGTERM as it takes Ctrl-C, tells MLflow, and ends.
+A job is ``kedro run`` with a default environment and default pipelines. In a container it is process 1, for which the kernel
+ignores signals without a handler. So a job handles SIGTERM like Ctrl-C, ends its run in MLflow, and exits.
 """
 
 import os
@@ -19,9 +19,9 @@ import click
 
 from churn.operations.tracked_run import TRACKED_RUN
 
-# Seconds that a job may take to end after SIGTERM, and then to tell MLflow; container engines kill it after 10.
+# Seconds for a job to end after SIGTERM, and then to end its run in MLflow. Container engines send SIGKILL after 10.
 GRACE, LAST_WORDS = 6.0, 2.5
-# What a shell reports of a process that SIGTERM ended.
+# Exit code of a process that SIGTERM ended, as shells report it.
 STOPPED = 128 + signal.SIGTERM
 
 ENVIRONMENT = "minio"
@@ -29,20 +29,20 @@ ENVIRONMENT_OPTIONS = ("--env", "-e")
 PIPELINE_OPTIONS = ("--pipelines", "--pipeline", "-p")
 MODEL_VARIABLES = ("MODEL_URI", "ARTIFACTS_DIR")
 
-# Arguments are kedro's, and are passed on as they are.
+# The arguments are passed on to kedro unchanged.
 PASS_ON: dict[str, Any] = {
     "context_settings": {"ignore_unknown_options": True, "allow_interspersed_args": False},
     "options_metavar": "",
     "epilog": (
-        "Exit codes: 0 done; 1 an error, told in one message; 2 a wrong option; 3 done and published, but MLflow does not "
-        "know of it; 143 stopped by SIGTERM."
+        "Exit codes: 0 success; 1 error, shown as one message; 2 wrong option; 3 finished and published, but not tracked "
+        "in MLflow; 143 stopped by SIGTERM."
     ),
 }
 
 
 @click.group()
 def main() -> None:
-    """What the images of the project run."""
+    """Commands of the container images."""
 
 
 @main.command(short_help="Train a model.", **PASS_ON)
@@ -51,10 +51,10 @@ def train(arguments: tuple[str, ...]) -> None:
     """Train: kedro run --env minio --pipelines feature_engineering,training ARGUMENTS.
 
     ARGUMENTS are options of kedro run, for example --params training.booster.max_depth=6. A --pipelines or --env
-    among them takes the place of the one above.
+    among them replaces the one above.
 
-    The addresses of the S3 store and of MLflow, and the keys of the training identity, come from variables: .env.example
-    of the project describes them.
+    Environment variables set the addresses of the S3 store and of MLflow, and the keys of the training identity.
+    .env.example of the project describes them.
     """
     _run(kedro_arguments("feature_engineering,training", arguments))
 
@@ -65,42 +65,42 @@ def inference(arguments: tuple[str, ...]) -> None:
     """Score: kedro run --env minio --pipelines inference,monitoring ARGUMENTS.
 
     ARGUMENTS are options of kedro run, for example --params inference.as_of=2026-01-31. A --pipelines or --env
-    among them takes the place of the one above.
+    among them replaces the one above.
 
-    The model is the champion, or the one that a variable names: MODEL_URI takes models:/churn@champion, models:/churn/3,
+    The model is the champion, unless a variable names another: MODEL_URI takes models:/churn@champion, models:/churn/3,
     runs:/<run id>/model or a folder in the container; ARTIFACTS_DIR takes <experiment id>/<run id>/artifacts.
 
-    The addresses of the S3 store and of MLflow, and the keys of the scoring identity, come from variables: .env.example
-    of the project describes them.
+    Environment variables set the addresses of the S3 store and of MLflow, and the keys of the scoring identity.
+    .env.example of the project describes them.
     """
     _run(kedro_arguments("inference,monitoring", arguments, model_of(os.environ)))
 
 
-@main.command(short_help="Train and score whenever there is something new.", **PASS_ON)
+@main.command(short_help="Train and score when data, code or parameters change.", **PASS_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def watch(arguments: tuple[str, ...]) -> None:
     """Watch: churn watch --env minio --params watch.host=0.0.0.0 ARGUMENTS.
 
-    ARGUMENTS are options of churn watch; parameters among them are those of the runs too. An --env among them takes the
-    place of the one above. It answers GET /health, and POST /events with the token of CHURN_WATCH_TOKEN, on port 8787.
+    ARGUMENTS are options of churn watch; parameters among them also apply to the runs. An --env among them replaces the
+    one above. The trigger serves GET /health, and POST /events with the token of CHURN_WATCH_TOKEN, on port 8787.
 
-    The addresses of the S3 store and of MLflow, and the keys of the training and of the scoring identity, come from
-    variables: .env.example of the project describes them. How far it is stands under CHURN_SCRATCH.
+    Environment variables set the addresses of the S3 store and of MLflow, and the keys of the training and of the scoring
+    identity. .env.example of the project describes them. The trigger keeps its state under CHURN_SCRATCH.
     """
-    # Until the watch listens to it.
+    # Until the trigger installs its own handler.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
     _kedro(watch_arguments(arguments))
 
 
-@main.command(short_help="Say which model a folder holds.")
+@main.command(short_help="Verify the model in a folder.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def verify(folder: Path) -> None:
-    """Load the model of FOLDER and say which one it is; refuse a damaged one, or none."""
+    """Load the model in FOLDER and print its content hash. Fails if the model is damaged or missing."""
     from churn.errors import ChurnError
     from churn.registry.flavor import load_model
 
     if not any(folder.rglob("checksums.json")):
-        raise click.ClickException(f"{folder} holds no model; docs/compose.md says how one is built into an image")
+        raise click.ClickException(f"{folder} holds no model; docs/compose.md describes how to build one into an image")
     try:
         model = load_model(str(folder))
     except ChurnError as error:
@@ -109,12 +109,12 @@ def verify(folder: Path) -> None:
 
 
 def kedro_arguments(pipelines: str, arguments: Sequence[str], model_uri: str | None = None) -> list[str]:
-    """Arguments of `kedro` for a job.
+    """Return the arguments of `kedro` for a job.
 
     Args:
-        pipelines: Those of the job, unless the arguments name others.
+        pipelines: Pipelines of the job, unless the arguments name others.
         arguments: Options of ``kedro run``. Parameters among them are joined with the model, which they may replace.
-        model_uri: Which model scores, if not the champion.
+        model_uri: Model to score with; ``None`` for the champion.
     """
     rest, parameters = _without_parameters(arguments)
     command = ["run", *_environment(rest)]
@@ -128,29 +128,29 @@ def kedro_arguments(pipelines: str, arguments: Sequence[str], model_uri: str | N
 
 
 def watch_arguments(arguments: Sequence[str]) -> list[str]:
-    """Arguments of `kedro` for the watch, which listens to the network that its container is in."""
+    """Return the arguments of `kedro` for the trigger, which listens on all interfaces of its container."""
     rest, parameters = _without_parameters(arguments)
     return ["watch", *_environment(rest), "--params", ",".join(["watch.host=0.0.0.0", *parameters]), *rest]
 
 
 def model_of(variables: Mapping[str, str]) -> str | None:
-    """The model that the variables name; ``None`` for the champion.
+    """Return the model URI that the variables set; ``None`` for the champion.
 
     Raises:
-        click.UsageError: If both variables are set, or the name could not be passed on.
+        click.UsageError: If both variables are set, or the URI has a comma, which ``--params`` would split.
     """
     named = [(name, variables[name]) for name in MODEL_VARIABLES if variables.get(name)]
     if len(named) > 1:
         raise click.UsageError(f"{' and '.join(MODEL_VARIABLES)} both name a model; set one of them")
     for name, uri in named:
         if "," in uri:
-            raise click.UsageError(f"{name} = {uri!r}: the name of a model has no comma")
+            raise click.UsageError(f"{name} = {uri!r}: a model URI cannot have a comma")
         return uri
     return None
 
 
 def _without_parameters(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments without ``--params``, and the values of that: kedro takes the last one alone."""
+    """Separate the values of ``--params`` from the other arguments: kedro uses only its last occurrence."""
     rest: list[str] = []
     parameters: list[str] = []
     waiting = iter(arguments)
@@ -174,7 +174,7 @@ def _names(arguments: Sequence[str], options: Sequence[str]) -> bool:
 
 
 def _run(arguments: list[str]) -> NoReturn:
-    """A job in this process, which it ends."""
+    """Run a job in this process, then exit."""
     with _Terminable():
         _kedro(arguments)
     sys.exit(0)
@@ -183,24 +183,24 @@ def _run(arguments: list[str]) -> NoReturn:
 def _kedro(arguments: list[str]) -> None:
     from kedro.framework.cli.cli import main as kedro
 
-    # An empty variable, as in .env.example, must not send what a run keeps to the folder of the image.
+    # An empty variable, as in .env.example, must not make a run write into the folder of the image.
     os.environ["CHURN_SCRATCH"] = os.environ.get("CHURN_SCRATCH") or f"{tempfile.gettempdir()}/churn"
-    # Kedro reads its arguments there, as the plug-ins do that note which command ran.
+    # Kedro reads its arguments from here, and so do plug-ins that record the command.
     sys.argv = ["kedro", *arguments]
-    # Else messages name this module in place of kedro.
+    # Otherwise messages name this module instead of kedro.
     sys.modules["__main__"].__package__ = None
     kedro()
 
 
 class _Terminable:
-    """Ends what runs inside as Ctrl-C does when SIGTERM comes, and the process itself if that takes too long."""
+    """Raises KeyboardInterrupt in the block on SIGTERM, and ends the process if the block takes too long to exit."""
 
     def __init__(self) -> None:
         self._came = False
 
     def __enter__(self) -> None:
-        # The interpreter calls a handler when the main thread is back from what it does, which may be a minute of
-        # arithmetic; it writes into this pipe at once.
+        # The interpreter calls a handler only when the main thread returns from native code, which may take a minute;
+        # it writes to this pipe at once.
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -221,11 +221,11 @@ class _Terminable:
 
     def __exit__(self, *_: object) -> None:
         if self._came:
-            # Not through the interpreter's end, which waits for the threads of libraries.
+            # Not a normal exit, which would wait for the threads of libraries.
             self._end()
 
     def _end(self) -> NoReturn:
-        click.echo("Stopped by SIGTERM; what was published before is still current.", err=True)
+        click.echo("Stopped by SIGTERM; the results published before are still current.", err=True)
         sys.stdout.flush()
         os._exit(STOPPED)
 

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 Kind = Literal["training", "inference"]
-# In this order: what is trained is scored with.
+# In this order, so that inference uses the newly trained model.
 KINDS: tuple[Kind, ...] = ("training", "inference")
-# Seconds that a job gets to end after Ctrl-C.
+# Seconds for a job to end after SIGINT.
 GRACE = 8.0
 
 
 class Job(Protocol):
-    """Runs what is to be run."""
+    """Runs one kind of job."""
 
     def __call__(self, kind: Kind) -> int | None:
-        """Run it; gives the exit code, or none if it was stopped."""
+        """Run the job. Returns its exit code, or ``None`` if it was stopped."""
         ...
 
 
@@ -32,14 +32,19 @@ class KedroJob:
     """A `kedro run` in a process of its own."""
 
     def __init__(self, options: Sequence[str], parameters: str = "") -> None:
-        """Declare what every run gets: environment and configuration, and parameters as ``--params`` takes them."""
+        """Set what every run gets.
+
+        Args:
+            options: Options of ``kedro run``: environment and configuration folder.
+            parameters: Parameters in the form of ``--params``.
+        """
         self._options, self._parameters = list(options), parameters
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._lock = threading.Lock()
 
     def __call__(self, kind: Kind) -> int | None:
-        """Run it; see `Job`."""
+        """Run the job; see `Job`."""
         pipelines, parameters = COMMANDS[kind]
         parameters = ",".join(filter(None, (self._parameters, parameters)))
         command = [
@@ -56,13 +61,13 @@ class KedroJob:
         with self._lock:
             if self._stopping:
                 return None
-            # Of a group of its own, so that Ctrl-C reaches it once, from here.
+            # In a session of its own, so that it receives Ctrl-C once, from `stop`.
             self._process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
         code = self._process.wait()
         return None if self._stopping else code
 
     def stop(self) -> None:
-        """End what runs, as Ctrl-C does; nothing is half published."""
+        """Interrupt the running job like Ctrl-C. Its results are published completely or not at all."""
         with self._lock:
             self._stopping = True
         process = self._process

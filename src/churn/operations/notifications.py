@@ -1,6 +1,6 @@
-"""Who is told of what happens: one event, several ways out.
+"""Notifications: an event is sent to every configured channel.
 
-Nobody is told twice of the same within a while, and a way that does not work is a warning in the log, never the end of a run.
+The same event is not sent again within the cool-down. A channel that fails logs a warning and never fails the run.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from churn.stores import open_store
 logger = logging.getLogger(__name__)
 
 FILE = "notifications.json"
-# Answers after which it is worth asking again.
+# HTTP statuses after which the request is repeated.
 PASSING = (429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that people want to know of.
+    """An event to notify people of.
 
     Attributes:
-        kind: What kind of thing.
-        text: What happened, in a sentence or two.
+        kind: Kind of the event.
+        text: The message, one or two sentences.
     """
 
     kind: EventKind
@@ -38,34 +38,34 @@ class Event:
 
     @property
     def key(self) -> str:
-        """The same for the same event."""
+        """Hash of kind and text, equal for equal events."""
         return hashlib.sha256(f"{self.kind} {self.text}".encode()).hexdigest()
 
 
 class Channel(Protocol):
-    """A way out for events."""
+    """A channel that events are sent to."""
 
     name: str
 
     def send(self, event: Event) -> None:
-        """Tell of an event; raises if that fails."""
+        """Send an event. Raises an exception if that fails."""
         ...
 
 
 class Webhook:
-    """A POST of ``{"text": ...}``, as Slack, Mattermost and others take it; the kind is in the header ``X-Churn-Event``."""
+    """A POST of ``{"text": ...}``, as Slack, Mattermost and others accept it, with the kind in the header ``X-Churn-Event``."""
 
     name = "webhook"
 
     def __init__(self, url: str, settings: Notifications) -> None:
-        """Declare the address."""
+        """Set the address."""
         self._url, self._settings = url, settings
 
     def send(self, event: Event) -> None:
-        """Post an event; answers that pass are asked for again, after longer and longer waits.
+        """Post an event. Temporary failures are retried with exponential backoff.
 
         Raises:
-            requests.RequestException: If it is not taken.
+            requests.RequestException: If the event is not accepted.
         """
         import requests
         from requests.adapters import HTTPAdapter
@@ -77,7 +77,7 @@ class Webhook:
             status_forcelist=PASSING,
             allowed_methods={"POST"},
             raise_on_status=False,
-            respect_retry_after_header=False,  # a server may say hours
+            respect_retry_after_header=False,  # a server may ask for hours
         )
         with requests.Session() as session:
             for scheme in ("http://", "https://"):
@@ -85,7 +85,7 @@ class Webhook:
             answer = session.post(
                 self._url,
                 json={"text": event.text},
-                # Whoever takes it can tell a repetition by the key.
+                # Receivers can detect a repetition by the key.
                 headers={"X-Churn-Event": event.kind, "Idempotency-Key": event.key},
                 timeout=self._settings.timeout,
                 allow_redirects=False,
@@ -95,19 +95,19 @@ class Webhook:
 
 
 class Topic:
-    """A topic of Amazon SNS, with the keys or the role that botocore finds."""
+    """An Amazon SNS topic, with the keys or the role that botocore finds."""
 
     name = "SNS"
 
     def __init__(self, arn: str, settings: Notifications) -> None:
-        """Declare the topic by its ARN."""
+        """Set the ARN of the topic."""
         self._arn, self._settings = arn, settings
 
     def send(self, event: Event) -> None:
-        """Publish an event, with its kind as an attribute by which subscriptions may choose.
+        """Publish an event, with its kind as an attribute that subscriptions can filter by.
 
         Raises:
-            botocore.exceptions.BotoCoreError: If it is not taken.
+            botocore.exceptions.BotoCoreError: If the event is not accepted.
         """
         from botocore.config import Config
         from botocore.session import get_session
@@ -128,7 +128,7 @@ class Topic:
 
 
 class Notifier:
-    """Tells of events."""
+    """Sends events to the channels."""
 
     def __init__(
         self,
@@ -137,26 +137,30 @@ class Notifier:
         folder: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Declare how.
+        """Set channels and limits.
 
         Args:
-            settings: Which events, how often, how long.
-            channels: Where to, beside the log.
-            folder: Where it is noted what was told when.
-            clock: Seconds since 1970.
+            settings: Events to send, attempts, waits and cool-down.
+            channels: Channels to send to, in addition to the log.
+            folder: Folder with the times of the last notifications.
+            clock: Returns the seconds since 1970.
         """
         self._settings, self._channels, self._clock = settings, channels, clock
         self._store = open_store(folder)
 
     def tell(self, event: Event) -> bool:
-        """Tell of an event, unless it is not wanted or was told a short while ago; gives whether it was told."""
+        """Send an event, unless it is not selected or is within its cool-down.
+
+        Returns:
+            Whether every channel accepted the event.
+        """
         event = Event(event.kind, REDACTION.text(event.text))
         if event.kind not in self._settings.events:
             return False
-        # As what was told once is told again when the log alone has it, the log is one of the ways.
+        # Without channels the log is the only one, so the cool-down applies to it too.
         known = self._known()
         if self._clock() - known.get(event.key, float("-inf")) < 60 * self._settings.cool_down:
-            logger.info("Told before, and not again yet: %s", event.text)
+            logger.info("Not sent again within the cool-down: %s", event.text)
             return False
         logger.info("%s: %s", event.kind.replace("_", " ").capitalize(), event.text)
         arrived = [self._sent(channel, event) for channel in self._channels]
@@ -167,8 +171,8 @@ class Notifier:
     def _sent(self, channel: Channel, event: Event) -> bool:
         try:
             channel.send(event)
-        except Exception as error:  # whatever it is, the run was made and goes on
-            logger.warning("Nobody could be told by %s: %s", channel.name, REDACTION.text(str(error)))
+        except Exception as error:  # no failure of a channel may fail the run
+            logger.warning("The notification by %s failed: %s", channel.name, REDACTION.text(str(error)))
             return False
         return True
 
@@ -176,7 +180,7 @@ class Notifier:
         try:
             found: dict[str, float] = self._store.read_json(FILE) if self._store.exists(FILE) else {}
         except ValueError:
-            return {}  # damaged: something may be told twice
+            return {}  # damaged: an event may be sent twice
         return found
 
     def _note(self, key: str) -> None:
@@ -185,22 +189,22 @@ class Notifier:
         try:
             self._store.write_json({**recent, key: now}, FILE)
         except ValueError as error:
-            logger.warning("What was told cannot be noted, and may be told again: %s", error)
+            logger.warning("The notification could not be recorded and may be sent again: %s", error)
 
 
 def channels_of(credentials: Mapping[str, Any], settings: Notifications) -> list[Channel]:
-    """The ways that are configured.
+    """Return the configured channels.
 
     Args:
-        credentials: Entry ``notifications`` of ``credentials.yml``: ``webhook``, an address, and ``sns_topic``, an ARN.
-        settings: Attempts and time-outs.
+        credentials: Entry ``notifications`` of ``credentials.yml``: ``webhook``, a URL, and ``sns_topic``, an ARN.
+        settings: Attempts, waits and time-out.
     """
     known: dict[str, Callable[[str, Notifications], Channel]] = {"webhook": Webhook, "sns_topic": Topic}
     return [make(credentials[name], settings) for name, make in known.items() if credentials.get(name)]
 
 
 def notifier_of(context: KedroContext) -> Notifier:
-    """Who is told of what in a project."""
+    """Return the notifier of a project, from its parameters and credentials."""
     loader: Any = context.config_loader
     settings = check_parameters(loader["parameters"]).notifications
     try:

@@ -1,4 +1,4 @@
-"""Where the run of this process ends in MLflow, however it ends: done, failed or stopped."""
+"""The MLflow run of this process, which is ended as finished, failed or killed."""
 
 import threading
 from contextlib import suppress
@@ -8,22 +8,22 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class TrackedRun:
-    """The run of this process in MLflow, between its start and its end."""
+    """The MLflow run of this process, from its start to its end."""
 
     def __init__(self) -> None:
         self._run_id: str | None = None
 
     def begin(self, run_id: str | None) -> None:
-        """Say which run goes on; none where none is tracked, or where it is not ours to end."""
+        """Set the current run; ``None`` if none is tracked, or if the caller of this process ends it."""
         self._run_id = run_id
 
     def end(self, status: Status) -> None:
-        """End the run, and those inside it that are open in this thread; does nothing where it has ended already.
+        """End the run, and the runs nested in it that are open in this thread. Does nothing if the run has already ended.
 
-        May be called by any thread, and again when it failed.
+        May be called from any thread, and again after a failure.
 
         Raises:
-            Exception: What MLflow said; it takes the run for running then.
+            Exception: From MLflow, where the run then still has the status RUNNING.
         """
         run_id = self._run_id
         if run_id is None:
@@ -41,7 +41,7 @@ class TrackedRun:
         self._run_id = None
 
     def end_within(self, seconds: float, status: Status) -> None:
-        """As `end`, for a process that is about to end: waits a while for MLflow, and says nothing of its refusal."""
+        """Like `end`, for a process that is about to exit: wait at most `seconds` for MLflow, and ignore its errors."""
 
         def last_words() -> None:
             with suppress(Exception):

@@ -1,8 +1,8 @@
-"""Training and scoring as soon as there is something new: what `churn watch` does.
+"""The trigger behind `churn watch`: starts training and scoring when their inputs change.
 
-It looks at what is there, not at what it is told: an event only makes it look at once. So events may come twice, late or not at
-all, and after a restart it goes on where it was. What is there, files and whatever else the result is made of, is compared with
-what was dealt with last; it is taken when nothing of it has changed for a while.
+It compares the current state of the inputs, files and everything else that a result depends on, with the state that was handled
+last, and starts a run once the state has not changed for a while. An event only causes an immediate check, so events may arrive
+twice, late or not at all. The trigger stores its progress and continues after a restart.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ from churn.stores import Store
 
 logger = logging.getLogger(__name__)
 STATE, DEAD, LOCK = "state.json", "dead_letters.json", "lock"
-# Exit codes after which there is nothing left to do.
+# Exit codes of a run that is complete and not repeated.
 DONE = (0, NotTrackedError.exit_code)
 
 
 class Progress(BaseModel):
-    """How far the watch is with a kind of run.
+    """Progress of the trigger with one kind of run.
 
     Attributes:
-        seen: What was there at the last look, as a hash; none for nothing.
-        since: Since when, in seconds since 1970.
-        handled: What was dealt with last.
-        attempts: How often that has failed.
-        not_before: When it may be tried next, in seconds since 1970.
+        seen: Hash of the inputs at the last check; ``None`` if there were none.
+        since: Time at which `seen` was first seen, in seconds since 1970.
+        handled: Hash of the inputs that were handled last.
+        attempts: Number of failed attempts with the inputs in `seen`.
+        not_before: Earliest time of the next attempt, in seconds since 1970.
     """
 
     seen: str | None = None
@@ -47,11 +47,11 @@ class Progress(BaseModel):
 
 
 class Watcher:
-    """Decides what to do, one thing at a time.
+    """Decides which runs to start, and starts one at a time.
 
     Attributes:
-        progress: How far it is.
-        given_up: What it has given up since it was started.
+        progress: Progress with each kind of run.
+        given_up: Messages about the runs that were given up since the start.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Watcher:
         notifier: Notifier,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Declare what is watched.
+        """Set the sources and the job.
 
         Args:
-            sources: For each kind what it would be made of now: what tells whether that has changed, by its name. Empty where
-                there is nothing to be done.
-            job: Runs it.
-            settings: How long to wait, and how often to try.
-            store: Where it is noted how far the watch is.
-            notifier: Tells of what was given up.
-            clock: Seconds since 1970.
+            sources: For each kind of run, a function that returns the signatures of its current inputs by name; an empty
+                mapping if there is nothing to run on.
+            job: Starts a run and waits for it.
+            settings: Waits and attempts.
+            store: Folder with the state of the trigger.
+            notifier: Sends an event if a run is given up.
+            clock: Returns the seconds since 1970.
         """
         self._sources, self._job, self._settings = sources, job, settings
         self._store, self._notifier, self._clock = store, notifier, clock
@@ -81,7 +81,11 @@ class Watcher:
         self.given_up: list[str] = []
 
     def look(self) -> float | None:
-        """Look at everything, and run what is to be run; gives in how many seconds to look again, if before long."""
+        """Check the inputs of every kind of run, and start the runs that are due.
+
+        Returns:
+            Seconds until a run is due; ``None`` if none is pending.
+        """
         waits = [self._deal_with(kind) for kind in KINDS]
         return min((wait for wait in waits if wait is not None), default=None)
 
@@ -97,7 +101,7 @@ class Watcher:
         ready = max(state.since + self._settings.quiet, state.not_before)
         if now < ready:
             return ready - now
-        logger.info("%s begins", kind.capitalize())
+        logger.info("%s starts", kind.capitalize())
         code = self._job(kind)
         if code is None:
             return None
@@ -113,7 +117,7 @@ class Watcher:
         if state.attempts < self._settings.attempts:
             wait = self._settings.backoff * 2.0 ** (state.attempts - 1)
             state.not_before = self._clock() + wait
-            logger.warning("%s ended with exit code %s; again in %g seconds", kind.capitalize(), code, wait)
+            logger.warning("%s ended with exit code %s; next attempt in %g seconds", kind.capitalize(), code, wait)
             self._note()
             return wait
         record = {
@@ -137,39 +141,39 @@ class Watcher:
 
 
 class LastKnown:
-    """The champion, or the one that was last known while MLflow does not answer: scores are published without it too."""
+    """The champion's version, or the last known one while MLflow does not answer: scoring also works without MLflow."""
 
     def __init__(self, ask: Callable[[], str | None]) -> None:
-        """Declare how it is asked for."""
+        """Set the function that returns the version."""
         self._ask = ask
         self._known: str | None = None
 
     def __call__(self) -> str | None:
-        """Its version; ``None`` where there is none.
+        """Return the version; ``None`` if there is no champion.
 
         Raises:
-            Exception: As asking did, where none was known before.
+            Exception: From the function, if no version is known yet.
         """
         try:
             self._known = self._ask()
         except Exception as error:
             if self._known is None:
                 raise
-            logger.warning("The champion is taken for version %s still: %s", self._known, error)
+            logger.warning("MLflow does not return the champion, still using version %s: %s", self._known, error)
         return self._known
 
 
 def hash_of(made_of: Mapping[str, str]) -> str:
-    """One hash for all that something is made of."""
+    """Return one hash of the signatures of all inputs."""
     return hashlib.sha256(json.dumps(sorted(made_of.items())).encode()).hexdigest()
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Refuse a second watch of the same project; two would train at the same time.
+    """Hold the lock of the trigger, so that two of them cannot start the same runs.
 
     Raises:
-        ChurnError: If there is one already.
+        ChurnError: If another process holds the lock.
     """
     try:
         import fcntl
@@ -181,5 +185,5 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ChurnError(f"churn watch runs already with the state in {folder}; stop that one first") from None
+            raise ChurnError(f"churn watch is already running with the state in {folder}; stop it first") from None
         yield

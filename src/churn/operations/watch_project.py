@@ -1,4 +1,4 @@
-"""What `churn watch` watches in a project."""
+"""The inputs that `churn watch` checks in a project."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ from churn.operations.watch_server import watch
 from churn.registry.fingerprint import fingerprint_of_training
 from churn.stores import open_store
 
-# Beside the names of files, which never look like this.
+# Keys beside the names of files, which never have this form.
 CODE, CHAMPION = "(code and parameters)", "(champion)"
 
 
 def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -> None:
-    """Watch what a project trains on and what it scores.
+    """Run the trigger on the training and the scoring inputs of a project.
 
     Args:
-        context: The project and its environment.
-        job: Runs in the same.
-        once: Look once only.
+        context: Context of the project and its environment.
+        job: Starts runs in the same environment.
+        once: Check once, start the runs that are due, and return.
 
     Raises:
-        ChurnError: If another process watches them, or a run was given up while looking once.
+        ChurnError: If another process runs the trigger, or, with `once`, a run was given up.
     """
     loader: Any = context.config_loader
     known = check_parameters(loader["parameters"])
@@ -39,7 +39,7 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
 
     def training() -> Mapping[str, str]:
         files = catalog["training_accounts@fingerprint"].signatures()
-        # The content of the table is left to the run: here it need not be read.
+        # The run itself hashes the content of the table; the signatures suffice here.
         rest = fingerprint_of_training({"sha256": ""}, known.accounts, known.feature_engineering, known.training)
         return {**files, CODE: rest.sha256} if files else {}
 

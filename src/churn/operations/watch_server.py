@@ -1,4 +1,4 @@
-"""The watch as a service: its looks, its events and its health over HTTP."""
+"""The trigger as a service: regular checks, and events and health over HTTP."""
 
 import hmac
 import importlib.util
@@ -22,12 +22,12 @@ NEEDED = ("starlette", "uvicorn")
 
 
 def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
-    """What answers over HTTP: ``POST /events``, which makes the watch look, and ``GET /health``.
+    """Return the ASGI application: ``POST /events``, which causes a check, and ``GET /health``.
 
     Args:
-        token: What a sender has to give as ``Authorization: Bearer ...``; empty for no events.
+        token: Token that senders give as ``Authorization: Bearer ...``; if it is empty, events are refused.
         hint: Called for each event.
-        watcher: Whose progress is told.
+        watcher: Watcher whose progress ``/health`` returns.
     """
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -39,7 +39,7 @@ def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
         if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             return JSONResponse({"error": "unauthorized"}, 401, {"WWW-Authenticate": "Bearer"})
         size = 0
-        async for part in request.stream():  # what it says is not needed, but whoever sends wants it to be taken
+        async for part in request.stream():  # the content is not needed, but senders expect it to be read
             size += len(part)
             if size > LARGEST_EVENT:
                 return JSONResponse({"error": "too large"}, 413)
@@ -63,7 +63,7 @@ def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
 
 
 def check_installed() -> None:
-    """Refuse to go on without the packages of the extra.
+    """Check that the packages of the extra are installed.
 
     Raises:
         ChurnError: If one is not installed.
@@ -73,37 +73,37 @@ def check_installed() -> None:
 
 
 class LookLoop:
-    """Looks at once when it is started, every while and when it is told to, one look at a time, in a thread of its own."""
+    """Checks the inputs at the start, at regular intervals and on request, one check at a time, in its own thread."""
 
     def __init__(self, look: Callable[[], float | None], poll: float) -> None:
-        """Declare what is done, and how often.
+        """Set the check and its interval.
 
         Args:
-            look: Gives in how many seconds to look again, if before long.
-            poll: Seconds from the start of a look to that of the next.
+            look: The check. Returns the seconds until the next one is due; ``None`` for the interval.
+            poll: Interval from the start of a check to the start of the next one, in seconds.
         """
         self._look, self._poll = look, poll
         self._told = threading.Event()
         self._stopping = False
-        # Not a daemon: the interpreter waits at its end for a look that goes on.
+        # Not a daemon thread: at exit the interpreter waits for a check that is running.
         self._thread = threading.Thread(target=self._run, name="watch")
 
     def start(self) -> None:
-        """Look now, and go on."""
+        """Start the checks."""
         self._thread.start()
 
     def tell(self) -> None:
-        """Look as soon as the present look is over; told several times meanwhile, it looks once."""
+        """Request a check as soon as the current one is over. Several requests in the meantime cause one check."""
         self._told.set()
 
     def stop(self) -> None:
-        """Look no more. The look that goes on is not waited for."""
+        """Stop the checks, without waiting for one that is running."""
         self._stopping = True
         self._told.set()
 
     def _run(self) -> None:
         while True:
-            # Before the look, which may have seen too little of what comes while it goes on.
+            # Before the check, which may miss changes made while it runs.
             self._told.clear()
             if self._stopping:
                 return
@@ -111,23 +111,25 @@ class LookLoop:
             wait: float | None = None
             try:
                 wait = self._look()
-            except Exception as error:  # a store that does not answer is asked again
-                logger.warning("What there is could not be looked at: %s", error)
+            except Exception as error:  # the next check asks the store again
+                logger.warning("The tables could not be listed: %s", error)
             pause = due - time.monotonic()
             self._told.wait(max(0.0, pause if wait is None else min(pause, wait)))
 
 
 def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
-    """Look now, at every event and every while, until a signal ends it.
+    """Check the inputs now, at every event and at regular intervals, until a signal ends the process.
 
     Raises:
-        ChurnError: If the token is too short to be one, the port is taken, or a package is missing.
+        ChurnError: If the token is too short, the port is in use, or a package is missing.
     """
     check_installed()
     import uvicorn
 
     if token and len(token) < LEAST_TOKEN:
-        raise ChurnError(f"CHURN_WATCH_TOKEN has fewer than {LEAST_TOKEN} characters; openssl rand -hex 32 makes one")
+        raise ChurnError(
+            f"CHURN_WATCH_TOKEN has fewer than {LEAST_TOKEN} characters; create one with openssl rand -hex 32"
+        )
     looking = LookLoop(watcher.look, settings.poll)
     app = application(token, looking.tell, watcher)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
@@ -135,24 +137,24 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
         listening = socket.create_server((settings.host, settings.port))
     except OSError as error:
         raise ChurnError(
-            f"watch.host = '{settings.host}', watch.port = {settings.port}: nothing can listen there ({error.strerror}); "
+            f"watch.host = '{settings.host}', watch.port = {settings.port}: cannot listen on this address ({error.strerror}); "
             "set another port"
         ) from None
     looking.start()
     logger.info(
-        "Watching; looks every %g seconds%s, health at http://%s:%s/health",
+        "Checks the tables every %g seconds%s; health at http://%s:%s/health",
         settings.poll,
-        f" and at each event at http://{settings.host}:{settings.port}/events" if token else "",
+        f" and at each event posted to http://{settings.host}:{settings.port}/events" if token else "",
         settings.host,
         settings.port,
     )
-    # The server takes these signals while it runs, and passes them on when it has ended: to end what else there is.
+    # The server handles these signals while it runs and raises them again after its shutdown; the clean-up below must finish.
     before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.run(sockets=[listening])
     finally:
         job.stop()
-        # Not waited for here, with a lock that a look needs which wants another one: the interpreter waits for it at its end.
+        # Not joined here: a check may wait for a lock that is held here. The interpreter joins the thread at exit.
         looking.stop()
         for each, handler in before.items():
             signal.signal(each, handler)

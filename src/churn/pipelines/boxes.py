@@ -7,17 +7,17 @@ from kedro.pipeline import Pipeline
 
 
 class BoxedPipeline(Pipeline):
-    """Pipelines of which each has a namespace of its own, which kedro-viz shows as a box that a click opens.
+    """A sum of pipelines, each in its own namespace, which kedro-viz shows as an expandable box.
 
-    The namespace is a part of the names of nodes alone, and one may leave it out: ``--nodes fit_parts`` means
+    The namespace is a prefix of node names only and may be left out: ``--nodes fit_parts`` means
     ``Training.fit_parts``. Data sets and parameters keep their names.
     """
 
     @classmethod
     def of(cls, pipeline: Pipeline, name: str) -> "BoxedPipeline":
-        """The pipeline in a box, which is labelled with its registered name in words: ``Data generation``.
+        """Return the pipeline in a box labelled with its registered name in words, for example ``Data generation``.
 
-        kedro-viz takes the namespace as the label.
+        kedro-viz uses the namespace as the label.
         """
         return cls(pipeline, namespace=name.replace("_", " ").capitalize(), prefix_datasets_with_namespace=False)
 
@@ -29,7 +29,7 @@ class BoxedPipeline(Pipeline):
         return self + other if isinstance(other, Pipeline) else super().__radd__(other)
 
     def only_nodes(self, *node_names: str) -> Pipeline:
-        """The nodes of these names, each with its namespace or, where no other node has the same name, without it.
+        """Return the nodes with these names. The namespace may be left out where the name is unique.
 
         Raises:
             ValueError: If there is no such node.
@@ -40,7 +40,7 @@ class BoxedPipeline(Pipeline):
         return super().only_nodes(*(known[name][0] if len(known.get(name, [])) == 1 else name for name in node_names))
 
     def only_nodes_with_namespaces(self, node_namespaces: list[str]) -> Pipeline:
-        """The nodes of these namespaces.
+        """Return the nodes of these namespaces.
 
         Raises:
             ValueError: If there is no such namespace.
@@ -50,10 +50,10 @@ class BoxedPipeline(Pipeline):
 
 
 class _Box(Pipeline):
-    """Some of the boxes, with what the others read of them as an output, under whichever name.
+    """Some of the boxes. Its outputs include every data set that the other boxes read, under any transcoded name.
 
-    To Kedro ``champion@decision`` and ``champion@model`` are two, and what a pipeline stores under the first, reads itself
-    and hands on under the second is no output of it. kedro-viz would not draw the arrow from training to inference.
+    Kedro treats ``champion@decision`` and ``champion@model`` as two data sets. A pipeline that saves the first and reads it
+    itself does not have the second as an output, so kedro-viz would not draw the arrow from training to inference.
     """
 
     def __init__(self, pipeline: Pipeline, handed_on: set[str]) -> None:
@@ -65,5 +65,5 @@ class _Box(Pipeline):
 
 
 def _stored(name: str) -> str:
-    """What a data set is called without the way in which it is read or written."""
+    """Return the name of a data set without its transcoding suffix."""
     return name.partition("@")[0]

@@ -1,4 +1,4 @@
-"""Models in MLflow: their flavor, their versions and aliases, copies on this machine, and what each was trained on.
+"""Models in MLflow: flavor, versions and aliases, local copies, and fingerprints.
 
-`churn.registry.fingerprint` knows no MLflow and is imported by itself; so nothing is imported here.
+This package imports nothing, so that `churn.registry.fingerprint` can be imported without MLflow.
 """

@@ -1,7 +1,7 @@
-"""Verified copies of models on this machine, by their content hash.
+"""Verified local copies of models, by content hash.
 
-A copy spares the download, and it lets accounts be scored while the registry does not answer: the cache remembers which
-version a name led to last.
+A copy saves the download. It also allows scoring while the registry does not answer: the cache stores the last known version of
+each model URI.
 """
 
 import json
@@ -12,19 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# Copies kept, the last used ones.
+# Number of copies that are kept, the most recently used ones.
 KEPT = 5
 NAMES = "names.json"
 
 
 class ModelCache:
-    """A folder of model folders, each named by the content hash of its model."""
+    """A folder with one folder per model, named by its content hash."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
 
     def find(self, sha256: str) -> Path | None:
-        """The copy with a content hash, if there is one. Loading it verifies it like any other."""
+        """Return the copy with a content hash; ``None`` if there is none. Loading verifies it like any other model."""
         folder = self._folder / sha256
         if not folder.is_dir():
             return None
@@ -32,7 +32,7 @@ class ModelCache:
         return folder
 
     def keep(self, sha256: str, model: Path) -> None:
-        """Copy a verified model folder; what cannot be written is not kept, which is no error."""
+        """Store a copy of a verified model folder. A copy that cannot be written is skipped without an error."""
         target, aside = self._folder / sha256, self._folder / f".{uuid.uuid4().hex}"
         if target.exists():
             return
@@ -45,7 +45,7 @@ class ModelCache:
         self._tidy()
 
     def drop(self, sha256: str) -> None:
-        """Remove a copy, for example a damaged one."""
+        """Remove the copy with a content hash, for example a damaged one."""
         shutil.rmtree(self._folder / sha256, ignore_errors=True)
 
     def _tidy(self) -> None:
@@ -54,7 +54,7 @@ class ModelCache:
             shutil.rmtree(old, ignore_errors=True)
 
     def remember(self, name: str, place: Mapping[str, Any]) -> None:
-        """Note what a name leads to at present."""
+        """Store the current version of a model URI."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             known = self._names() | {name: {**place, "seen_at": datetime.now(UTC).isoformat(timespec="seconds")}}
@@ -65,7 +65,7 @@ class ModelCache:
             return
 
     def recall(self, name: str) -> dict[str, Any] | None:
-        """What a name led to when it was last looked up, with ``seen_at``."""
+        """Return the last known version of a model URI, with ``seen_at``; ``None`` if there is none."""
         return self._names().get(name)
 
     def _names(self) -> dict[str, Any]:

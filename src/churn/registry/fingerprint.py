@@ -1,8 +1,8 @@
-"""What a model is made of, and what has changed since another one was made.
+"""Fingerprints of trainings, and the differences between them.
 
-A *fingerprint* of a training names the content of its table, its parameters, the code of the pure core and the versions of
-the packages that compute. Two trainings with the same fingerprint make the same model. Everything else may change without
-a new training: servers, data sets, pages, and comments and docstrings of the core.
+The *fingerprint* of a training has hashes of its table and of the code of the pure core, its parameters, and the versions of the
+packages that compute. Two trainings with the same fingerprint make the same model. Everything else may change without a new
+training: servers, data sets, pages, and comments and docstrings of the core.
 """
 
 import ast
@@ -19,32 +19,31 @@ from pydantic import BaseModel, ConfigDict
 from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.tables import flat
 
-# This project as a package; `churn` on PyPI is another one.
+# Distribution name of this project; `churn` on PyPI is another project.
 DISTRIBUTION = "kedro-churn"
 LOCK_FILE = "uv.lock"
 PACKAGE = Path(__file__).parents[1]
-# The rooms of the package whose code makes a model.
+# The subpackages whose code determines the model.
 CORE = ("tables", "metrics", "model", "training", "retention", "monitoring")
-# The packages that compute; the search of training.tuning has another one.
+# Packages that compute; the search of training.tuning uses one more.
 COMPUTING = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "xgboost")
 SEARCHING = "optuna"
-# Parameters of training that say where or whether, not what comes out.
+# Parameters of training that do not affect the model.
 WITHOUT_EFFECT = {"device", "threads", "only_if_changed"}
-# The beginning of a package in the lock file: its name and its version.
+# First lines of a package in the lock file: its name and its version.
 _LOCKED = re.compile(r'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
-# Names that a sentence lists; more are counted.
+# Maximum number of names that a sentence lists; the others are counted.
 MOST_NAMES = 3
 
 
 class Fingerprint(BaseModel):
-    """What a training is made of.
+    """Fingerprint of a training.
 
     Attributes:
-        data: The table, as `churn.datasets.FingerprintDataset` describes it.
-        parameters: Values by their dotted names, those that have an effect on the model.
-        code: SHA-256 of what each file of the core does, by its path in the package.
-        packages: Versions of the packages that compute: those that the lock file fixes, or where there is none those
-            that are installed.
+        data: Description of the table, from `churn.datasets.FingerprintDataset`.
+        parameters: Values of the parameters that affect the model, by dotted name.
+        code: SHA-256 of the syntax of each file of the core, by its path in the package.
+        packages: Versions of the packages that compute, from the lock file or, without one, as installed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,13 +55,13 @@ class Fingerprint(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """Hash of all of it, but for the name of the table."""
+        """Hash of the fingerprint, without the name of the table."""
         content = self.model_dump(mode="json")
         content["data"] = self.data["sha256"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def changes(self, since: "Fingerprint") -> list[str]:
-        """What is different from an earlier fingerprint, a sentence for each kind; none where nothing is."""
+        """Return the differences from an earlier fingerprint, one sentence for each attribute that differs."""
         said = []
         if self.data["sha256"] != since.data["sha256"]:
             said.append(f"data: {_data_change(since.data, self.data)}")
@@ -80,12 +79,12 @@ class Fingerprint(BaseModel):
 
 
 def fingerprint(data: Mapping[str, Any], blocks: Mapping[str, BaseModel], project: Path | None = None) -> Fingerprint:
-    """The fingerprint of a training.
+    """Return the fingerprint of a training.
 
     Args:
         data: Description of its table.
-        blocks: Its parameters, block by block.
-        project: Where the lock file lies; by default above the package.
+        blocks: Blocks of its parameters by name.
+        project: Folder of the lock file; by default two levels above the package.
     """
     parameters = {name: block.model_dump(mode="json") for name, block in blocks.items()}
     for name in WITHOUT_EFFECT & set(parameters.get("training", {})):
@@ -103,20 +102,20 @@ def fingerprint(data: Mapping[str, Any], blocks: Mapping[str, BaseModel], projec
 def fingerprint_of_training(
     data: Mapping[str, Any], accounts: AccountSchema, feature_engineering: FeatureEngineering, training: Training
 ) -> Fingerprint:
-    """The fingerprint of a training of a table with these parameters: all that have an effect on the model."""
+    """Return the fingerprint of a training on a table with the parameters that affect the model."""
     blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
     return fingerprint(data, blocks)
 
 
 def _sha256(file: Path) -> str:
-    """Hash of what a file does: of its syntax without comments, docstrings and layout."""
+    """Return the hash of a file's syntax without comments, docstrings and layout."""
     parts: list[str] = []
     _describe(ast.parse(file.read_bytes()), parts)
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
 def _describe(node: object, parts: list[str]) -> None:
-    """Add a piece of syntax as words, the same in every version of Python: `ast.dump` also names what is empty."""
+    """Append the words of a syntax tree, the same in every Python version; `ast.dump` also names empty fields."""
     if isinstance(node, ast.AST):
         parts.append(type(node).__name__)
         for name in node._fields:
@@ -127,7 +126,7 @@ def _describe(node: object, parts: list[str]) -> None:
     elif isinstance(node, list):
         parts.append("[")
         for item in node:
-            # Text that stands by itself is a docstring, of a module, a class, a function or the line before it.
+            # A text that is a statement of its own is a docstring of a module, class, function or attribute.
             if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)):
                 _describe(item, parts)
         parts.append("]")
@@ -136,7 +135,7 @@ def _describe(node: object, parts: list[str]) -> None:
 
 
 def _versions(names: Iterable[str], project: Path) -> dict[str, str]:
-    """Version of each package: the locked one, where the project has a lock file; of several the one that is installed."""
+    """Return the version of each package from the lock file, or else the installed one; of several the installed one."""
     lock = project / LOCK_FILE
     locked: dict[str, list[str]] = {}
     for name, version in _LOCKED.findall(lock.read_text(encoding="utf-8")) if lock.is_file() else ():
@@ -153,7 +152,7 @@ def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _data_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What happened to the files of a table, for example ``2 new files, 1 changed; +31,204 rows``."""
+    """Return the changes of a table's files in words, for example ``2 new files, 1 changed; +31,204 rows``."""
     old, new = (each.get("files") or {each["name"]: each["sha256"]} for each in (before, now))
     counts = (
         ("new", len(new.keys() - old.keys())),
@@ -174,7 +173,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of what a model depends on."""
+    """Return the installed versions of the packages that a model depends on."""
     return {
         name: metadata.version(name) for name in (DISTRIBUTION, "numpy", "pandas", "pyarrow", "scikit-learn", "xgboost")
     }

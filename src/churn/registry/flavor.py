@@ -1,8 +1,7 @@
-"""MLflow flavor of a `ChurnModel`: how it is logged, registered, found again and served as a pyfunc.
+"""MLflow flavor of a `ChurnModel`: logging, registration, loading and serving as a pyfunc.
 
-The folder in MLflow holds the model's own files (UBJSON, JSON, checksums) beside MLflow's ``MLmodel``. A version in
-the registry carries the content hash as the tag ``sha256``. Training the same model again does not make another
-version of it.
+The folder in MLflow has the model's own files (UBJSON, JSON, checksums) and MLflow's ``MLmodel``. A registered version has the
+content hash as the tag ``sha256``. Training the same model again does not create another version.
 """
 
 import logging
@@ -30,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 FLAVOR_NAME = "churn"
 DATA_FOLDER = "churn"
-# What loads a stored model, as every one of them names it.
+# Loader module that every stored model names.
 LOADER = "churn.mlflow_flavor"
-# The registered model that this process loaded last, by its content hash: while the champion stays, so do its tables.
+# The registered model that this process loaded last, by content hash; it is reused while the champion is the same.
 _held: dict[str, ChurnModel] = {}
 
 
@@ -46,9 +45,9 @@ def save_model(
 
     Args:
         model: The model to store.
-        path: Folder that is made; it must not exist yet.
-        mlflow_model: Description that MLflow fills in while logging.
-        pip_requirements: Packages needed to load it; by default the installed versions of what scoring uses.
+        path: Folder to create; it must not exist yet.
+        mlflow_model: Description of the model; MLflow passes one while logging.
+        pip_requirements: Packages needed to load it; by default the installed versions of those that scoring uses.
     """
     folder = Path(path)
     folder.mkdir(parents=True)
@@ -84,18 +83,18 @@ def log_model(
 
 
 def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | None = None) -> ChurnModel:
-    """Load the model that a URI selects, in any of the `FORMS`.
+    """Load the model of a URI in any of the `FORMS`.
 
-    An alias is resolved to a version once, so that one run uses one version whatever happens to the alias meanwhile.
+    An alias is resolved to a version once, so that a run uses one version even if the alias moves.
 
     Args:
-        model_uri: Which model.
+        model_uri: URI of the model.
         dst_path: Folder to download it to; a temporary one by default.
-        cache: Folder of verified copies. Registered models are taken from there if they are there; while the registry
-            does not answer, so is the version that the URI led to last, with a warning.
+        cache: Folder of verified copies. A registered model is loaded from there if it has a copy. While the registry
+            does not answer, the last known version of the URI is loaded from there, with a warning.
 
     Raises:
-        ChurnError: If there is no such model, or its files are damaged or not the registered ones.
+        ChurnError: If the model does not exist, or its files are damaged or not the registered ones.
     """
     copies = ModelCache(cache) if cache is not None else None
     try:
@@ -131,23 +130,23 @@ def _load_stored(place: "Place", model_uri: str, dst_path: str | None, copies: M
 
 
 def _load_copy(place: "Place", copies: ModelCache) -> ChurnModel | None:
-    """The model from its copy here; ``None`` where there is none, or a damaged one, which is removed."""
+    """Return the model from its local copy; ``None`` if there is none, or if it is damaged, which removes it."""
     folder = copies.find(place.sha256) if place.sha256 else None
     if folder is None:
         return None
     try:
         return ChurnModel.load(folder, place.sha256)
     except ChurnError as error:
-        logger.warning("A copy of a model is damaged and is fetched again: %s", error)
+        logger.warning("The local copy of a model is damaged and is downloaded again: %s", error)
         copies.drop(str(place.sha256))
         return None
 
 
 def _remembered(model_uri: str, copies: ModelCache | None, error: "RegistrySilentError") -> "Place":
-    """What a URI led to when the registry last answered.
+    """Return the last known place of a URI.
 
     Raises:
-        RegistrySilentError: If that is not known, or there is no copy of it.
+        RegistrySilentError: If it is not known, or there is no local copy.
     """
     known = copies.recall(_known_as(model_uri)) if copies is not None else None
     if known is None or copies is None or copies.find(known["sha256"]) is None:
@@ -167,14 +166,14 @@ def _known_as(model_uri: str) -> str:
 
 
 def default_pip_requirements() -> list[str]:
-    """The installed versions of the packages that scoring needs; given to MLflow so that it need not search for them."""
+    """Return the installed versions of the packages that scoring needs, so that MLflow does not infer them."""
     return [f"{name}=={version(name)}" for name in (DISTRIBUTION, "numpy", "pandas", "pyarrow", "pydantic", "xgboost")]
 
 
 def _check_description(folder: Path) -> None:
-    """Refuse a model folder whose description names code of its own to load it with.
+    """Refuse a model folder whose description names another loader.
 
-    Nothing here would run that code, but `mlflow models serve` and others would.
+    This project would not run that loader, but `mlflow models serve` and other tools would.
     """
     file = folder / MLMODEL_FILE_NAME
     if not file.is_file():
@@ -191,18 +190,18 @@ def _check_description(folder: Path) -> None:
 
 
 def _data_folder(folder: Path) -> Path:
-    """The model's own files: in an MLflow model folder one level down."""
+    """Return the folder of the model's own files, a subfolder in an MLflow model folder."""
     return folder / DATA_FOLDER if (folder / MLMODEL_FILE_NAME).is_file() else folder
 
 
 class _Scorer:
-    """What MLflow serves: raw account rows in, scores out."""
+    """The pyfunc model: takes raw account rows, returns scores."""
 
     def __init__(self, model: ChurnModel) -> None:
         self.model = model
 
     def predict(self, accounts: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Scores as `ChurnModel.score` gives them."""
+        """Return the scores of `ChurnModel.score`."""
         return self.model.score(accounts)
 
 

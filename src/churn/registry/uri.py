@@ -1,4 +1,4 @@
-"""Which model a URI names, and where that lies."""
+"""Model URIs and their places."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ MODEL_NAME = "model"
 SHA256_TAG = "sha256"
 ABSENT_CODES = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
-# Names hold no slash, no percent sign and no two dots, so that none can lead out of its place.
+# Names have no slash, no percent sign and no two dots, so that none can point to another folder.
 _NAME = r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_. -]*"
 _REFERENCE_FORM = re.compile(r"^(?P<experiment>[A-Za-z0-9_-]+)/(?P<run>[0-9a-f]{32})/artifacts/?$")
 _REGISTRY_FORM = re.compile(rf"^models:/(?P<name>{_NAME})(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))$")
@@ -29,7 +29,7 @@ REMEDY = "train a model with kedro run --pipelines training, or name another wit
 
 
 class Place(NamedTuple):
-    """Where the model behind a URI lies, and what is known of it before it is read."""
+    """Location of a model, and what is known about it before it is loaded."""
 
     location: str = ""
     folder: Path | None = None
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 def locate(uri: str) -> Place:
-    """Where the model behind a URI lies.
+    """Return the place of the model of a URI.
 
     Raises:
         ChurnError: If the URI has none of the `FORMS`, or the registry has no such model.
@@ -67,14 +67,14 @@ class NoSuchModelError(ChurnError):
 
 
 class RegistrySilentError(ChurnError):
-    """The registry does not answer, so that it is not known whether there is such a model."""
+    """The registry does not answer, so it is not known whether the model exists."""
 
 
 def registered_version(uri: str, name: str, alias: str | None, number: str) -> "ModelVersion":
-    """A version in the registry, by its alias or its number.
+    """Return a registered version, by its alias or its number.
 
     Raises:
-        NoSuchModelError: If there is none.
+        NoSuchModelError: If it does not exist.
         RegistrySilentError: If the registry does not answer.
     """
     client = mlflow.MlflowClient()
@@ -84,12 +84,12 @@ def registered_version(uri: str, name: str, alias: str | None, number: str) -> "
         if error.error_code in ABSENT_CODES:
             raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {REMEDY}") from error
         raise RegistrySilentError(
-            f"MLflow at {mlflow.get_tracking_uri()} does not say which model {uri} is: {str(error).splitlines()[0]}"
+            f"MLflow at {mlflow.get_tracking_uri()} could not resolve {uri}: {str(error).splitlines()[0]}"
         ) from error
 
 
 def download(location: str, folder: str, uri: str) -> Path:
-    """Fetch a model into a folder.
+    """Download a model into a folder.
 
     Raises:
         ChurnError: If it cannot be read.

@@ -1,4 +1,4 @@
-"""Versions of the registered model: which is the champion, why, and what each was made of."""
+"""Versions of the registered model: the champion, the decisions on promotion, and fingerprints."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, registered_version
 from churn.training.promotion import PromotionDecision
 
-# What a version was made of, and the run that has the whole of it; and of a registered model the version trained last.
+# Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
 FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
 PREVIOUS_TAG = "previous_champion"
 
 
 def find_version(name: str, sha256: str) -> "ModelVersion | None":
-    """The newest registered version of a model with the given content hash."""
+    """Return the newest version of a registered model with this content hash; ``None`` if there is none."""
     found = mlflow.MlflowClient().search_model_versions(f"name = '{name}' and tags.{SHA256_TAG} = '{sha256}'")
     return max(found, key=lambda entry: int(entry.version), default=None)
 
 
 def record_decision(name: str, alias: str, decision: PromotionDecision) -> PromotionDecision:
-    """Note a decision on the registered version it is about, and give that version the alias if it is to promote.
+    """Record a decision on its registered version, and move the alias to that version if it is promoted.
 
     Args:
-        name: Registered model.
-        alias: Alias of the model in use.
-        decision: The decision, about the version whose content hash it names.
+        name: Name of the registered model.
+        alias: Alias of the version in use.
+        decision: Decision on the version with its content hash.
 
     Returns:
         The decision as it was carried out, see `PromotionDecision.carried_out`.
@@ -51,7 +51,7 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
     if done.promote and before != version_name:
         if before is not None:
             client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
-        # At once after the look at the alias: MLflow cannot look and set in one step.
+        # Directly after reading the alias: MLflow cannot read and set it in one step.
         client.set_registered_model_alias(name, alias, version_name)
     client.set_registered_model_tag(name, LAST_TAG, version_name)
     for key, value in {**done.tags, **_fingerprint_tags(done)}.items():
@@ -63,11 +63,11 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
 
 
 def _card_link(entry: "ModelVersion") -> str:
-    """Where the model card of a version is, as Markdown; a link where MLflow has a server."""
+    """Return a Markdown link to the model card of a version, for MLflow's pages."""
     if not entry.run_id:
         return ""
     experiment = mlflow.MlflowClient().get_run(entry.run_id).info.experiment_id
-    # The pages of MLflow stand at the same address as the registry that links from.
+    # A relative link: the pages of runs and of the registry have the same address.
     address = f"#/experiments/{experiment}/runs/{entry.run_id}/artifacts/model_card.html"
     return f"\n\n[Model card]({address})"
 
@@ -75,18 +75,18 @@ def _card_link(entry: "ModelVersion") -> str:
 def _fingerprint_tags(decision: PromotionDecision) -> dict[str, str]:
     if decision.fingerprint is None:
         return {}
-    # Of the same model trained again, the version is an earlier run's.
+    # If the same model was trained again, the version belongs to an earlier run.
     run = mlflow.active_run()
     return {FINGERPRINT_TAG: decision.fingerprint, **({FINGERPRINT_RUN_TAG: run.info.run_id} if run else {})}
 
 
 class TrainedVersion(NamedTuple):
-    """A registered version and what it was made of.
+    """A registered version and its fingerprint.
 
     Attributes:
-        version: Its number.
-        fingerprint: Hash of its fingerprint; none where it has none.
-        run_id: Run that has the fingerprint itself.
+        version: Number of the version.
+        fingerprint: Hash of its fingerprint; ``None`` if it has none.
+        run_id: Id of the run that has the whole fingerprint.
     """
 
     version: str
@@ -95,7 +95,7 @@ class TrainedVersion(NamedTuple):
 
 
 def trained_versions(name: str, alias: str) -> list[TrainedVersion]:
-    """The version that was trained last, and the one that has an alias, where there are any."""
+    """Return the version that was trained last and the one with an alias, as far as they exist."""
     client = mlflow.MlflowClient()
     try:
         last = client.get_registered_model(name).tags.get(LAST_TAG)
@@ -112,7 +112,7 @@ def trained_versions(name: str, alias: str) -> list[TrainedVersion]:
 
 
 def fingerprint_of(trained: TrainedVersion) -> dict[str, Any] | None:
-    """What a version was made of, as its run has it; none if the run does not have it any more."""
+    """Return the whole fingerprint of a version from its run; ``None`` if the run does not have it."""
     if trained.run_id is None:
         return None
     try:
@@ -123,13 +123,13 @@ def fingerprint_of(trained: TrainedVersion) -> dict[str, Any] | None:
 
 
 def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
-    """Give an alias back to the version that had it before, or to a given one.
+    """Move an alias back to the version that had it before, or to a given one.
 
     Returns:
-        The version that had the alias, and the one that has it now.
+        The versions that had the alias before and after.
 
     Raises:
-        ChurnError: If nothing has the alias, nothing had it before, or there is no such version.
+        ChurnError: If no version has or had the alias, or the given version does not exist.
     """
     client = mlflow.MlflowClient()
     current = alias_version(name, alias)
@@ -146,7 +146,7 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
 
 
 def alias_version(name: str, alias: str) -> str | None:
-    """The version that has an alias, if any."""
+    """Return the version that has an alias; ``None`` if there is none."""
     try:
         return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
     except MlflowException as error:

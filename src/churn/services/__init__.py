@@ -1,1 +1,1 @@
-"""Servers for a try-out and for tests on this machine: an S3 store, PostgreSQL and MLflow, on loopback only."""
+"""Local servers for trials and tests: an S3 store, PostgreSQL and MLflow, on loopback only."""

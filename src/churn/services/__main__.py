@@ -1,4 +1,4 @@
-"""``python -m churn.services``: start and stop the servers of this machine, see ``--help``."""
+"""``python -m churn.services``: start and stop the local servers, see ``--help``."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ FOLDER = Path(".services")
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that ends with one message where the user is to put something right."""
+    """Wrap a command so that a user error ends it with one message."""
 
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -49,20 +49,20 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> None:
     """An S3 store, PostgreSQL and MLflow on this machine, on loopback only.
 
-    Addresses, buckets and keys stand in .env, which is written if there is none. Data and logs lie under .services.
+    Addresses, buckets and keys are in .env, which is created if it does not exist. Data and logs are in .services.
     """
 
 
 @main.command()
-@click.option("--with-password", is_flag=True, help="Let MLflow ask for a name and a password.")
+@click.option("--with-password", is_flag=True, help="Protect MLflow with a user name and a password.")
 @explained
 def env(with_password: bool) -> None:
-    """Write a .env with keys and passwords of its own."""
-    click.echo(f"Wrote {write_env(Path.cwd(), with_password)}; it is for you alone and not tracked.")
+    """Create a .env with newly generated keys and passwords."""
+    click.echo(f"Wrote {write_env(Path.cwd(), with_password)}; only you can read it, and git ignores it.")
 
 
 @main.command()
-@click.option("--store", type=click.Choice(["seaweedfs", "minio"]), default="seaweedfs", help="Which S3 store.")
+@click.option("--store", type=click.Choice(["seaweedfs", "minio"]), default="seaweedfs", help="S3 store to start.")
 @explained
 def up(store: str) -> None:
     """Start the servers and wait until they are ready."""
@@ -72,7 +72,7 @@ def up(store: str) -> None:
     settings = ServiceSettings.read(variables_of(here))
     rows = start(here / FOLDER, settings, store)
     rows += [
-        ("data", f"{FOLDER}/, kept when the servers stop; logs beside it"),
+        ("data", f"{FOLDER}/ with data and logs, kept when the servers stop"),
         ("use", "make run-minio, or kedro run --env minio; make services-down stops the servers"),
     ]
     width = max(len(name) for name, _ in rows)
@@ -80,7 +80,11 @@ def up(store: str) -> None:
 
 
 def start(folder: Path, settings: ServiceSettings, store: str) -> list[tuple[str, str]]:
-    """Start all servers, or none if one does not start; a name and what is to be said of it for each."""
+    """Start all servers, or none if one does not start.
+
+    Returns:
+        Name and description of each server.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     begun: list[Server] = []
 
@@ -112,34 +116,36 @@ def _started(
         database = database_uri(folder, settings)
         yield "database", f"PostgreSQL, on a socket in {socket_folder(folder)}"
     except ChurnError as error:
-        # A database that holds runs is not left for an empty one.
+        # A database that has runs is not replaced by an empty one.
         if (folder / "postgres" / "PG_VERSION").exists():
             raise
         database = f"sqlite:///{folder / 'mlflow.db'}"
         yield "database", f"SQLite instead of PostgreSQL: {error}"
     begin(mlflow_server(folder, settings, database))
-    asks = f", asks for the password of '{settings.username}'" if settings.password else ""
+    asks = f", with the password of user '{settings.username}'" if settings.password else ""
     yield "MLflow", f"{settings.tracking_uri}  MLflow {version('mlflow')}{asks}"
 
 
 @main.command()
 @explained
 def down() -> None:
-    """Stop the servers; their data stay."""
+    """Stop the servers and keep their data."""
     stopped = [name for name in ("mlflow", "postgres", "minio", "seaweedfs") if _known(name).stop()]
-    click.echo(f"Stopped {', '.join(stopped)}; their data stay in {FOLDER}/." if stopped else "No server was running.")
+    click.echo(
+        f"Stopped {', '.join(stopped)}; their data are kept in {FOLDER}/." if stopped else "No server was running."
+    )
 
 
 @main.command()
 @explained
 def status() -> None:
-    """Say which servers run."""
+    """List the servers that are running."""
     for name in ("seaweedfs", "minio", "postgres", "mlflow"):
         process = _known(name).process_id()
         if process is not None:
             click.echo(f"{name:<10} runs as process {process}, log {FOLDER}/{name}.log")
     if not any(_known(name).process_id() for name in ("seaweedfs", "minio", "postgres", "mlflow")):
-        click.echo("No server is running; make services starts them.")
+        click.echo("No server is running; start them with make services.")
         sys.exit(1)
 
 
@@ -160,7 +166,7 @@ def clean() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @explained
 def prepare(folder: Path) -> None:
-    """In a container: make FOLDER ready for a store's data."""
+    """In a container: prepare FOLDER for the data of an S3 store."""
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
     for store in ("minio", "seaweedfs"):
         (folder / store).mkdir(parents=True, exist_ok=True)
@@ -171,7 +177,7 @@ def prepare(folder: Path) -> None:
 @main.command()
 @explained
 def provision() -> None:
-    """In a store that runs: make the buckets, private, and the identities."""
+    """In a running store: create the private buckets and the identities."""
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_STORE)
     kind = provision_store(settings)
     click.echo(
@@ -180,13 +186,13 @@ def provision() -> None:
 
 
 @main.command("mlflow")
-@click.option("--database-host", required=True, help="Machine of PostgreSQL.")
-@click.option("--allowed-hosts", required=True, help="Names and ports under which it may be asked for, with commas.")
-@click.option("--host", default="0.0.0.0", show_default=True, help="Where it listens.")  # noqa: S104
-@click.option("--port", default=5000, show_default=True, help="On which port.")
+@click.option("--database-host", required=True, help="Host of PostgreSQL.")
+@click.option("--allowed-hosts", required=True, help="Host names and ports that clients may use, separated by commas.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104
+@click.option("--port", default=5000, show_default=True, help="Port to listen on.")
 @explained
 def serve_mlflow(database_host: str, allowed_hosts: str, host: str, port: int) -> None:
-    """In a container: become MLflow's server."""
+    """In a container: run MLflow's server in this process."""
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
     databases = (DATABASE, USERS_DATABASE) if settings.password else (DATABASE,)
     for name in databases:
@@ -198,34 +204,36 @@ def serve_mlflow(database_host: str, allowed_hosts: str, host: str, port: int) -
         database_uri_at(database_host, settings, USERS_DATABASE),
     )
     command = mlflow_command(settings, host, port, allowed_hosts.split(","))
-    # In the place of this process, so that signals reach it.
+    # Replaces this process, so that signals reach the server.
     os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606
 
 
 @main.command()
-@click.option("--database-host", required=True, help="Machine of PostgreSQL.")
+@click.option("--database-host", required=True, help="Host of PostgreSQL.")
 @explained
 def upgrade_database(database_host: str) -> None:
-    """In a container: bring MLflow's database to this version of MLflow."""
+    """In a container: upgrade MLflow's database to the installed version of MLflow."""
     from mlflow.db import upgrade
 
     settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
     _wait_for_database(database_host, settings, DATABASE)
-    # Called here rather than started: its argument holds the password.
+    # Called in this process: the command line of another one would show the password.
     upgrade.main([database_uri_at(database_host, settings, DATABASE)], standalone_mode=False)
-    click.echo(f"The database '{DATABASE}' is that of MLflow {version('mlflow')}")
+    click.echo(f"The database '{DATABASE}' is up to date with MLflow {version('mlflow')}")
 
 
 def _wait_for_database(host: str, settings: ServiceSettings, name: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT
-    while not has_database(host, settings, name, "remove its volume to begin anew"):
+    while not has_database(host, settings, name, "remove its volume to start with an empty database"):
         if time.monotonic() > deadline:
-            raise ChurnError(f"PostgreSQL at {host} lets nobody in after {START_TIMEOUT:.0f} seconds")
+            raise ChurnError(
+                f"PostgreSQL at {host} accepts no connections after {START_TIMEOUT:.0f} seconds; check its log"
+            )
         time.sleep(0.5)
 
 
 def _known(name: str) -> Server:
-    """A server by the notes of its start, to be looked at or stopped."""
+    """Return a server found by its process id file, to check or stop it."""
     return Server(name=name, folder=Path.cwd() / FOLDER, command=[], ready=lambda: True)
 
 

@@ -1,4 +1,4 @@
-"""Buckets of an S3 store, whichever it is."""
+"""Buckets of any S3 store."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from churn.services.settings import Identity, ServiceSettings
 
 
 def make_buckets(settings: ServiceSettings) -> None:
-    """Make the buckets that are not there yet, private."""
+    """Create the missing buckets, as private ones."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = s3_client(settings, settings.admin)
@@ -18,13 +18,13 @@ def make_buckets(settings: ServiceSettings) -> None:
                 client.create_bucket(Bucket=bucket)
     except (BotoCoreError, ClientError) as error:
         raise ChurnError(
-            f"the buckets cannot be made in the S3 store at {settings.endpoint}: {error}; check that it runs (COMPOSE_PROFILES "
-            "says which one docker compose starts) and that CHURN_ADMIN_ACCESS_KEY is its administrator's"
+            f"the buckets cannot be created in the S3 store at {settings.endpoint}: {error}; check that it runs "
+            "(COMPOSE_PROFILES says which one docker compose starts) and that CHURN_ADMIN_ACCESS_KEY is its administrator's"
         ) from error
 
 
 def s3_client(settings: ServiceSettings, identity: Identity) -> Any:
-    """A client of the store for one of its identities."""
+    """Return a client of the store for one of its identities."""
     import boto3
     from botocore.config import Config
 
@@ -39,7 +39,7 @@ def s3_client(settings: ServiceSettings, identity: Identity) -> Any:
 
 
 def has_buckets(settings: ServiceSettings) -> bool:
-    """Whether the store shows each identity the buckets that it may see."""
+    """Return whether each identity has access to its buckets."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -1,4 +1,4 @@
-"""MinIO: an S3 store, where its binary is on the PATH."""
+"""MinIO: an S3 store, if its binary is on the PATH."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from churn.services.settings import ServiceSettings, port_of
 
 
 def minio(folder: Path, settings: ServiceSettings) -> Server:
-    """MinIO from a binary on the PATH; `provision_minio` then makes buckets and identities."""
-    binary = find_program("minio", "go install github.com/minio/minio@latest builds it")
+    """Return the MinIO server, from the binary on the PATH; `provision_minio` then creates buckets and identities."""
+    binary = find_program("minio", "install it with go install github.com/minio/minio@latest")
     folder.mkdir(parents=True, exist_ok=True)
     port = port_of(settings.endpoint, "CHURN_S3_ENDPOINT")
     (console,) = free_ports(1, port + 1)
@@ -45,7 +45,7 @@ def _minio_events(settings: ServiceSettings) -> dict[str, str]:
     }
 
 
-# To the webhook that `_minio_events` declares.
+# Sent to the webhook that `_minio_events` sets up.
 MINIO_EVENTS = {
     "Id": "churn",
     "QueueArn": "arn:minio:sqs::CHURN:webhook",
@@ -54,7 +54,7 @@ MINIO_EVENTS = {
 
 
 def provision_minio(settings: ServiceSettings) -> None:
-    """Make the buckets, private, and the identities with their rights, where they are not there yet."""
+    """Create the missing private buckets, and the missing identities with their rights."""
     from minio import Minio, MinioAdmin
     from minio.credentials.providers import StaticProvider
 
@@ -76,7 +76,7 @@ def provision_minio(settings: ServiceSettings) -> None:
 
 
 def _tell_the_watch(settings: ServiceSettings) -> None:
-    """Let MinIO send an event for each object of the staging bucket, or no longer; what others set there stays."""
+    """Turn MinIO's events for the staging bucket on or off. Other notification settings of the bucket are kept."""
     client = s3_client(settings, settings.admin)
     known = client.get_bucket_notification_configuration(Bucket=settings.staging)
     known.pop("ResponseMetadata")

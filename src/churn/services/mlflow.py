@@ -1,4 +1,4 @@
-"""MLflow's server on a database and a bucket."""
+"""MLflow's server with a database and a bucket."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from churn.services.settings import ServiceSettings, port_of
 
 
 def mlflow_server(folder: Path, settings: ServiceSettings, backend_store_uri: str) -> Server:
-    """MLflow's server, which passes artifacts on to their bucket."""
+    """Return MLflow's server, which serves the artifacts of its bucket."""
     port = port_of(settings.tracking_uri, "MLFLOW_TRACKING_URI")
     folder.mkdir(parents=True, exist_ok=True)
     return Server(
@@ -23,7 +23,7 @@ def mlflow_server(folder: Path, settings: ServiceSettings, backend_store_uri: st
 
 
 def mlflow_command(settings: ServiceSettings, host: str, port: int, allowed_hosts: list[str]) -> list[str]:
-    """How MLflow's server is started."""
+    """Return the command that starts MLflow's server."""
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
         *("--artifacts-destination", f"s3://{settings.artifacts}", "--allowed-hosts", ",".join(allowed_hosts)),
@@ -34,13 +34,13 @@ def mlflow_command(settings: ServiceSettings, host: str, port: int, allowed_host
 def mlflow_environment(
     folder: Path, settings: ServiceSettings, backend_store_uri: str, users_uri: str | None = None
 ) -> dict[str, str]:
-    """Variables of MLflow's server. Secrets go this way: a command line can be read by everybody.
+    """Return the environment of MLflow's server. It has the secrets, because all users can read command lines.
 
     Args:
-        folder: Where files of the server's own go.
-        settings: Of the servers.
-        backend_store_uri: Its database.
-        users_uri: Database of those who may use it; a file in the folder by default.
+        folder: Folder for the server's own files.
+        settings: Settings of the servers.
+        backend_store_uri: Address of the database.
+        users_uri: Address of the database of users; a file in the folder by default.
     """
     variables = {
         "MLFLOW_BACKEND_STORE_URI": backend_store_uri,
@@ -52,7 +52,7 @@ def mlflow_environment(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        # The server is no client of itself.
+        # The server is not a client of itself.
         **dict.fromkeys(("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"), ""),
     }
     if settings.password:
@@ -65,12 +65,12 @@ def mlflow_environment(
 
 def _auth_config(settings: ServiceSettings, database: str) -> str:
     def literal(value: str) -> str:
-        """A value for a reader that takes a percent sign for the start of a reference."""
+        """Escape percent signs, which configparser would read as references."""
         return value.replace("%", "%%")
 
     return (
         "[mlflow]\n"
-        # Whom nobody gave rights sees nothing.
+        # Users without granted permissions see nothing.
         "default_permission = NO_PERMISSIONS\n"
         f"database_uri = {literal(database)}\n"
         f"admin_username = {literal(settings.username)}\n"

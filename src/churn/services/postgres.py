@@ -11,12 +11,12 @@ from churn.errors import ChurnError
 from churn.services.server import DATABASE, DATABASE_USER, Server, write_private
 from churn.services.settings import ServiceSettings
 
-# Who may use an MLflow that asks for passwords, where that is not a file.
+# Database of MLflow's users, if MLflow asks for passwords and does not keep them in a file.
 USERS_DATABASE = "mlflow_users"
 
 
 def postgres_programs() -> Path | None:
-    """Folder with PostgreSQL's programs, if the machine has it; Debian keeps them out of the PATH."""
+    """Return the folder of PostgreSQL's programs, if it is installed. On Debian they are not on the PATH."""
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
@@ -24,7 +24,7 @@ def postgres_programs() -> Path | None:
 
 
 def postgres_user() -> str | None:
-    """Account that PostgreSQL has to run as, which refuses to run as root.
+    """Return the account for PostgreSQL, which does not run as root; ``None`` for the current one.
 
     Raises:
         ChurnError: If this is root and the machine has no account ``postgres``.
@@ -36,14 +36,14 @@ def postgres_user() -> str | None:
     try:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
-        raise ChurnError("PostgreSQL does not run as root, and there is no account 'postgres' here") from None
+        raise ChurnError("PostgreSQL does not run as root, and this machine has no account 'postgres'") from None
 
 
 def postgres(folder: Path, settings: ServiceSettings) -> Server:
-    """PostgreSQL on a socket file that only this account reaches, with no port.
+    """Return the PostgreSQL server. It has no port, only a socket that no other account can access.
 
     Raises:
-        ChurnError: If the machine has no PostgreSQL, or not one that can be used here.
+        ChurnError: If PostgreSQL is not installed or cannot be set up.
     """
     programs = postgres_programs()
     if programs is None:
@@ -65,12 +65,12 @@ def postgres(folder: Path, settings: ServiceSettings) -> Server:
         command=[str(programs / "postgres"), "-D", str(data), "-k", str(sockets), "-c", "listen_addresses="],
         ready=lambda: _has_database(folder, settings),
         user=user,
-        stop_signal=signal.SIGINT,  # a fast end; SIGTERM would wait for MLflow to hang up
+        stop_signal=signal.SIGINT,  # fast shutdown; with SIGTERM it would wait until MLflow disconnects
     )
 
 
 def socket_folder(folder: Path) -> Path:
-    """Where PostgreSQL's socket lies: paths of sockets are short, those of projects need not be."""
+    """Return the folder of PostgreSQL's socket, which is not in the project: the path of a socket has a short limit."""
     import hashlib
     import tempfile
 
@@ -98,21 +98,23 @@ def _init_database(programs: Path, data: Path, sockets: Path, password: str, use
 
 
 def _has_database(folder: Path, settings: ServiceSettings) -> bool:
-    """Whether MLflow's database is there; it is made as soon as the server lets one in."""
-    return has_database(str(socket_folder(folder)), settings, DATABASE, f"remove {folder} to begin anew")
+    """Return whether MLflow's database exists; it is created once the server accepts connections."""
+    return has_database(
+        str(socket_folder(folder)), settings, DATABASE, f"remove {folder} to start with an empty database"
+    )
 
 
 def has_database(host: str, settings: ServiceSettings, name: str, remedy: str) -> bool:
-    """Whether there is a database; it is made as soon as the server lets one in.
+    """Return whether a database exists; it is created once the server accepts connections.
 
     Args:
-        host: Name of the server's machine, or the folder of its socket.
-        settings: With the password.
-        name: Of the database.
-        remedy: What to do where the password is another one and the old one is gone.
+        host: Host of the server, or the folder of its socket.
+        settings: Settings of the servers, with the password.
+        name: Name of the database.
+        remedy: Remedy to show if the password is wrong and the old one is lost.
 
     Raises:
-        ChurnError: If the server has another password.
+        ChurnError: If the password is wrong.
     """
     import psycopg
 
@@ -131,7 +133,7 @@ def has_database(host: str, settings: ServiceSettings, name: str, remedy: str) -
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise ChurnError(
-                "PostgreSQL was set up with another POSTGRES_PASSWORD than .env has now; put that one back, or "
+                "PostgreSQL was set up with another POSTGRES_PASSWORD than .env has now; restore the old one, or "
                 + remedy
             ) from error
         return False
@@ -139,11 +141,11 @@ def has_database(host: str, settings: ServiceSettings, name: str, remedy: str) -
 
 
 def database_uri(folder: Path, settings: ServiceSettings) -> str:
-    """Address of MLflow's database for SQLAlchemy."""
+    """Return the SQLAlchemy address of MLflow's database."""
     return database_uri_at(str(socket_folder(folder)), settings, DATABASE)
 
 
 def database_uri_at(host: str, settings: ServiceSettings, name: str) -> str:
-    """Address of a database for SQLAlchemy, by the machine of its server or the folder of its socket."""
+    """Return the SQLAlchemy address of a database, by the host of its server or the folder of its socket."""
     password = quote(settings.database_password, safe="")
     return f"postgresql+psycopg://{DATABASE_USER}:{password}@/{name}?host={host}"

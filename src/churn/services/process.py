@@ -1,4 +1,4 @@
-"""Processes of this machine, told from later ones of the same number by when they started."""
+"""Local processes, identified by process id and start time, because ids are reused."""
 
 import os
 import time
@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import psutil
 
-# Seconds by which the start of a process may seem to move: it is counted from the start of the machine, by a clock that is set.
+# Seconds by which a start time may vary: it is computed from the boot time, which changes when the clock is set.
 TOLERANCE = 2.0
 
 
 def started_at(process: int) -> float | None:
-    """When a process started, in seconds since 1970; ``None`` where there is none, or none any more."""
+    """Return when a process started, in seconds since 1970; ``None`` if it does not exist or has ended."""
     try:
         found = psutil.Process(process)
         started: float = found.create_time()
@@ -21,18 +21,18 @@ def started_at(process: int) -> float | None:
 
 
 def is_running(process: int, started: float) -> bool:
-    """Whether the process of this number is there that started then."""
+    """Return whether a process with this id and start time is running."""
     found = started_at(process)
     return found is not None and abs(found - started) <= TOLERANCE
 
 
 def end(process: int, stop_signal: int, seconds: float) -> None:
-    """Ask a process and those below it to end, and make those end that do not.
+    """Send a signal to a process group, and kill the processes that do not end.
 
     Args:
-        process: The leader of a process group, which is asked as a whole.
-        stop_signal: By which signal.
-        seconds: How long they may take.
+        process: Id of the leader of the process group.
+        stop_signal: Signal to send.
+        seconds: Time to wait before killing.
     """
     try:
         leader = psutil.Process(process)
@@ -43,7 +43,7 @@ def end(process: int, stop_signal: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while left and time.monotonic() < deadline:
         _, left = psutil.wait_procs(left, timeout=0.1)
-        # Children of other processes are not collected here, and stay as zombies until those do it.
+        # Children of other processes stay zombies until their parents reap them; they do not count.
         left = [each for each in left if started_at(each.pid) is not None]
     for each in left:
         with suppress(psutil.NoSuchProcess):

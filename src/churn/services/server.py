@@ -1,4 +1,4 @@
-"""How each server is started, and when it is ready."""
+"""Starting and stopping a server process."""
 
 import json
 import os
@@ -17,24 +17,24 @@ from churn.errors import ChurnError
 from churn.services.process import end, is_running, started_at
 
 LOOPBACK = "127.0.0.1"
-# Seconds that a server may take to be ready, and to stop when asked.
+# Seconds for a server to become ready, and to stop.
 START_TIMEOUT, STOP_TIMEOUT = 60.0, 20.0
 LAST_LINES = 15
 
 
 @dataclass
 class Server:
-    """A server process of its own, found again by its process id.
+    """A server process, which later commands find by its process id file.
 
     Attributes:
-        name: As people know it.
-        folder: Where its log, its process id and its data lie.
-        command: How it is started.
-        ready: Whether it answers as it should.
+        name: Name for messages and file names.
+        folder: Folder with its log, process id file and data.
+        command: Command that starts it.
+        ready: Returns whether it is ready.
         ports: Ports that it listens on, on loopback.
-        environment: Variables besides those of this process.
-        user: Account that it runs as; the present one by default.
-        stop_signal: Which signal asks it to end.
+        environment: Environment variables in addition to those of this process.
+        user: Account that it runs as; the current one by default.
+        stop_signal: Signal that stops it.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """File with what it prints."""
+        """Path of its log file."""
         return self.folder / f"{self.name}.log"
 
     @property
@@ -56,7 +56,7 @@ class Server:
         return self.folder / f"{self.name}.pid"
 
     def process_id(self) -> int | None:
-        """Its process, if it runs."""
+        """Id of its process; ``None`` if it does not run."""
         noted = self._noted()
         return int(noted["process"]) if noted and is_running(noted["process"], _seconds(noted["started"])) else None
 
@@ -68,13 +68,13 @@ class Server:
         return noted
 
     def start(self) -> bool:
-        """Start it and wait until it is ready.
+        """Start the server and wait until it is ready.
 
         Returns:
-            Whether it was started; it may run already.
+            Whether it was started; ``False`` if it was already running.
 
         Raises:
-            ChurnError: If a port is taken, or it ends or is not ready in time; then it is stopped again.
+            ChurnError: If a port is in use, or the server ends or is not ready in time; it is then stopped.
         """
         if self.process_id() is not None:
             self._wait()
@@ -82,8 +82,8 @@ class Server:
         taken = [port for port in self.ports if not is_free(port)]
         if taken:
             raise ChurnError(
-                f"{self.name}: port {', '.join(map(str, taken))} of {LOOPBACK} is taken by another program; stop that, or "
-                "give other addresses in .env"
+                f"{self.name}: port {', '.join(map(str, taken))} of {LOOPBACK} is used by another program; stop it, or set "
+                "other addresses in .env"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -129,7 +129,11 @@ class Server:
         return "\n".join(f"  {line}" for line in lines)
 
     def stop(self) -> bool:
-        """Ask it to end, and make it end if it does not; whether it ran."""
+        """Stop the server, and kill it if it does not end in time.
+
+        Returns:
+            Whether it was running.
+        """
         process = self.process_id()
         if process is not None:
             end(process, (self._noted() or {}).get("stop_signal", self.stop_signal), STOP_TIMEOUT)
@@ -138,7 +142,7 @@ class Server:
 
 
 def _seconds(started: float | str) -> float:
-    """When a noted process started; notes of version 0.1 say it as `ps` does."""
+    """Return the recorded start time in seconds; version 0.1 recorded it in the format of `ps`."""
     if isinstance(started, str):
         try:
             return time.mktime(time.strptime(started))
@@ -148,7 +152,7 @@ def _seconds(started: float | str) -> float:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on a port of this machine."""
+    """Return whether a loopback port is free."""
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -159,7 +163,17 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int, start: int, distance: int = 0, spared: tuple[int, ...] = ()) -> list[int]:
-    """Free ports from a number on, each with the port `distance` above it free too, and none of those to be spared."""
+    """Find free ports.
+
+    Args:
+        count: Number of ports.
+        start: Lowest port.
+        distance: The port this far above each one is free too.
+        spared: Ports that are not used.
+
+    Raises:
+        ChurnError: If there are not enough free ports.
+    """
     found: list[int] = []
     for port in range(start, 55_000):
         both = {port, port + distance}
@@ -167,27 +181,27 @@ def free_ports(count: int, start: int, distance: int = 0, spared: tuple[int, ...
             found.append(port)
             if len(found) == count:
                 return found
-    raise ChurnError(f"no {count} free ports from {start} on")
+    raise ChurnError(f"fewer than {count} free ports from {start} on; stop programs that use them")
 
 
 DATABASE, DATABASE_USER = "mlflow", "churn"
 
 
 def find_program(program: str, remedy: str) -> str:
-    """Path of a program beside this Python, or else on the PATH.
+    """Return the path of a program next to this Python, or else on the PATH.
 
     Raises:
-        ChurnError: If it is not there.
+        ChurnError: If it is not found.
     """
     beside = Path(sys.executable).parent / program
     found = str(beside) if beside.exists() else shutil.which(program)
     if found is None:
-        raise ChurnError(f"the program '{program}' is not here; {remedy}")
+        raise ChurnError(f"the program '{program}' is not installed; {remedy}")
     return found
 
 
 def answers(address: str) -> bool:
-    """Whether a page answers with 200."""
+    """Return whether an address answers with status 200."""
     import requests
 
     try:

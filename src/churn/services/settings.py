@@ -1,4 +1,4 @@
-"""What the servers are told: addresses, buckets and identities, from the environment and ``.env``."""
+"""Settings of the servers: addresses, buckets and identities, from the environment and ``.env``."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from churn.errors import ChurnError, FaultsError
 
 ENV_FILE, EXAMPLE_FILE = ".env", ".env.example"
-# Variables that a new .env gets values of its own for.
+# Variables for which a new .env gets generated values.
 GENERATED = re.compile(
     r"^(CHURN_\w+_(?:ACCESS|SECRET)_KEY|POSTGRES_PASSWORD|MLFLOW_FLASK_SERVER_SECRET_KEY)=$", re.MULTILINE
 )
-# What the store needs to be told, what MLflow's server, and what all servers together.
+# Variables that the store requires, that MLflow's server requires, and that all servers together require.
 NEEDED_BY_STORE = tuple(
     f"CHURN_{who}_{what}_KEY" for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN") for what in ("ACCESS", "SECRET")
 )
@@ -25,7 +25,7 @@ NEEDED = (*NEEDED_BY_STORE, "POSTGRES_PASSWORD")
 
 
 class Identity(NamedTuple):
-    """Somebody whom the S3 store knows."""
+    """An identity of the S3 store, with its keys."""
 
     name: str
     access_key: str
@@ -47,11 +47,11 @@ class ServiceSettings:
         tracking: MLflow's server, reads and writes its bucket.
         admin: May do everything.
         database_password: Password of MLflow's database.
-        username: Name that MLflow asks for; empty where it asks for none.
-        password: Password that MLflow asks for.
-        form_secret: Signs the forms of an MLflow that asks for passwords.
-        watch_token: What the watch asks of the store's events; empty where none are to be sent.
-        watch_events: Where the store sends them.
+        username: User name of MLflow; empty if MLflow has no password.
+        password: Password of MLflow.
+        form_secret: Secret that signs the forms of MLflow, if it has a password.
+        watch_token: Token of the store's events for the trigger; empty if it sends none.
+        watch_events: Address that the store sends events to.
     """
 
     endpoint: str
@@ -72,17 +72,19 @@ class ServiceSettings:
 
     @classmethod
     def read(cls, variables: Mapping[str, str | None], needed: Iterable[str] = NEEDED) -> Self:
-        """Take the settings from variables.
+        """Read the settings from variables.
 
         Args:
-            variables: Their values by name.
-            needed: Those that have to be there. A server in a container is told only what it needs itself.
+            variables: Values by name.
+            needed: Names of the required variables. A server in a container gets only those that it needs.
 
         Raises:
-            FaultsError: Lists those that are missing, and addresses that are not of this machine.
+            FaultsError: Lists the missing variables, and a user name without a password or the reverse.
         """
         faults = [
-            f"{name} is not set; make env writes a {ENV_FILE} that has it" for name in needed if not variables.get(name)
+            f"{name} is not set; create a {ENV_FILE} that has it with make env"
+            for name in needed
+            if not variables.get(name)
         ]
 
         def get(name: str, default: str = "") -> str:
@@ -110,7 +112,7 @@ class ServiceSettings:
             watch_events=get("CHURN_WATCH_EVENTS", "http://127.0.0.1:8787/events"),
         )
         if bool(settings.username) != bool(settings.password):
-            faults.append("MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD go together; set both or none")
+            faults.append("only one of MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD is set; set both or none")
         if faults:
             raise FaultsError("settings of the servers", faults)
         return settings
@@ -121,7 +123,7 @@ class ServiceSettings:
         return self.staging, self.artifacts, self.results
 
     def rights(self) -> dict[Identity, dict[str, str]]:
-        """What each identity may do: ``r`` or ``rw`` by bucket. The least that it needs."""
+        """Return the rights of each identity by bucket, ``r`` or ``rw``: the minimum that it needs."""
         return {
             self.training: {self.staging: "rw"},
             self.scoring: {self.staging: "r", self.results: "rw"},
@@ -130,41 +132,44 @@ class ServiceSettings:
 
 
 def port_of(address: str, variable: str) -> int:
-    """Port of an address of this machine, from 1 to 65535.
+    """Return the port of a loopback address, from 1 to 65535.
 
     Raises:
-        ChurnError: If it is not ``http://127.0.0.1:<port>``; the servers listen on loopback only.
+        ChurnError: If the address is not ``http://127.0.0.1:<port>``; the servers listen on loopback only.
     """
     parts = urlsplit(address)
     if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
         raise ChurnError(
-            f"{variable} = {address!r}: servers are started on this machine only; give http://127.0.0.1:<port>, or start "
-            "yours yourself"
+            f"{variable} = {address!r}: servers are started on this machine only; set http://127.0.0.1:<port>, or start "
+            "your own server"
         )
     return parts.port
 
 
 def variables_of(folder: Path) -> dict[str, str | None]:
-    """Variables of the folder's ``.env`` and of the environment, which goes first."""
+    """Return the variables of the folder's ``.env`` and of the environment, which takes precedence."""
     from dotenv import dotenv_values
 
     return {**dotenv_values(folder / ENV_FILE, interpolate=False), **os.environ}
 
 
 def write_env(folder: Path, with_password: bool = False, **values: str) -> Path:
-    """Write a ``.env`` from the example, with keys and passwords that nobody has seen.
+    """Write a ``.env`` from the example, with newly generated keys and passwords.
 
     Args:
-        folder: Where the example lies and the new file goes.
-        with_password: Whether MLflow is to ask for a name and a password.
-        values: Other values than the example's.
+        folder: Folder of the example and of the new file.
+        with_password: Whether MLflow asks for a user name and a password.
+        values: Values that replace those of the example.
+
+    Returns:
+        Path of the new file.
 
     Raises:
-        ChurnError: If there is one already; it is left alone.
+        ChurnError: If the file exists; it is not changed.
     """
     file = folder / ENV_FILE
     if file.exists():
-        raise ChurnError(f"{file} is there already and is left as it is; remove it to get a new one")
+        raise ChurnError(f"{file} exists already and was not changed; remove it to get a new one")
     text = (folder / EXAMPLE_FILE).read_text(encoding="utf-8")
     text = GENERATED.sub(lambda match: f"{match[1]}={_invented(match[1])}", text)
     if with_password:
@@ -178,7 +183,7 @@ def write_env(folder: Path, with_password: bool = False, **values: str) -> Path:
 
 
 def _invented(name: str) -> str:
-    # Access keys are names, of 20 characters as AWS has them; a letter or digit in each place suits every server.
+    # Access keys have at most 20 characters, as in AWS; letters, digits and a hyphen are accepted by every server.
     if name.endswith("_ACCESS_KEY"):
         who = name.removeprefix("CHURN_").removesuffix("_ACCESS_KEY").lower()
         return f"{who}-{secrets.token_hex(4)}"

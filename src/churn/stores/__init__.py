@@ -1,4 +1,4 @@
-"""Files in folders, in buckets and elsewhere, written whole or not at all."""
+"""Files in folders, buckets and other file systems. A write is atomic: complete or without effect."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["Store", "Stored", "open_store"]
 
 
 def open_store(path: str, credentials: dict[str, Any] | None = None) -> Store:
-    """The store of a path or URL, which may be a folder or a single file.
+    """Return the store for a path or URL of a folder or a single file.
 
     Args:
         path: A local path, ``s3://bucket/prefix``, or a URL of any other file system that fsspec knows.

@@ -1,4 +1,4 @@
-"""What every store can do."""
+"""The interface of all stores."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ CHUNK = 1 << 20
 
 
 class Stored(NamedTuple):
-    """What was written.
+    """Size and hash of written content.
 
     Attributes:
         bytes: Size of the content.
@@ -29,40 +29,40 @@ class Store(ABC):
     """A folder or a single file. Names are relative to it; the empty name is the file itself.
 
     Attributes:
-        uri: Path or URL, as people write it.
+        uri: Path or URL.
     """
 
     uri: str
 
     @abstractmethod
     def exists(self, name: str = "") -> bool:
-        """Whether there is such a file, asked anew."""
+        """Return whether the file exists, without a cache."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Names of all files in the folder and below it; none where there is no such folder."""
+        """Return the names of all files in the folder and its subfolders; none if the folder does not exist."""
 
     @abstractmethod
     def signatures(self) -> dict[str, str]:
-        """What tells whether a file has changed, without reading it: of all files in the folder, by their names.
+        """Return a signature for each file in the folder, by name. It changes with the file, which is not read.
 
-        Of a store that is a file itself, the name is empty; of one that is not there, there are none.
+        If the store is a single file, its name is empty. If nothing exists, the result is empty.
         """
 
     @abstractmethod
     def size(self, name: str = "") -> int:
-        """Size of a file in bytes."""
+        """Return the size of a file in bytes."""
 
     @abstractmethod
     def writing(self, name: str = "") -> AbstractContextManager["Hashing"]:
-        """Write a file, in a ``with`` block, so that readers see the old content or the new, never a part.
+        """Write a file in a ``with`` block, so that readers see the old or the new content, never a part.
 
-        It is there when the block ends, and `Hashing.stored` tells what it holds; an error in the block leaves the old
-        content.
+        The file exists when the block ends, and `Hashing.stored` returns its size and hash. After an error in the block
+        the old content is unchanged.
         """
 
     def write(self, write: Callable[[IO[bytes]], object], name: str = "") -> Stored:
-        """Write a file by a function that is given it; as `writing`."""
+        """Write a file with a function that receives the open file; see `writing`."""
         with self.writing(name) as file:
             write(cast("IO[bytes]", file))
         return file.stored()
@@ -72,15 +72,16 @@ class Store(ABC):
         """Open a file for reading."""
 
     def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
-        """Replace a JSON document by what `change` makes of it.
+        """Replace a JSON document by the result of a function.
 
         Args:
-            change: Gives the new content from the old, which is ``None`` where there is none; ``None`` to leave it.
-            name: Which document.
+            change: Returns the new content for the old one, which is ``None`` if the document does not exist; returns
+                ``None`` to leave the document unchanged.
+            name: Name of the document.
 
         Returns:
-            What stands there then. Where the store can make sure of it, nobody else changed the document between the
-            look and the write.
+            The content afterwards. If the store has conditional writes, no other process has changed the document
+            between reading and writing.
         """
         old = self.read_json(name) if self.exists(name) else None
         new = change(old)
@@ -90,12 +91,12 @@ class Store(ABC):
         return new
 
     def address(self, name: str = "") -> str:
-        """Path or URL of a file."""
+        """Return the path or URL of a file."""
         return f"{self.uri}/{name}" if name else self.uri
 
     @contextmanager
     def reading(self, name: str = "") -> Iterator[IO[bytes]]:
-        """Open a file for reading, unpacked where its name ends in ``.gz``.
+        """Open a file for reading, decompressed if its name ends in ``.gz``.
 
         Raises:
             ChurnError: If it does not exist or may not be read.
@@ -105,7 +106,7 @@ class Store(ABC):
             yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
 
     def write_json(self, content: Any, name: str = "") -> Stored:
-        """Write a JSON document, indented for people."""
+        """Write a JSON document, indented."""
         return self.write(lambda file: file.write(as_json(content)), name)
 
     def read_json(self, name: str = "") -> Any:
@@ -124,7 +125,7 @@ class Store(ABC):
             raise ChurnError(f"{self.address(name)} is not valid JSON: {error}") from error
 
     def sha256(self, name: str = "", look: Callable[[bytes], object] | None = None) -> str:
-        """Hash of a file's content as it is stored, read in chunks; each is shown to `look` too."""
+        """Return the SHA-256 of a file as it is stored, read in chunks, which are also passed to `look`."""
         digest = hashlib.sha256()
         with self._open(name) as file:
             while chunk := file.read(CHUNK):
@@ -137,26 +138,26 @@ class Store(ABC):
         """Read a file back and compare it with what was written.
 
         Raises:
-            ChurnError: If it is not the same.
+            ChurnError: If they differ.
         """
         if self.sha256(name) != written.sha256:
             raise ChurnError(f"{self.address(name)} was not stored as it was written; nothing was published, run again")
 
 
 def as_json(content: Any) -> bytes:
-    """A JSON document as bytes, indented for people."""
+    """Return a JSON document as bytes, indented."""
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 class Sink(Protocol):
-    """What takes bytes."""
+    """Anything that bytes can be written to."""
 
     def write(self, content: Any, /) -> Any:
-        """Take bytes."""
+        """Write bytes."""
 
 
 class Hashing:
-    """A file being written, whose size and hash are kept on the way."""
+    """A file that is being written, with its size and hash so far."""
 
     closed = False
 
@@ -166,7 +167,7 @@ class Hashing:
         self._bytes = 0
 
     def write(self, content: Any) -> int:
-        """Write bytes."""
+        """Write bytes, and return how many."""
         self._digest.update(content)
         size = memoryview(content).nbytes
         self._bytes += size
@@ -174,12 +175,12 @@ class Hashing:
         return size
 
     def tell(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written so far."""
         return self._bytes
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing, because nothing is buffered here."""
 
     def stored(self) -> Stored:
-        """Size and hash of what was written so far."""
+        """Return size and hash of the content written so far."""
         return Stored(self._bytes, self._digest.hexdigest())

@@ -1,4 +1,4 @@
-"""Files on a disk."""
+"""Files on a local disk."""
 
 import os
 import uuid
@@ -12,7 +12,7 @@ from churn.stores.base import Hashing, Store
 
 
 class LocalStore(Store):
-    """A folder or a file on a disk."""
+    """A folder or a file on a local disk."""
 
     def __init__(self, path: str) -> None:
         self.uri = path
@@ -21,25 +21,25 @@ class LocalStore(Store):
         return Path(self.address(name))
 
     def exists(self, name: str = "") -> bool:
-        """Whether there is such a file or folder."""
+        """Return whether the file or folder exists."""
         return self._path(name).exists()
 
     def names(self) -> list[str]:
-        """Names of all files in the folder and below it."""
+        """Return the names of all files in the folder and its subfolders."""
         return [path.relative_to(self.uri).as_posix() for path in Path(self.uri).rglob("*") if path.is_file()]
 
     def signatures(self) -> dict[str, str]:
-        """Size and time of the last change."""
+        """Return size and modification time of each file."""
         whole = Path(self.uri)
         found = {}
         for name in [""] if whole.is_file() else self.names():
-            with suppress(FileNotFoundError):  # gone since
+            with suppress(FileNotFoundError):  # removed in the meantime
                 state = self._path(name).stat()
                 found[name] = f"{state.st_size}-{state.st_mtime_ns}"
         return found
 
     def size(self, name: str = "") -> int:
-        """Size of a file in bytes."""
+        """Return the size of a file in bytes."""
         return self._path(name).stat().st_size
 
     def _open(self, name: str) -> IO[bytes]:
@@ -52,7 +52,7 @@ class LocalStore(Store):
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
-        """Write beside the file and rename it."""
+        """Write a temporary file next to the target, then rename it."""
         path = self._path(name)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
         try:
@@ -73,7 +73,7 @@ class LocalStore(Store):
 
 
 class _Explained:
-    """A file whose errors are told as its own: what goes on while it is written may fail for other reasons."""
+    """A file that reports only its own write errors: other code in the ``with`` block may fail for other reasons."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
         self._file, self._path = file, path

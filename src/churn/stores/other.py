@@ -1,4 +1,4 @@
-"""Any other file system that fsspec knows."""
+"""Files in any other file system that fsspec supports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from churn.stores.base import Hashing, Store
 
 
 class OtherStore(Store):
-    """A folder or a file, written in a transaction of its file system."""
+    """A folder or a file, written in a transaction of the file system."""
 
     def __init__(self, protocol: str, path: str, credentials: dict[str, Any] | None = None) -> None:
         self._path = path
@@ -22,25 +22,25 @@ class OtherStore(Store):
         return f"{self._path}/{name}" if name else self._path
 
     def exists(self, name: str = "") -> bool:
-        """Whether there is such a file or folder, asked anew."""
+        """Return whether the file or folder exists, without a cache."""
         self._fs.invalidate_cache()
         return bool(self._fs.exists(self._at(name)))
 
     def names(self) -> list[str]:
-        """Names of all files in the folder and below it."""
+        """Return the names of all files in the folder and its subfolders."""
         self._fs.invalidate_cache()
         found = self._fs.find(self._path)
         return [str(path).lstrip("/").removeprefix(f"{self._path.strip('/')}/") for path in found]
 
     def signatures(self) -> dict[str, str]:
-        """All that the file system says of them."""
+        """Return all metadata of each file."""
         self._fs.invalidate_cache()
         if self._fs.isfile(self._path):
             return {"": repr(sorted(self._fs.info(self._path).items()))}
         return {name: repr(sorted(self._fs.info(self._at(name)).items())) for name in self.names()}
 
     def size(self, name: str = "") -> int:
-        """Size of a file in bytes."""
+        """Return the size of a file in bytes."""
         return int(self._fs.size(self._at(name)))
 
     def _open(self, name: str) -> IO[bytes]:
@@ -53,7 +53,7 @@ class OtherStore(Store):
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
-        """Write a file, which appears when it is whole."""
+        """Write a file, which becomes visible once it is complete."""
         with self._fs.transaction, self._fs.open(self._at(name), "wb") as file:
             yield Hashing(file)
         self._fs.invalidate_cache()

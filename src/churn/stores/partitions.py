@@ -1,4 +1,4 @@
-"""The files that a table consists of."""
+"""The files of a table."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ FORMATS = (".csv", ".csv.gz", ".parquet")
 
 
 class Partitions:
-    """One file, or every table file in a folder: a path whose last part has no ending.
+    """One file, or all table files in a folder. A path whose last part has no extension is a folder.
 
-    Files whose name, or that of a folder they are in, begins with a dot or an underscore are none: they are being written,
-    or are notes of other programs.
+    Files are ignored if their name, or that of a folder in their path, begins with a dot or an underscore: they are
+    incomplete, or belong to other programs.
 
     Attributes:
-        store: Where they lie.
-        uri: Path or URL as it was given.
+        store: Store of the files.
+        uri: Path or URL as given.
     """
 
     def __init__(self, filepath: str, credentials: dict[str, Any] | None = None) -> None:
-        """Declare the place.
+        """Open the store of the path.
 
         Raises:
-            ChurnError: If it is a file of an unknown kind.
+            ChurnError: If it is a file of an unknown format.
         """
         self.uri = filepath
         last = filepath.rstrip("/").rsplit("/", 1)[-1]
@@ -36,10 +36,10 @@ class Partitions:
             )
 
     def names(self) -> list[str]:
-        """Names of the files in the order in which they are read, relative to the folder; the empty name is the file.
+        """Return the names of the files in reading order, relative to the folder; an empty name for a single file.
 
         Raises:
-            ChurnError: If there is none.
+            ChurnError: If there is no file.
         """
         names = self._found()
         if not names:
@@ -51,15 +51,15 @@ class Partitions:
         return names
 
     def exists(self) -> bool:
-        """Whether there is a file, asked anew."""
+        """Return whether there is a file, without a cache."""
         return bool(self._found())
 
     def address(self, name: str) -> str:
-        """Path or URL of one of the files."""
+        """Return the path or URL of one of the files."""
         return self.store.address(name)
 
     def signatures(self) -> dict[str, str]:
-        """What tells whether a file has changed, without reading it, by its name; none where there is no file."""
+        """Return the signature of each file by name, see `Store.signatures`; empty if there is no file."""
         return {name: sign for name, sign in self.store.signatures().items() if not self.is_folder or _is_part(name)}
 
     def _found(self) -> list[str]:

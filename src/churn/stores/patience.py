@@ -1,4 +1,4 @@
-"""Waiting for a server that may not answer: several attempts, within a limit of time."""
+"""Requests to a server that may not answer: several attempts within a time limit."""
 
 import random
 import threading
@@ -13,12 +13,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a request is waited for.
+    """Limits of a request.
 
     Attributes:
-        seconds: What it may take, all its attempts included.
-        attempts: How often it is made at most.
-        sleep: Waits between attempts, for a number of seconds.
+        seconds: Maximum time of all attempts together.
+        attempts: Maximum number of attempts.
+        sleep: Waits between attempts for a number of seconds.
     """
 
     seconds: float = 40.0
@@ -26,16 +26,19 @@ class Patience:
     sleep: Callable[[float], object] = time.sleep
 
     def ask(self, request: Callable[[threading.Event], Result], may_pass: Callable[[Exception], bool]) -> Result:
-        """Make a request, and again where that may help.
+        """Make a request, and retry it after temporary errors.
 
         Args:
-            request: Makes it. The event is set when nobody waits for the answer any more.
-            may_pass: Whether another attempt may help after an error.
+            request: Makes the request. The event is set once its result is no longer needed.
+            may_pass: Returns whether another attempt may succeed after an error.
+
+        Returns:
+            The result of the request.
 
         Raises:
-            TimeoutError: If there is no answer in time. The attempt that goes on then is left to itself: libraries bound
-                each wait for bytes, not the sum of them, and nothing bounds the look-up of a name.
-            Exception: What the last attempt raised.
+            TimeoutError: If there is no answer in time. The running attempt is then abandoned in its thread: libraries
+                limit each wait for bytes but not their sum, and nothing limits a DNS lookup.
+            Exception: From the last attempt.
         """
         given_up = threading.Event()
         outcomes: SimpleQueue[tuple[Result | None, BaseException | None]] = SimpleQueue()
@@ -43,7 +46,7 @@ class Patience:
         def run() -> None:
             try:
                 outcomes.put((self._repeatedly(request, may_pass, given_up), None))
-            except BaseException as error:  # raised again where it is waited for
+            except BaseException as error:  # raised again in the waiting thread
                 outcomes.put((None, error))
 
         threading.Thread(target=run, name="request", daemon=True).start()
@@ -69,7 +72,7 @@ class Patience:
             except Exception as error:
                 if attempt == self.attempts or not may_pass(error):
                     raise
-            # Twice as long each time, and not at the same moment as everybody else.
+            # Exponential backoff with jitter, so that clients do not retry at the same moment.
             self.sleep(0.1 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
             if given_up.is_set():
                 break

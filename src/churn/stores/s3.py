@@ -1,8 +1,8 @@
-"""Objects in S3 and in stores that speak its protocol, with bounded waiting.
+"""Objects in S3 and in compatible stores, with bounded waits.
 
-Every request is tried again where that may help (5xx, resets, time-outs) and not where it cannot (access denied, missing
-bucket), and each ends within its `Patience`, so that nothing hangs. Large objects are read and written in pieces, each with
-that limit. An object appears when all of it has been sent; an interrupted upload leaves nothing.
+A request is retried after temporary errors (5xx, resets, time-outs), not after permanent ones (access denied, missing bucket),
+and ends within its `Patience`, so that nothing hangs. Large objects are read and written in pieces, each with that limit. An
+object becomes visible once it has been sent completely; an interrupted upload leaves nothing.
 """
 
 import io
@@ -17,33 +17,33 @@ from churn.stores.base import Hashing, Store, as_json
 from churn.stores.patience import Patience
 from churn.stores.s3_client import additional_arguments, client_of
 
-# Objects are read and written in pieces of this many bytes. Of 10,000 pieces, S3's limit, an object has 160 GiB at most.
+# Size of a piece in bytes. S3 allows 10,000 pieces, so an object has at most 160 GiB.
 PIECE = 16 << 20
 
-# What a store says where repeating cannot help.
+# Error codes after which a retry cannot help.
 DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "ExpiredToken"}
 NO_BUCKET = {"NoSuchBucket", "InvalidBucketName"}
 ABSENT = {"404", "NoSuchKey", "NotFound"}
 OVERTAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 UNCONDITIONAL = {"501", "NotImplemented"}
-# What it says, with a status below 500, where repeating may help.
+# Error codes with a status below 500 after which a retry may help.
 BUSY = {"SlowDown", "RequestTimeout", "TooManyRequests", "429", "Throttling", "ThrottlingException"}
 
 
 class S3Store(Store):
-    """A prefix or an object."""
+    """A prefix or an object in S3."""
 
     def __init__(
         self, path: str, credentials: Mapping[str, Any] | None = None, patience: Patience | None = None
     ) -> None:
-        """Declare the place.
+        """Set bucket and prefix. No request is made yet.
 
         Args:
             path: Bucket and key, ``bucket/prefix``.
             credentials: Arguments of `s3fs.S3FileSystem`: ``key``, ``secret``, ``client_kwargs`` with ``endpoint_url``,
-                ``region_name`` and ``verify``; `churn.stores.s3_client.client_of` has the others. Empty values count as
+                ``region_name`` and ``verify``; `churn.stores.s3_client.client_of` lists the others. Empty values count as
                 absent.
-            patience: How long each request is waited for.
+            patience: Limits of each request.
         """
         self._patience = patience or Patience()
         self.uri = f"s3://{path}"
@@ -52,22 +52,22 @@ class S3Store(Store):
         self._endpoint = self._credentials.get("client_kwargs", {}).get("endpoint_url", "AWS S3")
 
     def exists(self, name: str = "") -> bool:
-        """Whether there is such an object."""
+        """Return whether the object exists."""
         return self._head(name) is not None
 
     def names(self) -> list[str]:
-        """Names of all objects below the prefix."""
+        """Return the names of all objects below the prefix."""
         return list(self._listed())
 
     def signatures(self) -> dict[str, str]:
-        """Tags of the objects, which change with their content."""
+        """Return the ETag of each object, which changes with its content."""
         found = self._listed()
         if not found and (itself := self._head("")) is not None:
             return {"": str(itself["ETag"])}
         return found
 
     def _listed(self) -> dict[str, str]:
-        """The tag of each object below the prefix, by its name."""
+        """Return the ETag of each object below the prefix, by name."""
         prefix = f"{self._prefix}/" if self._prefix else ""
         tags: dict[str, str] = {}
         more: dict[str, str] = {}
@@ -80,7 +80,7 @@ class S3Store(Store):
             more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def size(self, name: str = "") -> int:
-        """Size of an object in bytes."""
+        """Return the size of an object in bytes."""
         return int(self._found(name)["ContentLength"])
 
     def _head(self, name: str) -> dict[str, Any] | None:
@@ -101,21 +101,19 @@ class S3Store(Store):
         return cast("IO[bytes]", io.BufferedReader(raw, buffer_size=1 << 20))
 
     def _piece(self, name: str, tag: str, start: int, end: int) -> bytes:
-        """Bytes of an object, as long as it is still the one that was opened."""
+        """Return bytes of an object, if it has not been replaced since it was opened."""
         try:
             answer = self._call("get_object", name, Range=f"bytes={start}-{end - 1}", IfMatch=tag)
         except _Overtaken:
             raise ChurnError(f"{self.address(name)} was replaced while it was read; run again") from None
         content: bytes = answer["Body"]
         if len(content) != end - start:
-            raise ChurnError(
-                f"{self.address(name)}: {len(content)} bytes came where {end - start} were asked for; run again"
-            )
+            raise ChurnError(f"{self.address(name)}: {len(content)} bytes received instead of {end - start}; run again")
         return content
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
-        """Send an object: in one request, or in several that count when all are there."""
+        """Send an object, in one request or as a multipart upload."""
         upload = _Upload(lambda method, **arguments: self._call(method, name, **arguments))
         hashing = Hashing(upload)
         try:
@@ -126,7 +124,7 @@ class S3Store(Store):
             raise
 
     def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
-        """As `Store.update_json`, with a conditional write where the store has one."""
+        """Like `Store.update_json`, with a conditional write if the store supports it."""
         while True:
             present = self._present(name)
             old = None if present is None else self._parsed(present[0], name)
@@ -143,14 +141,14 @@ class S3Store(Store):
             return new
 
     def read_json(self, name: str = "") -> Any:
-        """As `Store.read_json`, in one answer of the store: a document that is being replaced is the old or the new one."""
+        """Like `Store.read_json`, with a single request, so that content and tag belong to the same version."""
         present = self._present(name)
         if present is None:
             raise ChurnError(f"{self.address(name)} does not exist")
         return self._parsed(present[0], name)
 
     def _present(self, name: str) -> tuple[bytes, str] | None:
-        """Content and tag of an object, from one answer; ``None`` where there is none."""
+        """Return content and ETag of an object from one response; ``None`` if it does not exist."""
         try:
             answer = self._call("get_object", name)
         except _Absent:
@@ -166,11 +164,11 @@ class S3Store(Store):
         return self._asked(method, name, **self._at(name), **arguments)
 
     def _asked(self, method: str, name: str, **arguments: Any) -> dict[str, Any]:
-        """Make a request, again and again where that may help; a body in the answer is bytes.
+        """Make a request, with retries. A body in the response is read into bytes.
 
         Raises:
-            ChurnError: If it came to nothing, with the endpoint and the setting that may be wrong.
-            _Answer: If the store gave an answer that the caller has to deal with.
+            ChurnError: If the request failed; the message has the endpoint and the setting to check.
+            _Answer: If the store gave an answer that the caller handles.
         """
 
         def once(given_up: threading.Event) -> dict[str, Any]:
@@ -200,14 +198,14 @@ class S3Store(Store):
             return _Unconditional(code)
         if code in NO_BUCKET:
             return ChurnError(
-                f"{where}: there is no bucket '{self._bucket}'; make it, or name another with CHURN_STAGING_BUCKET or "
+                f"{where}: there is no bucket '{self._bucket}'; create it, or name another with CHURN_STAGING_BUCKET or "
                 "CHURN_RESULTS_BUCKET"
             )
         if code in ABSENT:
             return _Absent(where)
         if code in DENIED or status in (401, 403):
             return ChurnError(
-                f"{where}: access denied ({code}); check that the key of this identity may do this: "
+                f"{where}: access denied ({code}); check the key of this identity and its rights: "
                 "CHURN_TRAINING_ACCESS_KEY for data and models, CHURN_SCORING_ACCESS_KEY for results, each with its "
                 "..._SECRET_KEY"
             )
@@ -224,7 +222,7 @@ class S3Store(Store):
 
 
 class _Upload:
-    """An object that is sent while it is written, a piece at a time."""
+    """An object that is sent in pieces while it is written."""
 
     def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
         self._call = call
@@ -248,7 +246,7 @@ class _Upload:
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
 
     def finish(self) -> None:
-        """Send the rest; the object is there then."""
+        """Send the rest and complete the object."""
         if not self._upload:
             self._call("put_object", Body=bytes(self._held))
             return
@@ -256,14 +254,14 @@ class _Upload:
         self._call("complete_multipart_upload", MultipartUpload={"Parts": self._parts}, **self._upload)
 
     def give_up(self) -> None:
-        """Take back what was sent; where that fails too, the store's own clean-up does it."""
+        """Abort the upload. If that fails too, the store's own clean-up removes the parts."""
         if self._upload:
             with suppress(ChurnError, _Answer):
                 self._call("abort_multipart_upload", **self._upload)
 
 
 class _Body(io.BytesIO):
-    """Content on its way to the store, which stops when nobody waits any more: what failed must not appear later."""
+    """Content of a request, which stops once the request is given up: a failed write must not appear later."""
 
     def __init__(self, content: bytes, given_up: threading.Event) -> None:
         super().__init__(content)
@@ -276,7 +274,7 @@ class _Body(io.BytesIO):
 
 
 class _ObjectReader(io.RawIOBase):
-    """An object as a file for reading, fetched piece by piece."""
+    """An object as a readable file, fetched in pieces."""
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
         self._fetch, self._size = fetch, size
@@ -311,23 +309,23 @@ class _ObjectReader(io.RawIOBase):
 
 
 class _Answer(Exception):  # noqa: N818
-    """An answer of the store that the caller deals with."""
+    """An answer of the store that the caller handles."""
 
 
 class _Absent(_Answer):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class _Overtaken(_Answer):
-    """The object is another one by now."""
+    """Another process has replaced the object."""
 
 
 class _Unconditional(_Answer):
-    """The store has no conditional writes."""
+    """The store does not support conditional writes."""
 
 
 def _answer_of(error: BaseException) -> tuple[str | None, int | None]:
-    """Code and status of what the store answered, if it did."""
+    """Return error code and status of the store's answer; ``None`` if there was none."""
     answer = getattr(error, "response", None)
     if not isinstance(answer, dict):
         return None, None
@@ -336,7 +334,7 @@ def _answer_of(error: BaseException) -> tuple[str | None, int | None]:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether repeating the request may help."""
+    """Return whether a retry may succeed."""
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError, IncompleteReadError
     from urllib3.exceptions import HTTPError
@@ -344,12 +342,12 @@ def _may_pass(error: Exception) -> bool:
     code, status = _answer_of(error)
     if code is not None:
         return code in BUSY or (status is not None and status >= 500 and status != 501)
-    # botocore lets errors of urllib3 through where the body of an answer other than an object breaks off.
+    # botocore passes on errors of urllib3 if the body of a response other than an object is incomplete.
     return isinstance(error, NoConnection | HTTPClientError | IncompleteReadError | HTTPError | OSError)
 
 
 def _said(error: Exception) -> str:
-    """What the libraries say of a failed connection, in one line."""
+    """Return the first line of a connection error."""
     text = str(error) or type(error).__name__
     return text.splitlines()[0].rstrip(".")
 

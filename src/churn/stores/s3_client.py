@@ -1,4 +1,4 @@
-"""The client of an S3 store, from the arguments that a catalog gives to s3fs."""
+"""The client of an S3 store, from the arguments of s3fs in a catalog."""
 
 import json
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 from churn.errors import ChurnError
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 15
-# Threads that may ask at the same time without opening connections for one request only.
+# Connections that are kept open for concurrent threads.
 CONNECTIONS = 32
 
-# Arguments of s3fs by the names that botocore has for them.
+# Arguments of s3fs, with their names in botocore.
 RENAMED = {
     "key": "aws_access_key_id",
     "username": "aws_access_key_id",
@@ -25,21 +25,21 @@ OTHERS = ("profile", "anon", "requester_pays", "client_kwargs", "config_kwargs",
 
 
 def client_of(credentials: Mapping[str, Any]) -> Any:
-    """A client of botocore, whose methods are the operations of S3; one for equal arguments, with its connections.
+    """Return the botocore client for these arguments. Equal arguments share a client and its connections.
 
-    It may be used by several threads, and makes each request once: repeating is the caller's business.
+    The client is thread-safe and makes each request once; the caller retries.
 
     Args:
         credentials: Arguments of `s3fs.S3FileSystem`: ``key``, ``secret``, ``token``, ``profile``, ``anon``,
             ``endpoint_url``, ``use_ssl``, ``client_kwargs`` and ``config_kwargs``.
 
     Raises:
-        ChurnError: If another argument is given.
+        ChurnError: If an argument is unknown.
     """
     unknown = set(credentials) - {*RENAMED, *OTHERS}
     if unknown:
         raise ChurnError(
-            f"credentials of an S3 store: {', '.join(sorted(unknown))} is not known; known are "
+            f"credentials of an S3 store: unknown argument {', '.join(sorted(unknown))}; known are "
             f"{', '.join([*RENAMED, *OTHERS])}"
         )
     return _made(json.dumps(credentials, sort_keys=True, default=str))
@@ -68,7 +68,7 @@ def _made(arguments: str) -> Any:
 
 
 def additional_arguments(client: Any, method: str, credentials: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that the credentials have for every request, as far as this operation takes them."""
+    """Return the additional arguments of the credentials that this operation accepts."""
     given = dict(credentials.get("s3_additional_kwargs", {}))
     if credentials.get("requester_pays"):
         given["RequestPayer"] = "requester"
