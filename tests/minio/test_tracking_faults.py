@@ -284,5 +284,7 @@ def test_a_damaged_copy_is_fetched_again(trained: MinioProject) -> None:
     booster.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     done: subprocess.CompletedProcess[str] = trained.kedro("inference")
     assert done.returncode == 0, done.stderr
-    assert "The local copy of a model is damaged and is downloaded again" in " ".join((done.stdout + done.stderr).split())
+    assert "The local copy of a model is damaged and is downloaded again" in " ".join(
+        (done.stdout + done.stderr).split()
+    )
     assert booster.read_bytes() == good
