@@ -160,7 +160,7 @@ def test_the_page_is_the_same_for_the_health_read_back_from_json():
 
 def test_a_healthy_page_says_so():
     page = Page(render_health_report(health()))
-    assert "Healthy Nothing has moved beyond its limits" in page.text
+    assert "Healthy No metric has reached a limit" in page.text
     assert "Alarm" not in page.text
     assert "Realised churn rate \N{EN DASH} not known yet" in page.text
 
@@ -175,9 +175,9 @@ def test_an_alarm_names_its_reasons():
     assert "New categories" in page.text
 
 
-def test_a_page_to_be_watched_says_so():
+def test_a_page_with_warnings_says_so():
     page = Page(render_health_report(health(moved=True, limits=Monitoring(psi_alarm=50, unseen_share=1))))
-    assert "To be watched The scores can be used." in page.text
+    assert "Warning The scores can be used." in page.text
 
 
 def test_notes_are_shown():
@@ -185,7 +185,7 @@ def test_notes_are_shown():
     assert found["notes"]
     page = Page(render_health_report(found))
     assert all(f"{note}." in page.text for note in found["notes"])
-    assert "No more than chance, with so few accounts" in page.text
+    assert "Within random variation" in page.text
 
 
 def test_the_figures_are_those_of_the_json():
@@ -221,10 +221,10 @@ def test_without_outcomes_the_page_speaks_of_estimates():
     found = health()
     text = Page(render_health_report(found)).text
     estimated = found["estimated_performance"]
-    assert "How good the scores should be" in text
+    assert "Estimated quality of the scores" in text
     assert f"Of 100 accounts we flagged, {100 * estimated['precision']:.0f} should leave." in text
     assert f"ROC AUC {estimated['roc_auc']:.3f} 0.710" in text
-    assert "Did the scores mean what they said?" not in text
+    assert "Realised churn rate against score" not in text
 
 
 def test_the_drawings_show_the_figures():
@@ -270,7 +270,7 @@ def test_texts_from_data_cannot_break_out(options):
         ({"unseen_share": 0.2}, "Lower values than at training. Values outside the range seen at training"),
         (
             {"distribution": {"labels": ["a", "b"], "reference": [0.5, 0.5], "analysis": [0.5, 0.5]}},
-            "Spread differently",
+            "Other distribution than at training",
         ),
         ({"psi": None, "status": "ok"}, "Nothing to compare"),
         (

@@ -177,7 +177,7 @@ def test_all_else_is_on_the_page():
     card = whole(intended_use=("Calling people",))
     text = Page(render_model_card(card)).text
     assert "churn, version 7" in text
-    assert "Made for Calling people." in text
+    assert "Use it for Calling people." in text
     assert f"Name training accounts SHA-256 {'cd' * 32} Rows 30,000 Churn rate 12.3% From 2026-01-01" in text
     assert "Logistic regression 0.600" in text
     assert "Active users 80.0% Revenue trend 20.0%" in text
@@ -237,7 +237,7 @@ def test_the_gates_and_what_came_of_them(promotion, verdict, result):
     [
         (0.81, "alarm", "The model does not beat the baseline logistic regression: ROC AUC 0.810, the model has 0.800"),
         (0.80, "alarm", "The model does not beat the baseline logistic regression: ROC AUC 0.800, the model has 0.800"),
-        (0.79, "watch", "ahead of the baseline logistic regression by no more than it is uncertain: ROC AUC 0.790"),
+        (0.79, "watch", "gain over the baseline logistic regression is within the confidence interval: ROC AUC 0.790"),
         (0.70, "ok", "The model beats every baseline; the best is logistic regression: ROC AUC 0.700, the model has"),
     ],
 )
@@ -291,7 +291,7 @@ def test_texts_from_data_cannot_break_out(options):
 
 
 def test_a_figure_of_another_shape_is_refused():
-    with pytest.raises(ChurnError, match=r"the figure 'roc_auc' is .* expected a number, or a value with the two ends"):
+    with pytest.raises(ChurnError, match=r"the metric 'roc_auc' is .* expected a number, or a value with the two ends"):
         model_card({"roc_auc": (0.8, 0.7)})
 
 

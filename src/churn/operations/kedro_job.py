@@ -1,4 +1,4 @@
-"""A `kedro run` in a process of its own."""
+"""A `kedro run` in a separate process."""
 
 import signal
 import subprocess
@@ -29,7 +29,7 @@ COMMANDS: dict[Kind, tuple[str, str]] = {
 
 
 class KedroJob:
-    """A `kedro run` in a process of its own."""
+    """A `kedro run` in a separate process."""
 
     def __init__(self, options: Sequence[str], parameters: str = "") -> None:
         """Set what every run gets.

@@ -1,1 +1,1 @@
-"""Pages and pictures for people: the health report, the model card, plots, and the templates of both pages."""
+"""Reports: the health report and the model card as HTML pages, their templates, and plots."""

@@ -1,4 +1,4 @@
-"""The health report as a page for people: one HTML file that needs nothing else."""
+"""The health report as a self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from churn.monitoring.drift import UNSEEN_LABEL
 from churn.reporting.pages import calibration_drawing, cell_text, page_environment, percent
 from churn.tables import humanize
 
-# A shift of the middle of a distribution, as a share of its width, that is worth a word.
+# Smallest change that the page mentions: of the mean bin as a share of all bins, or of a share of the accounts.
 WORTH_A_WORD = 0.02
 
 
@@ -21,14 +21,14 @@ class Bar(NamedTuple):
 
 
 def render_health_report(health: Mapping[str, Any]) -> str:
-    """The page of a health report.
+    """Render the page of a health report.
 
     Args:
-        health: What ``churn.monitoring.health.health_metrics`` returned, or the same read back from JSON.
+        health: Result of ``churn.monitoring.health.health_metrics``, or the same read from JSON.
 
     Returns:
-        A whole HTML page with its styles and drawings inside: no script, no link, no other file. All texts that come
-        from data are escaped. Equal input gives equal bytes.
+        A complete HTML page with styles and drawings inside, without scripts, links or other files. All texts that come
+        from data are escaped. Equal input results in equal bytes.
     """
     bands = [{**band, "strength": _strength(at, len(health["bands"]))} for at, band in enumerate(health["bands"])]
     moved = sorted(health["drift"], key=lambda entry: (-_severity(entry), -(entry["psi"] or 0.0)))
@@ -52,7 +52,7 @@ def _severity(entry: Mapping[str, Any]) -> int:
 
 
 def _strength(at: int, of: int) -> float:
-    """How strongly the accent colour marks a band: the highest band fully."""
+    """Return the opacity of a band's colour; the highest band has 1."""
     return round(0.28 + 0.72 * at / (of - 1), 2) if of > 1 else 1.0
 
 
@@ -65,7 +65,7 @@ def _side_by_side(shares: Sequence[float]) -> list[Bar]:
 
 
 def _histogram(histogram: Mapping[str, Any]) -> dict[str, Any]:
-    """Stacked bars, one stack a bin and one bar a band, in a drawing of 100 by 100, and the rules behind them."""
+    """Return stacked bars, a stack per bin and a bar per band, in a drawing of 100 by 100, with grid lines and rows."""
     tallest = max(histogram["counts"], default=0)
     top = _round_up(tallest)
     width = 100 / max(1, len(histogram["counts"]))
@@ -86,7 +86,7 @@ def _histogram(histogram: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _round_up(number: float) -> int:
-    """The next even round number: 2, 4, 6, 8 or 10 times a power of ten."""
+    """Return the next even round number: 2, 4, 6, 8 or 10 times a power of ten."""
     scale = 1
     while number > 10 * scale:
         scale *= 10
@@ -129,12 +129,12 @@ def _standing(share: float, tallest: float, width: float) -> tuple[float, float,
 
 
 def _words(entry: Mapping[str, Any], psi_watch: float) -> str:
-    """What has changed, in a few words."""
+    """Return a short text on what has changed."""
     if entry["psi"] is None:
         return "Nothing to compare"
     if entry["status"] == "ok":
         by_chance = psi_watch <= entry["psi"] <= (entry["psi_chance"] or 0.0)
-        return "No more than chance, with so few accounts" if by_chance else "Much as at training"
+        return "Within random variation, for so few accounts" if by_chance else "Similar to training"
     labels, before, after = (entry["distribution"][key] for key in ("labels", "reference", "analysis"))
     change = [now - then for then, now in zip(before, after, strict=True)]
     said = []
@@ -154,4 +154,4 @@ def _words(entry: Mapping[str, Any], psi_watch: float) -> str:
         said.append("New categories")
     elif (entry["unseen_share"] or 0.0) >= WORTH_A_WORD:
         said.append("Values outside the range seen at training")
-    return ". ".join(said) or "Spread differently than at training"
+    return ". ".join(said) or "Other distribution than at training"

@@ -1,4 +1,4 @@
-"""The model card: what a model is for, how good it is, and how it came about, for people and for machines.
+"""The model card: intended use, quality and provenance of a model, as JSON and as an HTML page.
 
 The contents follow Mitchell et al. (2019, doi:10.1145/3287560.3287596).
 """
@@ -16,25 +16,25 @@ from churn.training.tuning import in_words as tuning_in_words
 SCHEMA_VERSION = 1
 
 INTENDED_USE = (
-    "Ranking accounts by their risk of ending the subscription, so that people talk first to those most at risk",
+    "Ranking accounts by their risk of ending the subscription, so that those most at risk are contacted first",
     "Estimating how many accounts will leave, by adding up their scores",
 )
 NOT_FOR = (
-    "Decisions about an account that no person looks at, for example prices, contracts or credit",
-    "Accounts of another kind than those it was trained on",
-    "Finding out why accounts leave: the model shows what goes with leaving, not what causes it",
+    "Decisions about an account without human review, for example on prices, contracts or credit",
+    "Accounts of another kind than those that the model was trained on",
+    "Finding out why accounts leave: the model shows correlations with churn, not causes",
 )
 LIMITS = (
-    "A score is a probability and not a verdict: of 100 accounts with a score of 30%, about 30 leave and 70 stay",
+    "A score is a probability, not a certainty: of 100 accounts with a score of 30%, about 30 leave and 70 stay",
     "The test rows come from the same snapshot as the training rows; later accounts may be harder to predict",
-    "What was not recorded cannot be known to it, for example a takeover or a change of the person in charge",
+    "The model does not know what the table does not record, for example a takeover or a change of the person in charge",
 )
 
-# Names of the measures, and when they are better.
+# Titles of the metrics, and which values are better.
 MEASURES = {
-    "roc_auc": ("ROC AUC", "higher; 0.5 is guessing"),
-    "average_precision": ("Average precision", "higher; the churn rate is guessing"),
-    "lift_at_10": ("Lift in the top 10%", "higher; 1 is guessing"),
+    "roc_auc": ("ROC AUC", "higher; 0.5 is random"),
+    "average_precision": ("Average precision", "higher; the churn rate is random"),
+    "lift_at_10": ("Lift in the top 10%", "higher; 1 is random"),
     "calibration_error": ("Calibration error", "lower"),
     "brier": ("Brier score", "lower"),
     "log_loss": ("Log loss", "lower"),
@@ -69,35 +69,35 @@ def model_card(
     parameters: Mapping[str, Any] | None = None,
     reproduce: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything the model card says, as plain JSON types without nan or infinity.
+    """Return the content of the model card as plain JSON types, without nan or infinity.
 
-    Only the figures are needed. What is not given is None, and the page says that it was not measured.
+    Only the metrics are required. Missing content is None, and the page shows it as not measured.
 
     Args:
         figures: Metrics on the test rows, by the names of `churn.metrics.classification.classification_metrics`: a value,
-            or a value with the ends of its confidence interval, each None where not known.
+            or a value with the ends of its confidence interval, each None if unknown.
         name: Name of the registered model.
-        version: Its version.
+        version: Version of the registered model.
         sha256: Content hash of the model.
-        confidence: Confidence of the intervals, from 0 to 1.
-        intended_use: What the model is for, sentences without a full stop.
-        not_for: What it must not be used for.
-        limits: What it cannot do.
-        data: The accounts it was trained on; ``name``, ``sha256``, ``rows``, ``churn_rate`` and dates, in this order or
-            any other, are shown as they are.
-        baselines: Measures of simpler models on the same test rows, by the name of the baseline.
-        compare_by: The measure, better when higher, in which the model should beat the baselines.
-        calibration: Observed against predicted churn on the test rows.
-        segments: Figures of categories, as `churn.training.challenge.SegmentFigures._asdict` gives them.
-        promotion: What `churn.training.gates.PromotionDecision.to_dict` returned.
+        confidence: Confidence level of the intervals, from 0 to 1.
+        intended_use: Intended uses, as sentences without a full stop.
+        not_for: Uses that are out of scope.
+        limits: Limitations.
+        data: Facts about the training accounts, for example ``name``, ``sha256``, ``rows``, ``churn_rate`` and dates;
+            shown in the given order.
+        baselines: Metrics of simpler models on the same test rows, by name of the baseline.
+        compare_by: Metric, better if higher, in which the model should beat the baselines.
+        calibration: Observed against predicted churn rate on the test rows.
+        segments: Metrics of categories, from `churn.training.challenge.SegmentFigures._asdict`.
+        promotion: Decision, from `churn.training.gates.PromotionDecision.to_dict`.
         importance: Mean absolute contribution of each column to the scores, in log-odds.
-        tuning: What `churn.training.tuning.summarise` gives.
-        parameters: Parameters of the run; nested ones get names with dots.
-        reproduce: How to make the model again: ``command``, ``code_version``, ``data_sha256`` and ``packages``
-            (versions by name), and whatever else helps.
+        tuning: Summary of the search, from `churn.training.tuning.summarise`.
+        parameters: Parameters of the run; nested ones get dotted names.
+        reproduce: Facts to reproduce the model: ``command``, ``code_version``, ``data_sha256`` and ``packages``
+            (versions by name), and others.
 
     Raises:
-        ChurnError: A figure is neither a number nor a value with two ends.
+        ChurnError: If a metric is neither a number nor a value with two ends.
     """
     measured = {measure: _figure(measure, given) for measure, given in figures.items()}
     card: dict[str, Any] = {
@@ -126,14 +126,14 @@ def model_card(
 
 
 def render_model_card(card: Mapping[str, Any]) -> str:
-    """The page of a model card.
+    """Render the page of a model card.
 
     Args:
-        card: What `model_card` returned, or the same read back from JSON.
+        card: Result of `model_card`, or the same read from JSON.
 
     Returns:
-        A whole HTML page with its styles and drawings inside: no script, no link, no other file. All texts that come
-        from data are escaped. Equal input gives equal bytes.
+        A complete HTML page with styles and drawings inside, without scripts, links or other files. All texts that come
+        from data are escaped. Equal input results in equal bytes.
     """
     reproduce = dict(card["reproduce"] or {})
     baselines = card["baselines"] or {}
@@ -166,7 +166,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure of any size for people: ``0.842``, ``3.120``, ``12,345``; a dash where there is none."""
+    """Format a number of any size: ``0.842``, ``3.120``, ``12,345``; a dash for None."""
     if value is None:
         return NOTHING
     return f"{value:,.0f}" if abs(value) >= 1000 or isinstance(value, int) else f"{value:z.3f}"
@@ -176,7 +176,7 @@ def _figure(measure: str, given: float | Sequence[float | None] | None) -> dict[
     ends = (given, None, None) if given is None or isinstance(given, (int, float)) else tuple(given)
     if len(ends) != 3:
         raise ChurnError(
-            f"model card: the figure '{measure}' is {given!r}, expected a number, or a value with the two ends of its interval"
+            f"model card: the metric '{measure}' is {given!r}, expected a number, or a value with the two ends of its interval"
         )
     return dict(zip(("value", "low", "high"), ends, strict=True))
 
@@ -184,7 +184,7 @@ def _figure(measure: str, given: float | Sequence[float | None] | None) -> dict[
 def _comparison(
     figure: Mapping[str, float | None] | None, baselines: Mapping[str, Mapping[str, float]], measure: str
 ) -> Iterator[dict[str, str]]:
-    """A sentence on each baseline that the model does not clearly beat, or one that it beats them all."""
+    """Yield a sentence for each baseline that the model does not clearly beat, or one if it beats them all."""
     mine = _finite((figure or {}).get("value"))
     theirs = {name: _finite(measures.get(measure)) for name, measures in baselines.items()}
     known = {name: value for name, value in theirs.items() if value is not None}
@@ -199,7 +199,7 @@ def _comparison(
             yield {"status": "alarm", "sentence": f"The model does not beat the baseline {_lower(name)}: {figures}"}
         elif low is not None and value >= low:
             doubts += 1
-            sentence = f"The model is ahead of the baseline {_lower(name)} by no more than it is uncertain: {figures}"
+            sentence = f"The gain over the baseline {_lower(name)} is within the confidence interval: {figures}"
             yield {"status": "watch", "sentence": sentence}
     if not doubts:
         best = max(known, key=lambda name: known[name])
@@ -239,7 +239,7 @@ def _lower(baseline: str) -> str:
 
 
 def _columns(figures: Mapping[str, Any], baselines: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Measures to compare with the baselines in: those of any baseline, in the order of the model's own."""
+    """Return the metrics of the model that at least one baseline has."""
     found = {measure for measures in baselines.values() for measure in measures}
     return [measure for measure in figures if measure in found]
 

@@ -1,4 +1,4 @@
-"""What the pages have in common: templates, filters and drawings."""
+"""Templates, filters and drawings that both pages use."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ NOTHING = "\N{EN DASH}"
 
 @cache
 def page_environment() -> Environment:
-    """The templates of the pages, with the filters they use."""
-    # Autoescape is on for every template: select_autoescape would judge by the name, which ends in .j2.
+    """Return the template environment of the pages, with its filters."""
+    # Autoescape every template: select_autoescape decides by the file name, which ends in .j2.
     environment = Environment(
         loader=PackageLoader("churn.reporting", "templates"),
         autoescape=True,
@@ -31,27 +31,27 @@ def page_environment() -> Environment:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share from 0 to 1 as ``12.3%``; a dash where there is none."""
+    """Format a share from 0 to 1 as ``12.3%``; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.{digits}f}%"
 
 
 def count(number: float | None) -> str:
-    """A whole number as ``30,000``; a dash where there is none."""
+    """Format a whole number as ``30,000``; a dash for None."""
     return NOTHING if number is None else f"{number:,.0f}"
 
 
 def decimal(number: float | None, digits: int = 2) -> str:
-    """A number as ``0.31``; a dash where there is none."""
+    """Format a number as ``0.31``; a dash for None."""
     return NOTHING if number is None else f"{number:.{digits}f}"
 
 
 def of_hundred(share: float | None) -> str:
-    """A share from 0 to 1 as a number out of hundred; a dash where there is none."""
+    """Format a share from 0 to 1 as a number out of a hundred; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.0f}"
 
 
 def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
-    """Points in a drawing of 100 by 100 whose two axes run from 0 to ``top``."""
+    """Return the points in a drawing of 100 by 100, whose axes are from 0 to ``top``; None without points."""
     if not points:
         return None
     highest = max(max(point["predicted"], point["observed"]) for point in points)
@@ -66,7 +66,7 @@ def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str,
 
 
 def cell_text(value: Any) -> str:
-    """A value as the cell of a page shows it: text as it is, a dash for nothing, anything else as JSON."""
+    """Format a value for a cell: text unchanged, a dash for None and empty text, anything else as JSON."""
     if value is None or value == "":
         return NOTHING
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Plots of a model's performance. Each function returns a figure; nothing is shown, nothing global is touched."""
+"""Plots of a model's performance. Each function returns a figure and has no side effects."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Figure
 else:
-    # Kedro reads the annotations of nodes when it starts, long before matplotlib is needed.
+    # Kedro evaluates the annotations of nodes at its start, before matplotlib is needed.
     Figure = Any
 
 
@@ -24,7 +24,7 @@ MAX_BARS = 20
 
 
 def roc_and_precision_recall(labels: ArrayLike, probability: ArrayLike) -> Figure:
-    """ROC curve and precision-recall curve side by side, each with its area and what chance gives."""
+    """Plot the ROC and the precision-recall curve side by side, each with its area and the chance level."""
     from sklearn import metrics
 
     truth = np.asarray(labels)
@@ -45,7 +45,7 @@ def roc_and_precision_recall(labels: ArrayLike, probability: ArrayLike) -> Figur
 
 
 def calibration(labels: ArrayLike, probability: ArrayLike) -> Figure:
-    """Observed against predicted churn rate in ten bins of equal mass."""
+    """Plot observed against predicted churn rate in ten bins of equal mass."""
     curve = calibration_curve(labels, probability)
     figure = _figure()
     axes = figure.subplots()
@@ -57,7 +57,7 @@ def calibration(labels: ArrayLike, probability: ArrayLike) -> Figure:
 
 
 def cumulative_gain(labels: ArrayLike, probability: ArrayLike) -> Figure:
-    """Lift, and share of all churners found, when the accounts with the highest scores are contacted."""
+    """Plot lift and the share of churners found against the share contacted, highest scores first."""
     shares = np.linspace(0.01, 1.0, 100)
     lifts = np.array([lift(labels, probability, share) for share in shares])
     figure = _figure(columns=2)
@@ -74,9 +74,9 @@ def cumulative_gain(labels: ArrayLike, probability: ArrayLike) -> Figure:
 def profit_of_acting(
     labels: ArrayLike, probability: ArrayLike, value: ArrayLike, profit: Profit, threshold: float
 ) -> Figure:
-    """Profit per account against the share contacted, highest expected profit first, and what the rules make.
+    """Plot profit per account against the share contacted, highest expected profit first, with the decision rules.
 
-    The threshold goes by probability alone, so its point can lie off the curve where accounts differ in value.
+    The threshold depends on the probability only, so its point can be off the curve if accounts differ in value.
     """
     curve = profit_curve(labels, probability, value, profit)
     made = profit_policies(labels, probability, value, profit, threshold)
@@ -99,7 +99,7 @@ def profit_of_acting(
 
 
 def importance(values: Mapping[str, float]) -> Figure:
-    """Mean absolute contribution of each account column, largest first."""
+    """Plot the mean absolute contribution of each column, largest first."""
     largest = sorted(values.items(), key=lambda item: item[1])[-MAX_BARS:]
     figure = _figure(height=1.2 + 0.3 * len(largest))
     axes = figure.subplots()
