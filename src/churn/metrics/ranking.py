@@ -39,9 +39,19 @@ class Ranking(NamedTuple):
 
     def roc_auc(self) -> float:
         """Return the area under the ROC curve; nan if only one outcome occurs."""
-        # From the lowest score to the highest.
-        churned, stayed = (np.diff(counts, prepend=np.int32(0))[::-1] for counts in self)
-        return float(roc_auc_of_counts(churned, stayed))
+        churned, stayed = self
+        if not len(churned) or not churned[-1] or not stayed[-1]:
+            return float("nan")
+        # The area of `roc_auc_of_counts`, rounded as scikit-learn rounds it: it is stored in models, whose hash must stay.
+        # Points in the middle of a straight line add rounding errors and nothing else.
+        inner = (np.diff(stayed, 2) != 0) | (np.diff(churned, 2) != 0)
+        corner = np.concatenate(([True], inner, [True]))[: len(churned)]
+        x, y = (np.append(np.int32(0), counts[corner]) / counts[-1] for counts in (stayed, churned))
+        areas = np.diff(x)
+        del x
+        areas *= y[1:] + y[:-1]
+        areas /= 2.0
+        return float(areas.sum())
 
     def average_precision(self) -> float:
         """Return the mean of the precision at each churned account; nan if none churned."""
@@ -94,7 +104,7 @@ def first_of_equals(ordered: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def roc_auc_of_counts(churned: NDArray[Any], stayed: NDArray[Any]) -> Any:
-    """ROC AUC of rows that are counted by score; every ROC AUC of the project is computed here.
+    """ROC AUC of rows that are counted by score: of weighted, resampled and expected outcomes.
 
     The Mann-Whitney form: the share of pairs of a churned row and one that stayed in which the churned one has the higher
     score; a tie counts half (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747).

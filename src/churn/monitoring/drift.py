@@ -16,8 +16,7 @@ CATEGORICAL_BINS = 20
 SHARE_FLOOR = 1e-3
 UNSEEN_LABEL = "never seen before"
 
-# Probability with which chance may exceed a limit, and the standard normal quantile that belongs to it.
-CHANCE = 1e-3
+# Standard normal quantile that chance exceeds once in a thousand times.
 CHANCE_QUANTILE = 3.0902
 
 
@@ -54,7 +53,7 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
       0.25.
     - ``psi_chance``: the index that two samples of these sizes from one distribution exceed once in a thousand times:
       the 99.9 % quantile of chi-squared with bins - 1 degrees of freedom, times 1/rows + 1/rows (Yurdakul and Naranjo,
-      2020, doi:10.21314/JRMV.2020.227). An index below it may be due to chance.
+      2020, doi:10.21314/JRMV.2020.227; quantile by Wilson and Hilferty, 1931). An index below it may be due to chance.
     - ``jensen_shannon``: square root of the Jensen-Shannon divergence to base 2 on the same bins, 0 to 1 (Endres and
       Schindelin, 2003, doi:10.1109/TIT.2003.813506). No floor is needed.
     - ``ks``: Kolmogorov-Smirnov statistic, the largest difference of the two cumulative distributions at the up to 100
@@ -171,21 +170,20 @@ def _compare(
 
 
 def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
-    """Return stability index, its quantile under chance, and Jensen-Shannon distance of two rows of counts."""
-    # The functions behind scipy.stats and scipy.spatial: importing those takes longer than computing a report.
-    from scipy.special import chdtri, rel_entr
-
+    """Stability index, the one that chance exceeds, and Jensen-Shannon distance of two rows of counts."""
     rows = counts.sum(axis=1)
     if rows.min() == 0:
         return None, None, None
     shares = counts[:, counts.any(axis=0)] / rows[:, None]
-    then, now = np.maximum(shares, max(SHARE_FLOOR, 0.5 / rows.min()))
-    psi = float(np.sum((now - then) * np.log(now / then)))
+    floored = np.maximum(shares, max(SHARE_FLOOR, 0.5 / rows.min()))
+    psi = float(np.sum((floored[1] - floored[0]) * np.log(floored[1] / floored[0])))
     freedom = shares.shape[1] - 1
-    chance = float(chdtri(freedom, CHANCE)) * float(np.sum(1 / rows)) if freedom else 0.0
-    divergence = float(rel_entr(shares, shares.mean(axis=0)).sum()) / 2 / math.log(2)
-    # Rounding can make the divergence of equal distributions slightly negative.
-    return psi, chance, math.sqrt(max(0.0, divergence))
+    spread = 2 / (9 * freedom) if freedom else 0.0
+    chance = freedom * (1 - spread + CHANCE_QUANTILE * math.sqrt(spread)) ** 3 * float(np.sum(1 / rows))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(shares > 0, shares * np.log2(shares / shares.mean(axis=0)), 0.0)
+    # Rounding can leave equal distributions a hair below zero.
+    return psi, chance, math.sqrt(max(0.0, float(parts.sum()) / 2))
 
 
 def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> float | None:
