@@ -390,4 +390,4 @@ def test_compose_trains_and_scores_without_being_called(deployment: Deployment) 
     until("2")
     assert deployment.latest() != before
     log = " ".join(deployment("logs", "--no-color", "--no-log-prefix", "watch").split())
-    assert re.search(r"something changed since version 1: data: .*\+100 rows", log)
+    assert re.search(r"since version 1: data: .*\+100 rows", log)
