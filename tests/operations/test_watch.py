@@ -393,9 +393,7 @@ def test_new_data_is_trained_on_and_scored_with_no_hand_on_it(project: Project, 
         with (checkout / "src/churn/model/encoder.py").open("a") as file:
             file.write("\n\nCHANGED = True\n")
         watch.tell()
-        watch.until(
-            lambda: "since version 2: code: model/encoder.py." in " ".join(watch.log().split())
-        )
+        watch.until(lambda: "since version 2: code: model/encoder.py." in " ".join(watch.log().split()))
         # It came out as the same model.
         assert published(project) == second
 
