@@ -125,5 +125,5 @@ def test_what_cannot_be_trained_on_spark_is_refused() -> None:
     from pyspark.sql.connect.dataframe import DataFrame
 
     remote: Any = SimpleNamespace(data=DataFrame.__new__(DataFrame))
-    with pytest.raises(ChurnError, match="Spark Connect.*`master`"):
+    with pytest.raises(ChurnError, match=r"Spark Connect.*`master`"):
         check_trainable(remote, Training())
