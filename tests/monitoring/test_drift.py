@@ -338,7 +338,7 @@ def test_a_damaged_profile_is_refused(reference):
 
 def test_numbers_are_not_compared_with_categories():
     numbers, categories = NumericProfile((), (1,), 1.0, 1.0), CategoricalProfile(("a",), (1,))
-    with pytest.raises(TypeError, match="numbers, the other categories"):
+    with pytest.raises(TypeError, match=r"numeric.* categorical"):
         outline(numbers, categories)
     with pytest.raises(ValueError, match="there are 1 categories, but 2 counts"):
         CategoricalProfile(("a",), (1, 2))

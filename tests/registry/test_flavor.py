@@ -122,10 +122,11 @@ def test_promoting_an_unregistered_model_is_refused(client: mlflow.MlflowClient)
     from kedro.io import DatasetError
 
     from churn.datasets import ChampionDataset
+    from churn.training.promotion import PromotionDecision
 
     champion = ChampionDataset(model_name="churn")
     with pytest.raises(DatasetError, match="no version of the registered model 'churn' has the content hash 0000"):
-        champion.save({"promote": True, "sha256": "0" * 64, "reason": "a test"})
+        champion.save(PromotionDecision(True, False, "a test", (), sha256="0" * 64))
     assert client.get_model_version_by_alias("churn", "champion").version == 1
 
 
