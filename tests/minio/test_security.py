@@ -174,7 +174,7 @@ def test_pickles_are_not_loaded_whatever_the_environment_says(
 def test_mlflow_asks_for_a_password_where_one_is_set(stack: Stack, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from churn.services import mlflow
+    import mlflow
 
     assert stack.s3
     (port,) = free_ports(1)

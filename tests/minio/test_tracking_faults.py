@@ -194,11 +194,11 @@ def flipped(content: dict[str, bytes]) -> None:
 
 
 def flipped_with_its_checksum(content: dict[str, bytes]) -> None:
-    from churn.model.storage import _checksums
+    from churn.model.storage import checksums_of
 
     flipped(content)
     files = {name: content[f"churn/{name}"] for name in (BOOSTER_FILE, MODEL_FILE)}
-    content[f"churn/{CHECKSUM_FILE}"] = _checksums(files)
+    content[f"churn/{CHECKSUM_FILE}"] = checksums_of(files)
 
 
 def pickled(content: dict[str, bytes]) -> None:
