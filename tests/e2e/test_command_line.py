@@ -266,9 +266,8 @@ def test_an_interrupted_search_leaves_its_trials(project: Project, tmp_path: Pat
     assert running.returncode == 1
     assert "Aborted!" in output
     tried = trials()
-    statuses = [run.info.status for run in tried]
-    assert statuses.count("FINISHED") >= 2
-    assert len(statuses) - statuses.count("FINISHED") <= 1  # the one that was just being written down
+    assert len(tried) >= 2
+    assert {run.info.status for run in tried} == {"FINISHED"}
     (parent,) = {run.data.tags["mlflow.parentRunId"] for run in tried}
     assert client.get_run(parent).info.status == "KILLED"
 

@@ -201,8 +201,7 @@ def test_training_begins_again_when_a_worker_is_lost(spark_project: Project, clu
     assert "failed on Spark and is grown again" in " ".join(output.split())
     there = json.loads((project.results / "training/metrics.json").read_text())
     for name in ("test_roc_auc", "test_log_loss", "test_brier"):
-        # Of few trees, which the draw of rows for each moves; tests/spark/test_training.py compares with enough of them.
-        assert there[name] == pytest.approx(local[name], abs=0.005), name
+        assert there[name] == pytest.approx(local[name], abs=0.002), name
 
 
 def test_training_on_fewer_cores_than_asked_for_ends_in_a_message(copied: Project, cluster: Cluster) -> None:

@@ -54,9 +54,12 @@ def _log(trial: Trial) -> None:
     )
     figures = {"log_loss": trial.loss, "gain": trial.gain, "gain_error": trial.gain_error}
     now = time.time_ns() // 1_000_000  # milliseconds
-    client.log_batch(
-        run.info.run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in figures.items() if value is not None],
-        params=[Param(name, str(value)) for name, value in trial.parameters.items()],
-    )
-    client.set_terminated(run.info.run_id)
+    try:
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in figures.items() if value is not None],
+            params=[Param(name, str(value)) for name, value in trial.parameters.items()],
+        )
+    finally:
+        # Also after Ctrl-C: the trial is over, and no run of it may stay open.
+        client.set_terminated(run.info.run_id)
