@@ -2,9 +2,16 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from churn.config.blocks import Block
+from churn.config.reading import FileFormat
 
 
 class Label(Block):
@@ -62,6 +69,7 @@ class AccountSchema(Block):
         default=False,
         description="Whether to refuse a column that the schema does not name; otherwise it is reported and ignored.",
     )
+    format: FileFormat = Field(default=FileFormat(), description="The format of CSV files.")
 
     @property
     def numeric_names(self) -> tuple[str, ...]:
@@ -72,6 +80,12 @@ class AccountSchema(Block):
     def text_columns(self) -> tuple[str, ...]:
         """Columns that are always read as text: id, label and categorical columns."""
         return (self.id, self.label.column, *self.categorical)
+
+    @model_serializer(mode="wrap")
+    def _without_default_format(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Models store the schema: those of files whose format is detected stay the same, byte for byte.
+        content: dict[str, Any] = serialise(self)
+        return {name: value for name, value in content.items() if name != "format" or self.format != FileFormat()}
 
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:
