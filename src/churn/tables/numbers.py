@@ -25,7 +25,7 @@ _SYMBOL = (
 )
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 # A number in any notation, and what surrounds its digits and separators.
-_ANY_NUMBER = (
+ANY_NUMBER = (
     f"^[(+{BLANKS}{_MINUS}]*(?:{_SYMBOL}[{BLANKS}]?)?[+{_MINUS}]?[.,]?[0-9][0-9.,'\u2019{BLANKS}]*{_EXPONENT}"
     f"[{_MINUS}]?[{BLANKS}]?(?:{_SYMBOL}|%)?\\)?$"
 )
@@ -89,7 +89,7 @@ class Numbers:
         elif symbol:
             hint = pc.if_else(pc.match_substring_regex(cells, _SYMBOL), OTHER_CURRENCY, HINT)
         others = pc.if_else(
-            pc.match_substring_regex(cells, _ANY_NUMBER), pc.binary_join_element_wise(texts, hint, ""), texts
+            pc.match_substring_regex(cells, ANY_NUMBER), pc.binary_join_element_wise(texts, hint, ""), texts
         )
         absent = pc.is_in(cells, pa.array(sorted(missing), type=cells.type))
         return pc.if_else(absent, None, pc.if_else(valid, core, others))
@@ -188,7 +188,7 @@ class Evidence:
         cells = pc.utf8_trim(pc.take(texts, rows), BLANKS + "\t")
         special = pc.any(pc.match_substring_regex(cells, "[^0-9.eE+-]")).as_py()
         if special:
-            numbers = pc.indices_nonzero(pc.match_substring_regex(cells, _ANY_NUMBER))
+            numbers = pc.indices_nonzero(pc.match_substring_regex(cells, ANY_NUMBER))
             rows, cells = pc.take(rows, numbers), pc.take(cells, numbers)
             self._add_units(column, cells)
         core = pc.utf8_trim(pc.replace_substring_regex(cells, _AROUND, ""), BLANKS)
