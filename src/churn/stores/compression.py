@@ -10,7 +10,12 @@ from churn.errors import ChurnError
 
 Compression = Literal["gzip", "zip", "zstd"]
 
-_MAGIC: dict[bytes, Compression] = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC: dict[bytes, Compression] = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 _MAGIC_BYTES = 4
 # Size of the pieces in which a compressed file is read.
 _PIECE = 1 << 20

@@ -12,7 +12,7 @@ from churn.errors import ChurnError
 from churn.tables.numbers import ANY_NUMBER, Evidence
 from churn.tables.parsing import parsed
 from churn.tables.records import Quotes
-from churn.tables.text import mended
+from churn.tables.text import FALLBACK, mended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,6 +53,8 @@ class Layout:
         start: Number of bytes of text before the first row.
         notes: What differs from a plain file, in words.
         sample: Its first rows, all as text.
+        is_common: Whether the first line is the header, and the other lines are the rows.
+        has_other_bytes: Whether the first rows have bytes that are not UTF-8.
     """
 
     delimiter: str
@@ -60,15 +62,16 @@ class Layout:
     start: int
     notes: tuple[str, ...]
     sample: "pa.Table"
+    is_common: bool
+    has_other_bytes: bool
 
 
-def layout_of(text: bytes, schema: AccountSchema, delimiter: str | None, *, whole: bool) -> Layout:
+def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> Layout:
     """Find out where the cells of a file are.
 
     Args:
         text: The first part of the text.
-        schema: Schema of the table, by whose columns the header is recognised.
-        delimiter: The character between cells, if it is known.
+        schema: Schema of the table, by whose columns the header is recognised, with the parameters of the format.
         whole: Whether the text is the whole file.
 
     Raises:
@@ -76,9 +79,9 @@ def layout_of(text: bytes, schema: AccountSchema, delimiter: str | None, *, whol
     """
     given = schema.format
     known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
-    header = _header(text, known, delimiter, given.title_lines, whole=whole)
+    header = _header(text, known, given.delimiter, given.title_lines, whole=whole)
     notes = []
-    if delimiter is None and header.delimiter != ",":
+    if given.delimiter is None and header.delimiter != ",":
         notes.append("delimiter " + ("tab" if header.delimiter == "\t" else f"'{header.delimiter}'"))
     if given.title_lines is None and header.lines_above:
         count = header.lines_above
@@ -92,7 +95,12 @@ def layout_of(text: bytes, schema: AccountSchema, delimiter: str | None, *, whol
     quotes = Quotes(rest, header.delimiter)
     if not whole:
         rest = rest[: quotes.end]
-    sample, names = _fitted(rest, header.delimiter, names)
+    valid = rest
+    if has_other_bytes := not _is_utf8(rest):
+        valid = mended(rest, given.encoding)
+        if given.encoding is None:
+            notes.append(f"bytes that are not UTF-8 as {FALLBACK}")
+    sample, names = _fitted(valid, header.delimiter, names)
     unnamed = [str(place) for place, name in enumerate(names, start=1) if not name]
     if unnamed:
         notes.append(f"column{'s' if len(unnamed) > 1 else ''} {', '.join(unnamed)} without a name left out")
@@ -104,9 +112,21 @@ def layout_of(text: bytes, schema: AccountSchema, delimiter: str | None, *, whol
     if descriptions is None:
         descriptions = _descriptions(sample, schema)
         if descriptions:
-            notes.append(f"{descriptions} row{'s' if descriptions > 1 else ''} of descriptions below the header left out")
+            notes.append(
+                f"{descriptions} row{'s' if descriptions > 1 else ''} of descriptions below the header left out"
+            )
     start = header.end + _end_of(rest, quotes.ends.tolist(), descriptions)
-    return Layout(header.delimiter, tuple(names), start, tuple(notes), sample.slice(descriptions))
+    is_common = not (header.lines_above or descriptions or has_other_bytes or quotes.has_line_breaks)
+    sample = sample.slice(descriptions)
+    return Layout(header.delimiter, tuple(names), start, tuple(notes), sample, is_common, has_other_bytes)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def placeholders(names: Sequence[str]) -> list[str]:
@@ -114,9 +134,7 @@ def placeholders(names: Sequence[str]) -> list[str]:
     return [name or f"(column {place})" for place, name in enumerate(names, start=1)]
 
 
-def _header(
-    text: bytes, known: set[str], delimiter: str | None, title_lines: int | None, *, whole: bool
-) -> Header:
+def _header(text: bytes, known: set[str], delimiter: str | None, title_lines: int | None, *, whole: bool) -> Header:
     raw = text.split(b"\n", MAX_TITLE_LINES + 100)
     offsets = [0]
     for line in raw:

@@ -61,11 +61,11 @@ class Numbers:
         Args:
             texts: The cells.
             column: Name of the column.
-            missing: Spellings of a missing value, which become null.
+            missing: Spellings of a missing value in any case, which become null.
 
         Returns:
-            Text. A number in another notation gets a hint, so that the check of the table reports it as no number; other text
-            stays as it is.
+            Text; true and false are 1 and 0. A number in another notation gets a hint, so that the check of the table reports
+            it as no number; other text stays as it is.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -91,16 +91,19 @@ class Numbers:
         others = pc.if_else(
             pc.match_substring_regex(cells, ANY_NUMBER), pc.binary_join_element_wise(texts, hint, ""), texts
         )
-        absent = pc.is_in(cells, pa.array(sorted(missing), type=cells.type))
+        lowered = pc.utf8_lower(cells)
+        for word, number in (("true", "1"), ("false", "0")):
+            others = pc.if_else(pc.equal(lowered, word), number, others)
+        absent = pc.is_in(lowered, pa.array(sorted({text.lower() for text in missing}), type=cells.type))
         return pc.if_else(absent, None, pc.if_else(valid, core, others))
 
-    def described(self) -> list[str]:
-        """Return what differs from plain numbers, in words."""
+    def described(self, given: FileFormat) -> list[str]:
+        """Return what differs from plain numbers and was not given by the parameters, in words."""
         words = []
-        if self.decimal == ",":
+        if self.decimal == "," and given.decimal is None:
             words.append("decimal comma")
-        if self.thousands:
-            words.append(f"thousands {self.thousands!r}")
+        if self.thousands and given.thousands is None:
+            words.append(f"thousands separated by {self.thousands!r}")
         if self.percent:
             words.append(f"percent signs in {', '.join(sorted(self.percent))} (12% is 0.12)")
         words += [f"currency {symbol} in {column}" for column, symbol in sorted(self.currencies.items())]
@@ -230,14 +233,12 @@ class Evidence:
             given: The parameters.
         """
         other = {".": ",", ",": "."}
+        decimal: str = "," if "," in self.proofs and "." not in self.proofs else "."
         if given.decimal is not None:
             decimal = given.decimal
         elif given.thousands in (",", "."):
             decimal = other[given.thousands]
-        else:
-            decimal = "," if "," in self.proofs and "." not in self.proofs else "."
-        thousands = given.thousands
-        if thousands is None:
-            candidates = (other[decimal], " ", "'")
-            thousands = next((each for each in candidates if each in self.grouped), "")
+        thousands: str = next((each for each in (other[decimal], " ", "'") if each in self.grouped), "")
+        if given.thousands is not None:
+            thousands = given.thousands
         return Numbers(decimal, thousands, frozenset(self.percent), self.currencies)

@@ -109,7 +109,8 @@ class Quotes:
     @property
     def ends(self) -> Places:
         """Positions of the line breaks that end a record."""
-        return self._ends
+        ends: Places = self._ends
+        return ends
 
     @property
     def end(self) -> int:
@@ -167,10 +168,9 @@ class Quotes:
     def _count(self, ends: Places) -> int:
         """Return the number of records with these ends; blank lines are none."""
         lengths = np.diff(ends, prepend=-1)
-        blank = lengths == 1
         short = np.flatnonzero(lengths == 2)
         returns = sum(self._text[end - 1] == RETURN for end in ends[short].tolist())
-        return len(ends) - int(blank.sum()) - returns
+        return len(ends) - int(np.count_nonzero(lengths == 1)) - returns
 
     def _place(self, position: int) -> tuple[int, int]:
         """Return the number of records before a position, and the number of cells before it in its record."""
@@ -186,7 +186,10 @@ class Quotes:
         quotes = self._quotes[self._quotes < end]
         opening, closing = quotes[0::2], quotes[1::2]
         apart = opening[1:] != closing[:-1] + 1
-        starts, stops = opening[np.insert(apart, 0, True)[: len(opening)]], closing[np.append(apart, True)[: len(closing)]]
+        starts, stops = (
+            opening[np.insert(apart, 0, True)[: len(opening)]],
+            closing[np.append(apart, True)[: len(closing)]],
+        )
         breaks = np.searchsorted(self._line_breaks, stops) - np.searchsorted(self._line_breaks, starts)
         for at in np.flatnonzero(breaks >= MANY_LINE_BREAKS).tolist():
             yield LongCell(*self._place(int(starts[at])), int(breaks[at]))
