@@ -58,6 +58,8 @@ def _member(file: IO[bytes], address: str) -> IO[bytes]:
         archive = zipfile.ZipFile(file)
         # Programs for macOS add files of their own.
         members = [item for item in archive.infolist() if not (item.is_dir() or item.filename.startswith("__MACOSX/"))]
+        if any(item.filename == "[Content_Types].xml" for item in members):
+            raise ChurnError(f"{address} is a workbook of Excel; save the sheet as CSV")
         if len(members) != 1:
             shown = ", ".join(item.filename for item in members[:3])
             raise ChurnError(

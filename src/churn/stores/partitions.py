@@ -32,8 +32,8 @@ class Partitions:
         self.store: Store = open_store(filepath.rstrip("/"), credentials)
         if not self.is_folder and not filepath.lower().endswith(FORMATS):
             raise ChurnError(
-                f"{filepath}: an account table is a .csv or .parquet file (or .tsv, .csv.gz, .csv.zst, .zip), or a folder of them "
-                "without a dot in its name"
+                f"{filepath}: an account table is a .csv or .parquet file (or .tsv, .csv.gz, .csv.zst, .zip), or a folder of "
+                "them without a dot in its name"
             )
 
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from churn.config import FileFormat
+from churn.errors import ChurnError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,10 +73,17 @@ def write_csv(table: "pa.Table", file: Any, *, header: bool = True, written_as: 
         csv.write_csv(table, file, options)
         return
     # Lines above the header and rows below it are skipped by the reader, so there have to be some.
-    text = codecs.getwriter(written_as.encoding or "utf-8")(file)
-    text.write("\n" * (written_as.title_lines or 0))
-    for part in _parts(table, written_as.description_rows or 0, delimiter, options):
-        text.write(part)
+    encoding = written_as.encoding or "utf-8"
+    text = codecs.getwriter(encoding)(file)
+    try:
+        text.write("\n" * (written_as.title_lines or 0))
+        for part in _parts(table, written_as.description_rows or 0, delimiter, options):
+            text.write(part)
+    except UnicodeEncodeError as error:
+        letter = error.object[error.start]
+        raise ChurnError(
+            f"{letter!r} cannot be written in {encoding}; set accounts.format.encoding to utf-8"
+        ) from error
 
 
 def _with_decimal_commas(table: "pa.Table") -> "pa.Table":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Bytes of the pieces in which a CSV file is read, and of the first part by which its dialect is found out.
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 2 << 20
 SAMPLE_BYTES = 1 << 20
 
 
@@ -153,7 +153,7 @@ class CsvFile:
         self, dialect: Dialect, read: set[str], numeric: Iterable[str], *, as_text: bool = False
     ) -> Iterator[ParsedBlock]:
         names = placeholders(dialect.layout.names)
-        columns = [name for name in names if name in read]
+        columns = [name for name in names if name in read] or names[:1]  # one at least, to count the rows
         numbers = [name for name in columns if name in set(numeric)]
 
         def parse(block: Block) -> ParsedBlock:

@@ -12,7 +12,7 @@ from churn.errors import ChurnError
 from churn.tables.numbers import ANY_NUMBER, Evidence
 from churn.tables.parsing import parsed
 from churn.tables.records import Quotes
-from churn.tables.text import FALLBACK, mended
+from churn.tables.text import FALLBACK, UNREADABLE, mended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -164,6 +164,8 @@ def _header(text: bytes, known: set[str], delimiter: str | None, title_lines: in
         best, cells = (at, each), _cells(lines[at:], each)
     if not any(map(str.strip, cells)):
         raise ChurnError("the file has no header")
+    if any(character in cell for cell in cells for character in ("\0", UNREADABLE)):
+        raise ChurnError("its first line is not text; if it is, set accounts.format.encoding")
     begin = offsets[best[0]]
     ends = Quotes(text[begin:], best[1]).ends
     if not len(ends) and not whole:

@@ -52,6 +52,7 @@ class FileFaults:
 
     @property
     def found(self) -> bool:
+        """Whether there are faults so far."""
         return bool(self.wrong_count or self.unreadable or self.other)
 
     def add(self, part: ParsedBlock) -> None:
@@ -96,13 +97,15 @@ class FileFaults:
             )
         faults = list(self.other)
         if self.wrong_count:
-            rows = ", ".join(f"row {item.row} has {item.actual}" for item in self.wrong)
-            rows += ", ..." if self.wrong_count > len(self.wrong) else ""
+            lengths = ", ".join(f"row {item.row} has {item.actual}" for item in self.wrong)
+            lengths += ", ..." if self.wrong_count > len(self.wrong) else ""
+            remedy = "complete the rows, put cells that hold the delimiter in quotes, or set accounts.format.delimiter"
+            if {item.actual for item in self.wrong} == {len(self.names) + 1} and self.wrong_count == self.rows:
+                remedy = f"if the first column has the names of rows, name it in the header; else {remedy}"
             faults.insert(
                 0,
                 f"{self.wrong_count} row{'s have' if self.wrong_count > 1 else ' has'} more or fewer cells than the header, "
-                f"which has {len(self.names)}: {rows}; complete the rows, put cells that hold the delimiter in quotes, or set "
-                "accounts.format.delimiter",
+                f"which has {len(self.names)}: {lengths}; {remedy}",
             )
         encoding = schema.format.encoding or f"neither UTF-8 nor {FALLBACK}"
         for name, rows in self.unreadable.items():

@@ -29,6 +29,8 @@ ANY_NUMBER = (
     f"^[(+{BLANKS}{_MINUS}]*(?:{_SYMBOL}[{BLANKS}]?)?[+{_MINUS}]?[.,]?[0-9][0-9.,'\u2019{BLANKS}]*{_EXPONENT}"
     f"[{_MINUS}]?[{BLANKS}]?(?:{_SYMBOL}|%)?\\)?$"
 )
+# Characters that a number with a decimal point does not have.
+_SPECIAL = "[^0-9.eE+-]"
 _AROUND = f"{_SYMBOL}|{_EXPONENT}$|[()%+{_MINUS}]"
 # What a number of another notation than the rest of its file is shown with in messages.
 HINT, WITHOUT_PERCENT, OTHER_CURRENCY = " (see accounts.format)", " (without %)", " (another currency)"
@@ -184,33 +186,31 @@ class Evidence:
         """Add the cells of a numeric column, the first of which is in the row of that number."""
         import pyarrow.compute as pc
 
-        separated = pc.match_substring_regex(texts, r"[0-9][^0-9]|[^0-9][0-9]")
-        if not pc.any(separated).as_py():
-            return
-        rows = pc.indices_nonzero(separated)
+        rows = pc.indices_nonzero(pc.match_substring_regex(texts, "[^0-9]"))
         cells = pc.utf8_trim(pc.take(texts, rows), BLANKS + "\t")
-        special = pc.any(pc.match_substring_regex(cells, "[^0-9.eE+-]")).as_py()
-        if special:
+        if pc.any(pc.match_substring_regex(cells, _SPECIAL)).as_py():
             numbers = pc.indices_nonzero(pc.match_substring_regex(cells, ANY_NUMBER))
             rows, cells = pc.take(rows, numbers), pc.take(cells, numbers)
+        separators = ".," if pc.any(pc.match_substring_regex(cells, _SPECIAL)).as_py() else "."
+        if separators == "." and "." in self.proofs:
+            return
+        core = cells
+        if separators != ".":
             self._add_units(column, cells)
-        core = pc.utf8_trim(pc.replace_substring_regex(cells, _AROUND, ""), BLANKS)
-
-        def first(found: dict[str, Cell], separator: str, pattern: str) -> None:
-            if separator in found:
-                return
-            at = pc.index(pc.match_substring_regex(core, pattern), True).as_py()
-            if at >= 0:
-                found[separator] = Cell(column, rows[at].as_py() + first_row, cells[at].as_py())
-
-        for separator in ".," if special else ".":
-            first(self.proofs, separator, _PROOFS[separator])
-            first(self.open, separator, _OPEN[separator])
-        for separator in _GROUPED if special else ".":
-            if separator not in self.grouped and pc.any(pc.match_substring_regex(core, _GROUPED[separator])).as_py():
+            core = pc.replace_substring_regex(cells, _AROUND, "")
+        core = pc.utf8_trim(core, f"{BLANKS}+{_MINUS}")
+        for separator, pattern in _GROUPED.items():
+            if separator not in self.grouped and pc.any(pc.match_substring_regex(core, pattern)).as_py():
                 self.grouped.add(separator)
-        if not special and pc.any(pc.match_substring_regex(core, r"^[0-9]{1,3}(?:\.[0-9]{3}){2,}$")).as_py():
-            first(self.proofs, ",", _PROOFS[","])
+        for found, patterns, proved in ((self.proofs, _PROOFS, ".,"), (self.open, _OPEN, separators)):
+            for separator in proved:
+                at = (
+                    -1
+                    if separator in found
+                    else pc.index(pc.match_substring_regex(core, patterns[separator]), True).as_py()
+                )
+                if at >= 0:
+                    found[separator] = Cell(column, rows[at].as_py() + first_row, cells[at].as_py())
 
     def _add_units(self, column: str, cells: "pa.Array") -> None:
         import pyarrow.compute as pc

@@ -1,10 +1,14 @@
 """Parse blocks of CSV records with PyArrow."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_BLANK_LINES = re.compile(rb"[\r\n]*")
 
 
 class WrongLength(NamedTuple):
@@ -20,7 +24,7 @@ class WrongLength(NamedTuple):
 
 
 def parsed(
-    records: bytes,
+    records: bytes | memoryview,
     delimiter: str,
     names: Sequence[str],
     types: Mapping[str, "pa.DataType"] | None = None,
@@ -51,7 +55,7 @@ def parsed(
         return "skip"
 
     types = dict.fromkeys(names, pa.string()) if types is None else dict(types)
-    if not records.strip():  # PyArrow refuses text without a line
+    if _BLANK_LINES.fullmatch(records):  # PyArrow refuses text without a line
         return pa.schema(list(types.items())).empty_table(), []
     table = csv.read_csv(
         pa.BufferReader(records),

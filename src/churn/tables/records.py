@@ -46,7 +46,7 @@ class Block:
             that quote is not part of the block.
     """
 
-    data: bytes
+    data: bytes | memoryview
     records: int | None = None
     long_cells: tuple[LongCell, ...] = ()
     unclosed: tuple[int, int] | None = None
@@ -65,7 +65,7 @@ def blocks(pieces: Iterable[bytes], delimiter: str) -> Iterator[Block]:
         if QUOTE not in text:
             end = text.rfind(b"\n") + 1
             if end:
-                yield Block(text[:end])
+                yield Block(memoryview(text)[:end])
             rest = text[end:]
             continue
         quotes = Quotes(text, delimiter)
@@ -137,7 +137,7 @@ class Quotes:
         ends = self._ends[self._ends < end]
         if end and (not len(ends) or ends[-1] != end - 1):
             ends = np.append(ends, end)
-        return Block(self._text[:end], self._count(ends), tuple(self._long_cells(end)))
+        return Block(memoryview(self._text)[:end], self._count(ends), tuple(self._long_cells(end)))
 
     def _effective(self, characters: NDArray[np.uint8], quotes: Places) -> Places:
         """Return the quotes that open or close cells, in turns; doubled quotes close a cell and open it again."""
@@ -169,8 +169,8 @@ class Quotes:
         """Return the number of records with these ends; blank lines are none."""
         lengths = np.diff(ends, prepend=-1)
         short = np.flatnonzero(lengths == 2)
-        returns = sum(self._text[end - 1] == RETURN for end in ends[short].tolist())
-        return len(ends) - int(np.count_nonzero(lengths == 1)) - returns
+        returns = [end for end in ends[short].tolist() if self._text[end - 1] == RETURN]
+        return len(ends) - int(np.count_nonzero(lengths == 1)) - len(returns)
 
     def _place(self, position: int) -> tuple[int, int]:
         """Return the number of records before a position, and the number of cells before it in its record."""

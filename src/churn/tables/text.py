@@ -28,7 +28,7 @@ def _as_fallback(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_MENDED, _as_fallback)
 
 
-def mended(text: bytes, encoding: str | None) -> bytes:
+def mended(text: bytes | memoryview, encoding: str | None) -> bytes:
     """Return text in UTF-8 from text that has other bytes in it.
 
     Args:
@@ -36,7 +36,7 @@ def mended(text: bytes, encoding: str | None) -> bytes:
         encoding: The encoding that was given. Without one, bytes that are not UTF-8 are read as cp1252, each by itself, so
             that the result does not depend on what else the text holds.
     """
-    return text.decode(errors=_MENDED if encoding is None else "replace").encode()
+    return str(text, "utf-8", _MENDED if encoding is None else "replace").encode()
 
 
 def marked_encoding(begin: bytes) -> tuple[str | None, int]:
