@@ -171,7 +171,7 @@ class SparkAccounts:
             AccountsError: Lists every fault of the table.
         """
         row_schema = self.row_schema()
-        with explained(self.subject):
+        with explained(self.subject, self.table.examine):
             made = self.mapped(checked_partition(self.schema, arrow_schema(row_schema)), row_schema).persist()
             self._kept = made
             weakref.finalize(self, _released, made).atexit = False

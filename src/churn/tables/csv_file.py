@@ -43,11 +43,6 @@ class Dialect:
     numbers: Numbers
     notes: tuple[str, ...]
 
-    @property
-    def is_common(self) -> bool:
-        """Whether any reader of CSV files that is told the delimiter and the columns reads the same cells."""
-        return self.encoding is None and not self.has_returns and self.layout.is_common and self.numbers.are_plain
-
 
 class CsvFile:
     """A CSV file of a table.
@@ -71,6 +66,13 @@ class CsvFile:
     def columns(self) -> list[str]:
         """Names of the columns; raises the errors of `dialect`."""
         return [name for name in self.dialect.layout.names if name]
+
+    @property
+    def is_common(self) -> bool:
+        """Whether any reader of CSV files that is told the delimiter and the columns reads the same cells."""
+        given, dialect = self._schema.format, self.dialect
+        is_utf8 = dialect.encoding is None and not dialect.has_returns
+        return is_utf8 and dialect.layout.is_common and dialect.numbers.are_plain and not given.line_breaks
 
     @cached_property
     def dialect(self) -> Dialect:

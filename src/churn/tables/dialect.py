@@ -116,7 +116,9 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> Layout:
                 f"{descriptions} row{'s' if descriptions > 1 else ''} of descriptions below the header left out"
             )
     start = header.end + _end_of(rest, quotes.ends.tolist(), descriptions)
-    is_common = not (header.lines_above or descriptions or has_other_bytes or quotes.has_line_breaks)
+    is_common = (
+        not (header.lines_above or descriptions or has_other_bytes or quotes.has_line_breaks) and quotes.are_regular
+    )
     sample = sample.slice(descriptions)
     return Layout(header.delimiter, tuple(names), start, tuple(notes), sample, is_common, has_other_bytes)
 

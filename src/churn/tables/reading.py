@@ -45,9 +45,11 @@ class AccountBatches:
             ChurnError: If there is no file.
         """
         used = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
-        wanted = None if every_column else used
+        self._wanted = used
         self._uri = files.store.address()
-        self._tables = {name: TableFile(files.store, name, schema, wanted) for name in files.names()}
+        self._tables = {
+            name: TableFile(files.store, name, schema, None if every_column else used) for name in files.names()
+        }
 
     def only(self, names: Iterable[str]) -> Self:
         """Return the table restricted to some of its files; the empty name is that of a single file."""

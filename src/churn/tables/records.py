@@ -90,7 +90,11 @@ def blocks(pieces: Iterable[bytes], delimiter: str) -> Iterator[Block]:
 
 
 class Quotes:
-    """The quotes of a text that begins with a record."""
+    """The quotes of a text that begins with a record.
+
+    Attributes:
+        are_regular: Whether every quote opens or closes a cell, or is one of a pair.
+    """
 
     def __init__(self, text: bytes, delimiter: str) -> None:
         """Find the quotes that open and close cells.
@@ -151,6 +155,7 @@ class Quotes:
         regular = (np.isin(before[opening], ends_cell) | doubled[opening]).all() and (
             np.isin(after[closing], (*ends_cell, QUOTE)).all()
         )
+        self.are_regular = bool(regular)
         if regular:
             return quotes
         found, places, starts = [], quotes.tolist(), np.isin(before, ends_cell).tolist()
