@@ -89,13 +89,13 @@ class CsvFile:
         if has_returns:
             sample = sample.replace(b"\r", b"\n")
         try:
-            layout = layout_of(sample, self._schema, whole=whole)
+            layout, rows = layout_of(sample, self._schema, whole=whole)
         except ChurnError as error:
             raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
         notes = list(layout.notes)
         if text.encoding is not None and text.encoding != given.encoding:
             notes.append(f"encoding {text.encoding}")
-        evidence = evidence_of(layout.sample, self._schema)
+        evidence = evidence_of(rows, self._schema)
         if evidence.is_undecided(given):
             if layout.delimiter == "," and set(evidence.open) == {"."}:
                 notes.append(f"decimal point: {evidence.open['.']} could also be a whole number")
@@ -156,6 +156,8 @@ class CsvFile:
     ) -> Iterator[ParsedBlock]:
         names = placeholders(dialect.layout.names)
         columns = [name for name in names if name in read] or names[:1]  # one at least, to count the rows
+        if dialect.layout.has_end_delimiters:
+            columns.append(names[-1])
         numbers = [name for name in columns if name in set(numeric)]
 
         def parse(block: Block) -> ParsedBlock:
@@ -174,6 +176,7 @@ class CsvFile:
         self, block: Block, dialect: Dialect, names: list[str], columns: list[str], numbers: list[str], as_text: bool
     ) -> ParsedBlock:
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         fast = dialect.numbers.are_plain and not as_text
         is_mended = dialect.encoding is not None
@@ -193,9 +196,13 @@ class CsvFile:
                     fast = False
                 else:
                     raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
+        spilled = []
+        if dialect.layout.has_end_delimiters:
+            spilled = _rows_where(pc.not_equal(table.column(names[-1]), ""))
+            table = table.drop_columns([names[-1]])
         if not fast:
             table = self._with_numbers(table, numbers, dialect.numbers, as_text)
-        return ParsedBlock(block, table, wrong, self._unreadable(table) if is_mended else {})
+        return ParsedBlock(block, table, wrong, spilled, self._unreadable(table) if is_mended else {})
 
     def _with_numbers(self, table: "pa.Table", names: list[str], numbers: Numbers, as_text: bool) -> "pa.Table":
         """Return a table whose columns of numbers, read as text, are numbers where all their cells are."""
@@ -214,14 +221,17 @@ class CsvFile:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found = {}
-        for name in {*self._schema.text_columns, *self._schema.numeric_names}.intersection(table.column_names):
-            column = table.column(name)
-            if pa.types.is_string(column.type):
-                rows = pc.indices_nonzero(pc.match_substring(column, UNREADABLE)).to_pylist()
-                if rows:
-                    found[name] = rows
-        return found
+        used = {*self._schema.text_columns, *self._schema.numeric_names}
+        texts = [item.name for item in table.schema if item.name in used and pa.types.is_string(item.type)]
+        found = {name: _rows_where(pc.match_substring(table.column(name), UNREADABLE)) for name in texts}
+        return {name: rows for name, rows in found.items() if rows}
+
+
+def _rows_where(mask: "pa.ChunkedArray") -> list[int]:
+    import pyarrow.compute as pc
+
+    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return rows
 
 
 def _other_bytes(uri: str) -> str:

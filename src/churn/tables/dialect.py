@@ -51,8 +51,8 @@ class Layout:
         delimiter: The character between cells.
         names: Name of each column; empty for a column that has none and is left out.
         start: Number of bytes of text before the first row.
+        has_end_delimiters: Whether there is a delimiter at the end of each row; the last column is then empty.
         notes: What differs from a plain file, in words.
-        sample: Its first rows, all as text.
         is_common: Whether the first line is the header, and the other lines are the rows.
         has_other_bytes: Whether the first rows have bytes that are not UTF-8.
     """
@@ -60,14 +60,14 @@ class Layout:
     delimiter: str
     names: tuple[str, ...]
     start: int
+    has_end_delimiters: bool
     notes: tuple[str, ...]
-    sample: "pa.Table"
     is_common: bool
     has_other_bytes: bool
 
 
-def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> Layout:
-    """Find out where the cells of a file are.
+def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layout, "pa.Table"]:
+    """Find out where the cells of a file are; returns also its first rows, all as text.
 
     Args:
         text: The first part of the text.
@@ -102,6 +102,10 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> Layout:
             notes.append(f"bytes that are not UTF-8 as {FALLBACK}")
     sample, names = _fitted(valid, header.delimiter, names)
     unnamed = [str(place) for place, name in enumerate(names, start=1) if not name]
+    has_end_delimiters = not names[-1] and set(sample.column(len(names) - 1).unique().to_pylist()) <= {""}
+    if has_end_delimiters:
+        unnamed.pop()
+        notes.append("delimiters at the ends of rows left out")
     if unnamed:
         notes.append(f"column{'s' if len(unnamed) > 1 else ''} {', '.join(unnamed)} without a name left out")
     twice = [name for name, count in Counter(names).items() if name and count > 1]
@@ -119,8 +123,16 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> Layout:
     is_common = (
         not (header.lines_above or descriptions or has_other_bytes or quotes.has_line_breaks) and quotes.are_regular
     )
-    sample = sample.slice(descriptions)
-    return Layout(header.delimiter, tuple(names), start, tuple(notes), sample, is_common, has_other_bytes)
+    layout = Layout(
+        delimiter=header.delimiter,
+        names=tuple(names),
+        start=start,
+        has_end_delimiters=has_end_delimiters,
+        notes=tuple(notes),
+        is_common=is_common and not has_end_delimiters,
+        has_other_bytes=has_other_bytes,
+    )
+    return layout, sample.slice(descriptions)
 
 
 def _is_utf8(text: bytes) -> bool:

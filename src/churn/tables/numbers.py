@@ -224,7 +224,9 @@ class Evidence:
 
     def is_undecided(self, given: FileFormat) -> bool:
         """Whether there are cells with two meanings, and neither other cells nor the parameters say which is right."""
-        return given.decimal is None and given.thousands not in (",", ".") and bool(self.open) and not self.proofs
+        if given.decimal is not None or given.thousands in (",", ".") or self.proofs:
+            return False
+        return len(self.open) > (1 if given.thousands == "" else 0)
 
     def numbers(self, given: FileFormat) -> Numbers:
         """Return how the numbers are written; where nothing says otherwise, with a decimal point.
@@ -233,7 +235,8 @@ class Evidence:
             given: The parameters.
         """
         other = {".": ",", ",": "."}
-        decimal: str = "," if "," in self.proofs and "." not in self.proofs else "."
+        proofs = self.open if given.thousands == "" and not self.proofs else self.proofs
+        decimal: str = "," if "," in proofs and "." not in proofs else "."
         if given.decimal is not None:
             decimal = given.decimal
         elif given.thousands in (",", "."):

@@ -59,7 +59,6 @@ class TextPieces:
 
     Attributes:
         encoding: Encoding of the file; None if it is UTF-8, or ASCII with other bytes.
-        is_marked: Whether the file itself says so.
     """
 
     def __init__(self, file: IO[bytes], given: str | None, size: int) -> None:
@@ -73,7 +72,6 @@ class TextPieces:
         self._file, self._size = file, size
         begin = file.read(size)
         found, mark = marked_encoding(begin[:4096])
-        self.is_marked = found not in (None, "utf-8")
         encoding = found or given
         self.encoding = None if encoding in (None, "utf-8", "ascii") else encoding
         self._begin = begin[mark:]
