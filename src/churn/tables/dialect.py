@@ -102,7 +102,7 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
             notes.append(f"bytes that are not UTF-8 as {FALLBACK}")
     sample, names = _fitted(valid, header.delimiter, names)
     unnamed = [str(place) for place, name in enumerate(names, start=1) if not name]
-    has_end_delimiters = not names[-1] and set(sample.column(len(names) - 1).unique().to_pylist()) <= {""}
+    has_end_delimiters = not names[-1] and _is_mostly_empty(sample.column(len(names) - 1))
     if has_end_delimiters:
         unnamed.pop()
         notes.append("delimiters at the ends of rows left out")
@@ -173,13 +173,15 @@ def _header(text: bytes, known: set[str], delimiter: str | None, title_lines: in
             if hits > score:
                 best, cells, score = (at, each), found, hits
     if not score:
+        if b"\0" in text:
+            raise ChurnError("it is not text; if it is, set accounts.format.encoding")
         at = first if title_lines is None else title_lines
         each = max(delimiters, key=lambda character: len(_cells(lines[at:], character)))
         best, cells = (at, each), _cells(lines[at:], each)
     if not any(map(str.strip, cells)):
         raise ChurnError("the file has no header")
-    if any(character in cell for cell in cells for character in ("\0", UNREADABLE)):
-        raise ChurnError("its first line is not text; if it is, set accounts.format.encoding")
+    if any(UNREADABLE in cell for cell in cells):
+        raise ChurnError("its header is not text; if it is, set accounts.format.encoding")
     begin = offsets[best[0]]
     ends = Quotes(text[begin:], best[1]).ends
     if not len(ends) and not whole:
@@ -210,11 +212,17 @@ def _fitted(rows: bytes, delimiter: str, names: list[str]) -> tuple["pa.Table", 
     (length,) = lengths
     if length == len(names) + 1:
         longer, _ = parsed(rows, delimiter, placeholders([*names, ""]))
-        if set(longer.column(len(names)).unique().to_pylist()) <= {""}:
+        if _is_mostly_empty(longer.column(len(names))):
             return longer, [*names, ""]
     if length == len(names) - 1 and not names[-1]:
         return parsed(rows, delimiter, placeholders(names[:-1]))[0], names[:-1]
     return table, names
+
+
+def _is_mostly_empty(cells: "pa.ChunkedArray") -> bool:
+    import pyarrow.compute as pc
+
+    return 2 * int(pc.sum(pc.equal(cells, "")).as_py() or 0) >= len(cells)
 
 
 def _descriptions(rows: "pa.Table", schema: AccountSchema) -> int:
