@@ -178,13 +178,15 @@ class CsvFile:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        fast = dialect.numbers.are_plain and not as_text
+        # Columns of numbers that PyArrow can read; the others are read as text.
+        fast = set() if as_text else set(numbers) - dialect.numbers.others
         is_mended = dialect.encoding is not None
         data = block.data
         while True:
-            types = {name: pa.float64() if fast and name in numbers else pa.string() for name in columns}
+            types = {name: pa.float64() if name in fast else pa.string() for name in columns}
+            decimal = dialect.numbers.decimal
             try:
-                table, wrong = parsed(data, dialect.layout.delimiter, names, types, self._schema.missing)
+                table, wrong = parsed(data, dialect.layout.delimiter, names, types, self._schema.missing, decimal)
                 break
             except pa.ArrowInvalid as error:
                 if "invalid UTF8" in str(error) and not is_mended:
@@ -193,15 +195,15 @@ class CsvFile:
                         say(_other_bytes(self.uri))
                 elif "conversion error" in str(error) and fast:
                     # A cell is not a number: the check of the table names it.
-                    fast = False
+                    fast = set()
                 else:
                     raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
         spilled = []
         if dialect.layout.has_end_delimiters:
             spilled = _rows_where(pc.not_equal(table.column(names[-1]), ""))
             table = table.drop_columns([names[-1]])
-        if not fast:
-            table = self._with_numbers(table, numbers, dialect.numbers, as_text)
+        texts = [name for name in numbers if name not in fast]
+        table = self._with_numbers(table, texts, dialect.numbers, as_text)
         return ParsedBlock(block, table, wrong, spilled, self._unreadable(table) if is_mended else {})
 
     def _with_numbers(self, table: "pa.Table", names: list[str], numbers: Numbers, as_text: bool) -> "pa.Table":

@@ -149,8 +149,8 @@ class FileFaults:
         if self._spilled.count:
             yield (
                 f"{self._spilled.count} row{'s have' if self._spilled.count > 1 else ' has'} a value after the last column, "
-                f"where the others have an empty cell ({self._spilled}); put cells that hold the delimiter in quotes, or name the "
-                "column in the header"
+                f"where the others have an empty cell ({self._spilled}); put cells that hold the delimiter in quotes, or name "
+                "the column in the header"
             )
         yield from self._other
         known = f"no text in {encoding}" if encoding else f"neither UTF-8 nor {FALLBACK}"

@@ -45,12 +45,15 @@ class Numbers:
         thousands: Separator of thousands: ``,``, ``.``, a blank for blanks of any width, ``'``, or empty.
         percent: Columns of percentages: 12% is 0.12.
         currencies: Currency symbol of each column that has one.
+        others: Columns that have more than digits and a decimal separator in the first rows, so that it is faster to read them
+            as text at once.
     """
 
     decimal: str = "."
     thousands: str = ""
     percent: frozenset[str] = frozenset()
     currencies: Mapping[str, str] = field(default_factory=dict)
+    others: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def are_plain(self) -> bool:
@@ -171,14 +174,14 @@ class Evidence:
     Attributes:
         proofs: For a decimal separator, the first cell that proves it.
         open: For a separator, the first cell in which it is either decimal or between thousands.
-        grouped: Separators that are between groups of three digits.
+        grouped: Columns with separators between groups of three digits, by separator.
         percent: Columns with percent signs.
         currencies: Currency symbol of each column that has one.
     """
 
     proofs: dict[str, Cell] = field(default_factory=dict)
     open: dict[str, Cell] = field(default_factory=dict)
-    grouped: set[str] = field(default_factory=set)
+    grouped: dict[str, set[str]] = field(default_factory=dict)
     percent: set[str] = field(default_factory=set)
     currencies: dict[str, str] = field(default_factory=dict)
 
@@ -200,8 +203,8 @@ class Evidence:
             core = pc.replace_substring_regex(cells, _AROUND, "")
         core = pc.utf8_trim(core, f"{BLANKS}+{_MINUS}")
         for separator, pattern in _GROUPED.items():
-            if separator not in self.grouped and pc.any(pc.match_substring_regex(core, pattern)).as_py():
-                self.grouped.add(separator)
+            if pc.any(pc.match_substring_regex(core, pattern)).as_py():
+                self.grouped.setdefault(separator, set()).add(column)
         for found, patterns, proved in ((self.proofs, _PROOFS, ".,"), (self.open, _OPEN, separators)):
             for separator in proved:
                 at = (
@@ -244,4 +247,5 @@ class Evidence:
         thousands: str = next((each for each in (other[decimal], " ", "'") if each in self.grouped), "")
         if given.thousands is not None:
             thousands = given.thousands
-        return Numbers(decimal, thousands, frozenset(self.percent), self.currencies)
+        others = {*self.percent, *self.currencies, *self.grouped.get(thousands, ())}
+        return Numbers(decimal, thousands, frozenset(self.percent), self.currencies, frozenset(others))

@@ -29,6 +29,7 @@ def parsed(
     names: Sequence[str],
     types: Mapping[str, "pa.DataType"] | None = None,
     missing: Sequence[str] = ("",),
+    decimal: str = ".",
 ) -> tuple["pa.Table", list[WrongLength]]:
     """Parse records.
 
@@ -38,6 +39,7 @@ def parsed(
         names: Name of each column.
         types: Columns to return, and their types; by default all, as text.
         missing: Spellings of a missing value in columns that are not text.
+        decimal: Decimal separator in columns that are not text.
 
     Returns:
         The records as a table, and those that are left out because they have more or fewer cells than there are names.
@@ -63,7 +65,11 @@ def parsed(
         read_options=csv.ReadOptions(column_names=list(names), block_size=len(records) + 1, use_threads=False),
         parse_options=csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
         convert_options=csv.ConvertOptions(
-            column_types=types, include_columns=list(types), null_values=list(missing), strings_can_be_null=False
+            column_types=types,
+            include_columns=list(types),
+            null_values=list(missing),
+            strings_can_be_null=False,
+            decimal_point=decimal,
         ),
     )
     return table, wrong

@@ -145,20 +145,18 @@ class Quotes:
 
     def _effective(self, characters: NDArray[np.uint8], quotes: Places) -> Places:
         """Return the quotes that open or close cells, in turns; doubled quotes close a cell and open it again."""
-        last = len(characters) - 1
-        before = np.where(quotes > 0, characters[quotes - 1], LINE_BREAK)
-        after = np.where(quotes < last, characters[np.minimum(quotes + 1, last)], LINE_BREAK)
-        ends_cell = (self._delimiter, LINE_BREAK, RETURN)
-        opening, closing = slice(0, None, 2), slice(1, None, 2)
-        # Nearly always every second quote opens a cell and the others close it.
-        doubled = np.append([False], np.diff(quotes) == 1)
-        regular = (np.isin(before[opening], ends_cell) | doubled[opening]).all() and (
-            np.isin(after[closing], (*ends_cell, QUOTE)).all()
-        )
+        # Nearly always every second quote opens a cell and the others close it; doubled quotes do both.
+        around = np.zeros(256, dtype=bool)
+        around[[self._delimiter, LINE_BREAK, RETURN, QUOTE]] = True
+        # The text begins and ends with the quote itself if there is nothing before or after it, which is allowed too.
+        before = characters.take(quotes - 1, mode="clip")
+        after = characters.take(quotes[1::2] + 1, mode="clip")
+        regular = around[before[0::2]].all() and around[after].all()
         self.are_regular = bool(regular)
         if regular:
             return quotes
-        found, places, starts = [], quotes.tolist(), np.isin(before, ends_cell).tolist()
+        around[QUOTE] = False
+        found, places, starts = [], quotes.tolist(), (around[before] | (quotes == 0)).tolist()
         inside, at = False, 0
         while at < len(places):
             if inside and at + 1 < len(places) and places[at + 1] == places[at] + 1:
