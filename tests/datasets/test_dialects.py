@@ -12,9 +12,10 @@ import pytest
 from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
-from churn.config import AccountSchema, FileFormat
+from churn.config import AccountSchema, FileFormat, Staging
 from churn.datasets import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.errors import ChurnError
+from churn.pipelines.data_generation.nodes import stage_snapshots
 from churn.tables import check_accounts
 from churn.tables.csv import write_csv
 
@@ -333,3 +334,21 @@ def test_outcomes_are_read_by_the_same_reader(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("Stand 1.12.\ncustomer;gone;note\n0012;yes;ä\n0013;;\n".encode("cp1252"))
     (frame,) = OutcomeBatchesDataset(filepath=str(tmp_path / "t.csv"), schema=SCHEMA).load()
     assert frame.to_dict("list") == {"customer": ["0012", "0013"], "gone": ["yes", ""]}
+
+
+def test_a_staged_table_means_the_same(tmp_path: Path) -> None:
+    """What data_generation stages of an export is what a run without staging would read."""
+    rows = "".join(
+        f'{number:04};{"yes" if number % 3 else "no"};{number};"1.{number:03},5";Straße;"a\n""{number}"""\n'
+        for number in range(100, 160)
+    )
+    (tmp_path / "t.csv").write_bytes(f"customer;gone;seats;revenue;city;note\n{rows}".encode("cp1252"))
+    schema = AccountSchema.model_validate(SCHEMA)
+    source, _ = frames(tmp_path / "t.csv")
+    staged = stage_snapshots(source, schema, Staging())
+    AccountsDataset(filepath=str(tmp_path / "training.csv"), schema=SCHEMA).save(staged.training)
+    loaded, parts = frames(tmp_path / "training.csv")
+    assert len(loaded) + len(staged.scoring) == 60
+    expected = source[source["customer"].isin(staged.training["customer"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(loaded, expected)
+    assert parts["revenue"].tolist() == [float(f"1{number}.5") for number in expected["seats"].astype(int)]
