@@ -1,5 +1,6 @@
 """Nodes of the pipeline data_generation."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from churn.errors import ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import as_text, check_accounts
+from churn.tables.cells import text_of
+
+logger = logging.getLogger(__name__)
 
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 
@@ -73,18 +77,39 @@ def stage_snapshots(source_accounts: pd.DataFrame, schema: AccountSchema, stagin
     """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded."""
     from sklearn.model_selection import train_test_split
 
-    checked = check_accounts(source_accounts, schema, subject="source accounts", labelled=True).accounts
+    checked = check_accounts(source_accounts, schema, subject="source accounts", labelled=True)
+    for note in checked.left_out:
+        logger.info(note)
+    used = _storable(source_accounts[checked.used])
     label = schema.label.column
     training, scoring = train_test_split(
-        np.arange(len(checked)),
+        np.arange(len(used)),
         test_size=staging.scoring_share,
         random_state=staging.random_state,
-        stratify=checked[label],
+        stratify=checked.accounts[label],
     )
-    held_out = source_accounts.iloc[np.sort(scoring)]
+    held_out = used.iloc[np.sort(scoring)]
     return Snapshots(
-        training=source_accounts.iloc[np.sort(training)],
+        training=used.iloc[np.sort(training)],
         scoring=held_out.drop(columns=label),
         outcomes=held_out[[schema.id, label]],
         oracle=pd.DataFrame({schema.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
     )
+
+
+def _storable(accounts: pd.DataFrame) -> pd.DataFrame:
+    """Return accounts whose columns with values of several types are text, as a file has one type for each column."""
+    texts = {}
+    for name in accounts.columns:
+        if not pd.api.types.is_object_dtype(accounts[name].dtype):
+            continue
+        texts[name], unreadable = text_of(accounts[name])
+        if unreadable.any():
+            logger.info(
+                "source accounts: %s of %s values of %s are lists, records or bytes, which a snapshot cannot hold; they are "
+                "empty in it",
+                unreadable.sum(),
+                len(accounts),
+                name,
+            )
+    return accounts.assign(**texts)

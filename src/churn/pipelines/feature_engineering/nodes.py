@@ -7,7 +7,7 @@ from churn.model import Encoder
 from churn.model.encoder import encode_rows
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
-from churn.training.splitting import training_rows
+from churn.training.splitting import split_rows
 
 SUBJECT = "training accounts"
 
@@ -37,9 +37,9 @@ def split_accounts(
 ) -> Split:
     """Split into training and test rows, stratified by label and seeded."""
     label = schema.label.column
-    is_train = training_rows(valid_accounts.labels(), feature_engineering, label=label, subject=SUBJECT)
+    is_train, is_test = split_rows(valid_accounts.labels(), feature_engineering, label=label, subject=SUBJECT)
     columns = [schema.id, *schema.numeric_names, *schema.categorical, label]
-    return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, ~is_train))
+    return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, is_test))
 
 
 def fit_encoder(
