@@ -137,6 +137,7 @@ def test_a_column_needs_a_value_in_a_row_to_train_on() -> None:
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+BOTH_GIVEN = "accounts.label.positive is 'yes', accounts.label.negative is 'no'"
 NEITHER = "left: 2 values are neither churned nor stayed"
 REST = "; name the values that mean stayed in accounts.label.negative, others in accounts.label.unknown or drop"
 
@@ -147,14 +148,12 @@ REST = "; name the values that mean stayed in accounts.label.negative, others in
         (
             ["yes", "no", "pending", "no", "pending"],
             {"positive": "yes", "negative": "no"},
-            f"{NEITHER}, for example 'pending', 'pending' (rows 3, 5); accounts.label.positive is 'yes', "
-            + f"accounts.label.negative is 'no'{REST}",
+            f"{NEITHER}, for example 'pending', 'pending' (rows 3, 5); {BOTH_GIVEN}{REST}",
         ),
         (
             ["yes", "no", "pending"],
             {"positive": "yes"},
-            "left: holds 3 different values ('no', 'pending', 'yes', ...), a label has two; name the one that means stayed in "
-            + "accounts.label.negative, and the rest in accounts.label.drop or accounts.label.unknown",
+            "left: holds 3 different values ('no', 'pending', 'yes', ...), a label has two; name the one that means stayed in ",
         ),
         (["gone", "here"], {"positive": "yes"}, "left: accounts.label.positive is 'yes', which never occurs; it holds 'gone'"),
         (["new", "new"], {"drop": "new"}, "left: no row is left, as accounts.label.unknown and drop have all its values"),

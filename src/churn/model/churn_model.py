@@ -26,6 +26,7 @@ from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksu
 from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
+from churn.tables.cells import respelled
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
@@ -214,7 +215,7 @@ class ChurnModel:
         for name in vocabularies if columns is None else columns:
             values = accounts[name].dropna()
             if len(values) and len(vocabularies[name]):
-                found[name] = bool(values.isin(vocabularies[name]).any())
+                found[name] = bool(values.isin(respelled(vocabularies[name])).any())
         return found
 
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from churn.config import Ratio
 from churn.errors import AccountsError
 from churn.tables import Table, as_numbers, as_text
+from churn.tables.cells import respelled
+from churn.tables.checks import LARGEST_NUMBER, TOO_LARGE
 from churn.tables.faults import NOT_A_NUMBER, Fault
 
 MISSING = "(missing)"
@@ -91,7 +93,7 @@ class Encoder:
             Matrix of shape (n, number of features), without nan.
 
         Raises:
-            AccountsError: If a column is missing, or a numeric column holds values that are not numbers.
+            AccountsError: If a column is missing, or a numeric column holds values that are not numbers or too large.
         """
         numbers = self._numbers(accounts)
         for ratio in self.ratios:
@@ -100,7 +102,8 @@ class Encoder:
         at = 0
         for name, values in numbers.items():
             absent = np.isnan(values)
-            matrix[:, at] = np.where(absent, self.medians[name], values)
+            # A ratio of two numbers can exceed float32.
+            matrix[:, at] = np.clip(np.where(absent, self.medians[name], values), -LARGEST_NUMBER, LARGEST_NUMBER)
             at += 1
             if name in self.missing:
                 matrix[:, at] = absent
@@ -122,10 +125,11 @@ class Encoder:
             if name not in accounts.columns:
                 continue
             values, wrong = as_numbers(accounts[name])
-            if wrong.any():
-                # Without examples: text in a numeric column may be a shifted row, and an id must not reach the log.
-                faults.append(Fault.of(name, NOT_A_NUMBER, wrong, None).sentence)
             numbers[name] = values.to_numpy(np.float64)
+            # Without examples: text in a numeric column may be a shifted row, and an id must not reach the log.
+            for reason, broken in ((NOT_A_NUMBER, wrong), (TOO_LARGE, np.abs(numbers[name]) > LARGEST_NUMBER)):
+                if broken.any():
+                    faults.append(Fault.of(name, reason, broken, None).sentence)
         if faults:
             raise AccountsError("accounts to encode", faults)
         return numbers
@@ -159,7 +163,7 @@ MISSING_CODE = -2
 def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the position of each value in the vocabulary; `UNSEEN_CODE` if outside, `MISSING_CODE` if missing."""
     text = pa.array(as_text(series), type=pa.large_string(), from_pandas=True)
-    codes = pc.index_in(text, value_set=pa.array(vocabulary, type=pa.large_string()))
+    codes = pc.index_in(text, value_set=pa.array(respelled(vocabulary), type=pa.large_string()))
     result: NDArray[np.int64] = codes.fill_null(UNSEEN_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
     result[text.is_null().to_numpy(zero_copy_only=False)] = MISSING_CODE
     return result

@@ -72,6 +72,12 @@ def text_of(series: pd.Series, missing: Collection[str] = BLANK) -> tuple[pd.Ser
     return pd.Series(canonical.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
 
 
+@lru_cache
+def respelled(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the canonical spelling of texts, for example of categories that an earlier version stored."""
+    return tuple(_respelled(pc.utf8_trim_whitespace(pa.array(texts, pa.large_string()))).to_pylist())
+
+
 def as_numbers(series: pd.Series, missing: Collection[str] = MISSING_NUMBERS) -> tuple[pd.Series, NDArray[np.bool_]]:
     """Return a column as float64, and a mask of the cells that are not numbers (they become nan).
 
