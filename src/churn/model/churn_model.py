@@ -102,7 +102,10 @@ class ChurnModel:
         Raises:
             AccountsError: If a column that the encoder reads is missing or not numeric.
         """
-        return self.probability_of(self.encoder.transform(accounts))
+        return self.probability_of(self._encoded(accounts))
+
+    def _encoded(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        return self.encoder.transform(accounts, self.schema.missing, self.schema.missing_text)
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
@@ -154,7 +157,7 @@ class ChurnModel:
             The columns of a row add up to its margin (`margin_of`); calibration keeps the order of margins, not the
             sums. The contribution of a ratio is shared equally by its two columns.
         """
-        features = self.encoder.transform(accounts)
+        features = self._encoded(accounts)
         parts, baseline = self.trees.contributions(features, self.encoder.shares)
         if self.linear is not None:
             parts += self.linear.contributions(features) @ self.encoder.shares
