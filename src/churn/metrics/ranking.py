@@ -153,16 +153,31 @@ def weighted_roc_auc(labels: ArrayLike, scores: ArrayLike) -> Callable[[NDArray[
 def estimated_roc_auc(probability: ArrayLike) -> float:
     """Estimate the ROC AUC without outcomes, assuming calibrated probabilities (confidence-based estimation).
 
-    Each row counts as churned with its own probability. The result is nan if all probabilities are 0 or all are 1.
+    Each row counts as churned with its own probability. Pairs are of two different rows: a row has one outcome, so it is
+    never compared with itself.
+
+    Args:
+        probability: Probabilities of churn, shape (n,).
+
+    Returns:
+        Expected weight of the pairs of a churned row and one that stayed in which the churned one has the higher
+        probability (a tie counts half), divided by the expected weight of all such pairs. nan if there are none: with
+        fewer than two rows, or if all probabilities are 0 or all are 1.
     """
     scores = np.sort(np.asarray(probability, dtype=np.float64))
     stayed = np.empty_like(scores)
     different = 0
+    itself = 0.0  # weight of the pairs of a row with itself, which are ties
     for piece in pieces(scores):
+        itself += float(np.dot(scores[piece], 1.0 - scores[piece]))
         first = first_of_equals(scores[piece])
         to = slice(different, different + len(first))
         stayed[to] = np.add.reduceat(1.0 - scores[piece], first)
         # There are at most as many different scores as rows so far.
         scores[to] = np.add.reduceat(scores[piece], first)
         different = to.stop
-    return float(roc_auc_of_counts(scores[:different], stayed[:different]))
+    weight = float(scores[:different].sum() * stayed[:different].sum())
+    if weight <= itself:
+        return float("nan")
+    won = float(roc_auc_of_counts(scores[:different], stayed[:different])) * weight
+    return (won - itself / 2) / (weight - itself)
