@@ -123,9 +123,9 @@ def evaluate_model(
     return evaluate(churn_model, train_accounts, test_accounts, oracle, schema)
 
 
-def track_metrics(training_metrics: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Return the metrics in the form that kedro-mlflow logs."""
-    return {name: {"value": value, "step": 0} for name, value in training_metrics.items()}
+def track_metrics(training_metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics, which the catalog logs to MLflow."""
+    return training_metrics
 
 
 class EvaluationPlots(NamedTuple):
