@@ -31,14 +31,19 @@ class FaultsError(ChurnError):
     Attributes:
         subject: What was checked, for example ``training accounts``.
         faults: One sentence for each fault.
+        written: Names of the data sets that the run had stored before the faults were found.
     """
 
     def __init__(self, subject: str, faults: Iterable[str]) -> None:
         self.subject = subject
         self.faults = list(faults)
-        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        self.written: tuple[str, ...] = ()
+        super().__init__(subject, self.faults)
+
+    def __str__(self) -> str:
         count = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
-        super().__init__(f"{subject}: {count} found, nothing was changed.{lines}")
+        when = f" after this run had stored {', '.join(self.written)}" if self.written else ", nothing was changed"
+        return f"{self.subject}: {count} found{when}." + "".join(f"\n  - {fault}" for fault in self.faults)
 
 
 class ParametersError(FaultsError):

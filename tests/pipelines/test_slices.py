@@ -10,7 +10,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from churn.config import AccountSchema, Booster, Parameters, Simulation, Staging, Tuning
+from churn.config import AccountSchema, Booster, FeatureEngineering, Parameters, Simulation, Staging, Tuning
 from churn.errors import AccountsError, ChurnError, FaultsError
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
@@ -94,14 +94,18 @@ def test_simulated_snapshots(snapshots: dict[str, Any], schema: AccountSchema) -
 
 
 def test_drift_moves_the_scoring_snapshot_only(schema: AccountSchema) -> None:
-    calm = make_snapshots(None, schema, Simulation(training_rows=500, scoring_rows=500), Staging())
-    moved = make_snapshots(None, schema, Simulation(training_rows=500, scoring_rows=500, drift=1), Staging())
+    calm = make_snapshots(
+        None, schema, Simulation(training_rows=500, scoring_rows=500), Staging(), FeatureEngineering()
+    )
+    moved = make_snapshots(
+        None, schema, Simulation(training_rows=500, scoring_rows=500, drift=1), Staging(), FeatureEngineering()
+    )
     pd.testing.assert_frame_equal(calm.training, moved.training)
     assert not calm.scoring.equals(moved.scoring)
 
 
 def test_an_account_table_of_ones_own_is_staged(labelled: pd.DataFrame, schema: AccountSchema) -> None:
-    staged = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25))
+    staged = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25), FeatureEngineering())
     assert len(staged.scoring) == 1000
     assert len(staged.training) == 3000
     assert "is_churned" not in staged.scoring
@@ -110,13 +114,15 @@ def test_an_account_table_of_ones_own_is_staged(labelled: pd.DataFrame, schema: 
     assert rates[0] == pytest.approx(rates[1], abs=0.001)
     assert list(staged.oracle) == ["account_id", "probability"]
     assert len(staged.oracle) == 0
-    again = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25))
+    again = make_snapshots(labelled, schema, Simulation(), Staging(scoring_share=0.25), FeatureEngineering())
     pd.testing.assert_frame_equal(staged.scoring, again.scoring)
 
 
 def test_a_faulty_table_of_ones_own_is_refused(labelled: pd.DataFrame, schema: AccountSchema) -> None:
     with pytest.raises(AccountsError, match="source accounts: 1 fault found"):
-        make_snapshots(labelled.drop(columns="operating_country"), schema, Simulation(), Staging())
+        make_snapshots(
+            labelled.drop(columns="operating_country"), schema, Simulation(), Staging(), FeatureEngineering()
+        )
 
 
 # --- feature_engineering ----------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from churn.config import AccountSchema, Simulation, Staging
-from churn.errors import ChurnError
+from churn.config import AccountSchema, FeatureEngineering, Simulation, Staging
+from churn.errors import AccountsError, ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import as_text, check_accounts
+from churn.training.feasibility import class_fault, snapshot_faults, split_fault
 
+SOURCE = "source accounts"
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 
 
@@ -31,12 +33,19 @@ class Snapshots(NamedTuple):
 
 
 def make_snapshots(
-    source_accounts: pd.DataFrame | None, schema: AccountSchema, simulation: Simulation, staging: Staging
+    source_accounts: pd.DataFrame | None,
+    schema: AccountSchema,
+    simulation: Simulation,
+    staging: Staging,
+    feature_engineering: FeatureEngineering,
 ) -> Snapshots:
-    """Stage the account table of the environment, or simulate one if it has none."""
+    """Stage the account table of the environment, or simulate one if it has none.
+
+    What the later pipelines would refuse in the snapshots is refused here, before they replace the staged ones.
+    """
     if source_accounts is None:
         return simulate_snapshots(schema, simulation)
-    return stage_snapshots(source_accounts, schema, staging)
+    return stage_snapshots(source_accounts, schema, staging, feature_engineering)
 
 
 def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapshots:
@@ -44,6 +53,7 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
 
     Raises:
         ChurnError: If the schema has columns that the simulated table does not have.
+        AccountsError: If too few training accounts churn, or stay.
     """
     known = {schema.id, *schema.numeric_names, *schema.categorical}
     strange = sorted(known - set(SIMULATED_COLUMNS))
@@ -54,6 +64,9 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
         )
     label = schema.label.column
     training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)
+    if fault := class_fault(np.asarray(training.churned, dtype=np.int8), schema):
+        remedy = f"raise simulation.training_rows ({simulation.training_rows:,})"
+        raise AccountsError("simulated accounts", [f"{fault}; {remedy}"])
     scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
     oracle = pd.DataFrame(
         {
@@ -69,18 +82,35 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
     )
 
 
-def stage_snapshots(source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging) -> Snapshots:
-    """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded."""
+def stage_snapshots(
+    source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging, feature_engineering: FeatureEngineering
+) -> Snapshots:
+    """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded.
+
+    Raises:
+        AccountsError: Lists every fault of the table, and what the later pipelines would refuse in its snapshots.
+    """
     from sklearn.model_selection import train_test_split
 
-    checked = check_accounts(source_accounts, schema, subject="source accounts", labelled=True).accounts
+    checked = check_accounts(source_accounts, schema, subject=SOURCE, labelled=True).accounts
     label = schema.label.column
+    labels = checked[label].to_numpy(np.int8)
+    if fault := class_fault(labels, schema):
+        raise AccountsError(SOURCE, [f"{fault}; add accounts"])
+    if fault := split_fault(len(checked), staging.scoring_share, "staging.scoring_share"):
+        raise AccountsError(SOURCE, [fault])
     training, scoring = train_test_split(
         np.arange(len(checked)),
         test_size=staging.scoring_share,
         random_state=staging.random_state,
-        stratify=checked[label],
+        stratify=labels,
     )
+    if fault := class_fault(labels[training], schema):
+        raise AccountsError(
+            SOURCE, [f"{fault}; add accounts, or lower staging.scoring_share ({staging.scoring_share:g})"]
+        )
+    if faults := snapshot_faults(checked.iloc[training], checked.iloc[scoring], schema, feature_engineering):
+        raise AccountsError(SOURCE, faults)
     held_out = source_accounts.iloc[np.sort(scoring)]
     return Snapshots(
         training=source_accounts.iloc[np.sort(training)],
