@@ -1,15 +1,18 @@
 """What a run asks for before it begins."""
 
+from typing import Any
+
 import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline, node
 
+from churn.config import check_parameters
 from churn.config.catalog import Catalog
-from churn.errors import FaultsError
+from churn.errors import FaultsError, ParametersError
 from churn.hooks.preflight import PreflightHook
-from tests.conftest import ROOT
+from tests.conftest import ROOT, base_parameters
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +69,33 @@ def test_a_slice_may_end_with_what_another_node_reads() -> None:
 
 def test_what_is_given_in_memory_is_an_input() -> None:
     PreflightHook().before_pipeline_run({}, first("frame"), stored(frame=[1]))
+
+
+def checked(**blocks: Any) -> PreflightHook:
+    hook = PreflightHook()
+    hook._parameters = check_parameters({**base_parameters(), **blocks})
+    return hook
+
+
+def uses(*blocks: str) -> Pipeline:
+    return Pipeline([node(lambda *_: 1, [f"params:{block}" for block in blocks], "training_metrics", name="use")])
+
+
+def given(*blocks: str) -> Catalog:
+    return stored(**{f"params:{block}": 1 for block in blocks})
+
+
+def test_a_parameter_without_effect_is_told_by_the_runs_that_use_it(caplog: pytest.LogCaptureFixture) -> None:
+    hook = checked(inference={"rescore": True}, decision={"capacity": 7})
+    hook.before_pipeline_run({}, uses("training"), given("training"))
+    assert caplog.messages == []
+    hook.before_pipeline_run({}, uses("inference"), given("inference"))
+    (message,) = caplog.messages
+    assert message.startswith("inference.rescore = True has no effect")
+
+
+def test_faulty_sentences_are_refused_before_a_run_that_would_train_first() -> None:
+    hook = checked(reasons={"texts": [{"column": "nope", "low": "{value}"}]})
+    hook.before_pipeline_run({}, uses("training"), given("training"))
+    with pytest.raises(ParametersError, match="nope"):
+        hook.before_pipeline_run({}, uses("training", "reasons"), given("training", "reasons"))

@@ -6,6 +6,7 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 
 from churn.config.blocks import Block
 from churn.config.generation import Simulation, Staging
+from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.retention import Decision, Profit, Reasons, ReasonText
@@ -50,4 +51,5 @@ __all__ = [
     "Tuning",
     "Watch",
     "check_parameters",
+    "idle_parameters",
 ]

@@ -7,9 +7,9 @@ whole tree at once, so that a misspelt key is refused anywhere. The descriptions
 
 import difflib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from churn.config.blocks import Block, block_in
 from churn.config.generation import Simulation, Staging
@@ -43,22 +43,6 @@ class Parameters(Block):
         "or `<experiment>/<run>/artifacts`. Empty for the champion.",
     )
 
-    @model_validator(mode="after")
-    def _ratios_use_numeric_columns(self) -> Self:
-        numeric = set(self.accounts.numeric_names)
-        taken = numeric | set(self.accounts.text_columns)
-        for ratio in self.feature_engineering.ratios:
-            unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
-            if unknown:
-                raise ValueError(
-                    f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, "
-                    "which accounts.numeric does not name"
-                )
-            if ratio.name in taken:
-                raise ValueError(f"feature_engineering.ratios: '{ratio.name}' is already the name of a column")
-            taken.add(ratio.name)
-        return self
-
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:
     """Build the typed parameters from the merged YAML and command-line values.
@@ -73,9 +57,37 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and the remedy.
     """
     try:
-        return Parameters.model_validate(raw)
+        parameters = Parameters.model_validate(raw)
     except ValidationError as error:
         raise ParametersError("parameters", _explain(error)) from None
+    if faults := list(_unknown_columns(parameters)):
+        raise ParametersError("parameters", faults)
+    return parameters
+
+
+def _unknown_columns(parameters: Parameters) -> Iterator[str]:
+    """Yield a sentence for each column that a block names and the schema does not."""
+    accounts = parameters.accounts
+    numeric = set(accounts.numeric_names)
+    taken = numeric | set(accounts.text_columns)
+    for ratio in parameters.feature_engineering.ratios:
+        unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
+        if unknown:
+            yield (
+                f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, which accounts.numeric does not name"
+            )
+        elif ratio.name in taken:
+            yield f"feature_engineering.ratios: '{ratio.name}' is already the name of a column"
+        taken.add(ratio.name)
+    value = parameters.profit.value_column
+    named = [
+        *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
+        *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments),
+    ]
+    known = {"numeric": accounts.numeric_names, "categorical": accounts.categorical}
+    for name, role, column in named:
+        if column not in known[role]:
+            yield f"{name} = {column!r}: accounts.{role} has no such column; it has {', '.join(known[role]) or 'none'}"
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

@@ -36,7 +36,12 @@ class Booster(Block):
         default=2000, ge=1, le=100_000, description="Maximum number of trees; early stopping ends sooner."
     )
     learning_rate: float = Field(default=0.05, gt=0, le=1, description="Step size of each tree.")
-    max_depth: int = Field(default=4, ge=0, le=64, description="Maximum depth of a tree, in levels; 0 for no limit.")
+    max_depth: int = Field(
+        default=4,
+        ge=0,
+        le=64,
+        description="Maximum depth of a tree, in levels; 0 for no limit. A tree with n leaves has at most n - 1 levels.",
+    )
     max_leaves: int = Field(default=5, ge=0, description="Maximum number of leaves of a tree; 0 for no limit.")
     grow_policy: Literal["depthwise", "lossguide"] = Field(
         default="lossguide", description="Where to split next: nearest the root, or where the loss falls most."
