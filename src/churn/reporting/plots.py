@@ -105,7 +105,7 @@ def importance(values: Mapping[str, float]) -> Figure:
     axes = figure.subplots()
     axes.barh([name for name, _ in largest], [value for _, value in largest], color=MODEL_COLOUR)
     axes.set_title("What moves the scores", loc="left", fontweight="bold")
-    axes.set_xlabel("mean absolute contribution, log-odds")
+    axes.set_xlabel("mean absolute contribution to the raw score, log-odds")
     axes.grid(axis="x", alpha=0.3)
     return figure
 
