@@ -1,6 +1,7 @@
 """Errors that the user can correct: the command line shows them without a traceback."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ChurnError(ValueError):
@@ -52,3 +53,8 @@ class ParametersError(FaultsError):
 
 class AccountsError(FaultsError):
     """An account table that does not match its schema."""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is closest to an unknown one; ``None`` if none is close."""
+    return next(iter(get_close_matches(name, [each for each in known if each != name], n=1, cutoff=0.5)), None)

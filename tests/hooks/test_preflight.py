@@ -1,5 +1,6 @@
 """What a run asks for before it begins."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline, node
+from kedro_datasets.json import JSONDataset
 
 from churn.config import check_parameters
 from churn.config.catalog import Catalog
@@ -51,6 +53,15 @@ def test_an_input_that_an_earlier_run_had_in_memory_names_the_node_to_begin_with
     assert error.faults == [
         "sound_features is in memory only and not kept between runs; --from-nodes check_leakage makes it"
     ]
+
+
+def test_a_file_that_is_read_in_two_ways_is_named_once(tmp_path: Path) -> None:
+    file = str(tmp_path / "table.json")
+    catalog = stored()
+    for name in ("accounts@table", "accounts@batches"):
+        catalog[name] = JSONDataset(filepath=file)
+    both = Pipeline([node(lambda *_: 1, ["accounts@table", "accounts@batches"], "training_metrics", name="read")])
+    assert refused(both, catalog).faults == [f"accounts is not there yet ({file}); put it there"]
 
 
 def test_an_output_with_a_wrong_name_is_refused() -> None:

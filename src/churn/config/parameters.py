@@ -5,7 +5,6 @@ whole tree at once, so that a misspelt key is refused anywhere. The descriptions
 ``docs/parameters.md`` from them.
 """
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from churn.config.operation import Inference, Monitoring, Notifications, Watch
 from churn.config.retention import Decision, Profit, Reasons
 from churn.config.schema import AccountSchema
 from churn.config.training import FeatureEngineering, Promotion, Training
-from churn.errors import ParametersError
+from churn.errors import ParametersError, closest
 
 
 class Parameters(Block):
@@ -96,8 +95,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         name = ".".join(str(part) for part in path)
         if fault["type"] == "extra_forbidden":
             known = _fields_at(path[:-1])
-            close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
+            close = closest(str(path[-1]), known)
+            hint = f"did you mean '{close}'?" if close else f"known here: {', '.join(sorted(known))}"
             yield f"{name}: unknown parameter; {hint}"
         elif fault["type"] == "missing":
             yield f"{name}: missing; set it in conf/<env>/parameters*.yml"

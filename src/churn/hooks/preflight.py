@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Set
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from kedro.pipeline import Pipeline
 from churn.config import Parameters, check_parameters, idle_parameters
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
-from churn.errors import FaultsError
+from churn.errors import FaultsError, closest
 from churn.hooks.logs import use_project_logging
 from churn.retention.reasons import check_texts
 
@@ -54,7 +53,10 @@ class PreflightHook:
                 entry stores and no node reads, or the faulty sentences for reasons.
         """
         inputs = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
-        if absent := [fault for name in inputs if (fault := _input_fault(name, catalog))]:
+        faults = (_input_fault(name, catalog) for name in inputs)
+        if absent := list(
+            dict.fromkeys(fault for fault in faults if fault)
+        ):  # a file that is read in two ways is one fault
             raise FaultsError("inputs of this run", absent)
         read = {_without_transcoding(name) for made in pipelines.values() for name in made.all_inputs()}
         lost = [
@@ -94,7 +96,9 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
     """Return what is wrong with an input of a run; ``None`` if nothing is. Inputs without a catalog entry come from nodes."""
     if name in catalog:
         dataset = catalog.get(name)
-        return f"{name} is not there yet ({_where(dataset)}); {_maker(name)}" if _is_absent(dataset) else None
+        if not _is_absent(dataset):
+            return None
+        return f"{_without_transcoding(name)} is not there yet ({_where(dataset)}); {_maker(name)}"
     for made in pipelines.values():
         for node in made.nodes:
             if name in node.outputs:
@@ -105,9 +109,9 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
 def _meant(name: str, catalog: Catalog) -> str:
     """Return a hint with the data set name closest to an unknown one; empty if none is close."""
     used: Set[str] = {known for made in pipelines.values() for known in made.datasets()}
-    known = {each for each in used | set(catalog.keys()) if each != name and not _is_parameter(each)}
-    close = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    known = {each for each in used | set(catalog.keys()) if not _is_parameter(each)}
+    close = closest(name, sorted(known))
+    return f"; did you mean {close}?" if close else ""
 
 
 def _maker(dataset_name: str) -> str:

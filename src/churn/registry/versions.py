@@ -10,7 +10,7 @@ from churn.errors import ChurnError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, registered_version
+from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, NoSuchModelError, known_versions, registered_version
 from churn.training.promotion import PromotionDecision
 
 # Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
@@ -140,7 +140,10 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
         raise ChurnError(f"version {current} of '{name}' is the first {alias}; name a version with --to")
     if target == current:
         raise ChurnError(f"version {current} of '{name}' is the {alias} already")
-    registered_version(f"models:/{name}/{target}", name, None, target)
+    try:
+        registered_version(name, None, target)
+    except NoSuchModelError as error:
+        raise ChurnError(f"there is no version {target} of '{name}'; there are {known_versions(name)}") from error
     client.set_registered_model_alias(name, alias, target)
     return current, target
 
