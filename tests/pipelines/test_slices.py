@@ -251,7 +251,7 @@ def test_plots_are_drawn(trained: dict[str, Any]) -> None:
     }
     assert titles == {
         *("ROC curve", "Precision and recall", "Calibration", "Lift", "Churners found", "What moves the scores"),
-        "Profit of acting",
+        "Profit of acting at example costs",
     }
 
 

@@ -343,6 +343,7 @@ def describe_model(
     tuning_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
+    profit: Profit,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """Create the model card: data, parameters, metrics, decision, and the command to reproduce the model."""
@@ -362,6 +363,7 @@ def describe_model(
         segments=[segment._asdict() for segment in segment_figures(challenge, promotion)],
         promotion=promotion_decision,
         importance=churn_model.importance,
+        example_costs=profit.examples,
         tuning=tuning_summary,
         parameters={
             name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block

@@ -249,6 +249,7 @@ def create_pipeline() -> Pipeline:
                     "tuning_summary": "tuning_summary",
                     "training": "params:training",
                     "promotion": "params:promotion",
+                    "profit": "params:profit",
                     "parameters": "parameters",
                 },
                 outputs="model_card",
