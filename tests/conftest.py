@@ -64,12 +64,12 @@ def canonical(labelled: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
 
 
 def train(
-    accounts: pd.DataFrame, schema: AccountSchema, features: FeatureEngineering, training: Training
+    accounts: pd.DataFrame, schema: AccountSchema, features: FeatureEngineering, training: Training, **held_out: Any
 ) -> ChurnModel:
     """A model as the training pipeline makes it."""
     from churn.training import train_model
 
-    return train_model(accounts, schema, features, training)
+    return train_model(accounts, schema, features, training, **held_out)
 
 
 @pytest.fixture(scope="session")

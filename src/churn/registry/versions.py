@@ -54,11 +54,14 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
         # Directly after reading the alias: MLflow cannot read and set it in one step.
         client.set_registered_model_alias(name, alias, version_name)
     client.set_registered_model_tag(name, LAST_TAG, version_name)
-    for key, value in {**done.tags, **_fingerprint_tags(done)}.items():
+    # A champion that was trained again keeps the tags and the reason of its promotion.
+    of_version = _fingerprint_tags(done) if done.unchanged else {**done.tags, **_fingerprint_tags(done)}
+    for key, value in of_version.items():
         client.set_model_version_tag(name, version_name, key, value)
-        if mlflow.active_run() is not None:
-            mlflow.set_tag(key, value)
-    client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
+    if mlflow.active_run() is not None:
+        mlflow.set_tags({**done.tags, **_fingerprint_tags(done)})
+    if not done.unchanged:
+        client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
     return done
 
 

@@ -230,6 +230,8 @@ def _verdict(promotion: Mapping[str, Any] | None) -> dict[str, str]:
         return {"status": "watch", "word": "Not judged", "more": "No decision on its promotion is recorded"}
     if promotion["forced"]:
         return {"status": "watch", "word": "Promoted by force", "more": promotion["reason"]}
+    if promotion.get("unchanged"):
+        return {"status": "ok", "word": "Champion", "more": promotion["reason"]}
     if promotion["promote"]:
         return {"status": "ok", "word": "Promoted", "more": promotion["reason"]}
     return {"status": "alarm", "word": "Not promoted", "more": promotion["reason"]}
