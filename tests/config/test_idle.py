@@ -51,7 +51,7 @@ TUNING = "training__tuning__"
             "training.evaluation.confidence",
         ),
         ({"training__leakage__allowed": ["nope"]}, "training.leakage.allowed"),
-        ({"promotion__segment_rows": 100}, "promotion.segment_rows"),
+        ({"promotion": {"segments": [], "segment_rows": 100}}, "promotion.segment_rows"),
         ({"decision__capacity": 100}, "decision.capacity"),
         ({"decision": {"rule": "threshold", "capacity": 100}}, "decision.capacity"),
         ({"inference__rescore": True}, "inference.rescore"),
