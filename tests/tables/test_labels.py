@@ -11,6 +11,7 @@ from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables import CheckedBatches, check_accounts
 from churn.tables.labels import LEFT_OUT, UNKNOWN, OutcomeRows
+from churn.tables.split import Split
 from tests.conftest import in_batches
 
 
@@ -30,7 +31,7 @@ def trained_on(labels: Any, **label: Any) -> list[int]:
     schema, table = schema_of(**label), table_of(labels)
     whole = check_accounts(table, schema, subject="t", labelled=True)
     for rows in (1, 3, len(table)):
-        found = CheckedBatches(in_batches(table, rows), schema, None, "t").labels()
+        found = CheckedBatches(in_batches(table, rows), schema, None, "t").checked_rows(Split(1, 0.3)).labels
         assert (found != LEFT_OUT).tolist() == whole.used.tolist()
         assert found[whole.used].tolist() == whole.accounts["left"].tolist()
     assert whole.accounts["key"].tolist() == table["key"][whole.used].tolist()
@@ -44,7 +45,7 @@ def faults_of(labels: Any, **label: Any) -> list[str]:
         check_accounts(table, schema, subject="t", labelled=True)
     for rows in (1, 3):
         with pytest.raises(AccountsError) as parts:
-            CheckedBatches(in_batches(table, rows), schema, None, "t").labels()
+            CheckedBatches(in_batches(table, rows), schema, None, "t").checked_rows(Split(1, 0.3))
         assert parts.value.faults == whole.value.faults
     return whole.value.faults
 
@@ -117,7 +118,7 @@ def test_chosen_rows_have_neither_those_that_are_left_out_nor_others() -> None:
     schema = schema_of(positive="yes", drop=["new"])
     table = table_of(["yes", "new", "no", "yes", "new", "no"])
     checked = CheckedBatches(in_batches(table, 4), schema, None, "t")
-    labels = checked.labels()
+    labels = checked.checked_rows(Split(1, 0.3)).labels
     first = checked.chosen(["key", "left"], labels == 1).frame()
     others = checked.chosen(["key", "left"], labels == 0).frame()
     assert first["key"].tolist() == ["a0", "a3"]

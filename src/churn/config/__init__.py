@@ -6,9 +6,10 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 
 from churn.config.blocks import Block
 from churn.config.generation import Simulation, Staging
+from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
 from churn.config.parameters import Parameters, check_parameters
-from churn.config.retention import Decision, Profit, Reasons, ReasonText
+from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.training import (
     Booster,
@@ -49,5 +50,7 @@ __all__ = [
     "Training",
     "Tuning",
     "Watch",
+    "at_costs",
     "check_parameters",
+    "idle_parameters",
 ]

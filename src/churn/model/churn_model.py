@@ -27,6 +27,7 @@ from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
 from churn.tables.cells import respelled
+from churn.tables.split import Split
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
@@ -62,10 +63,13 @@ class ChurnModel:
         linear: Logistic regression whose weighted margin is added; None if its learned weight is 0.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
-        reference: Profile of the training rows and of their out-of-fold scores.
-        performance: Metrics of the out-of-fold scores.
+        reference: Profile of the columns of the training rows, and of the scores of the test rows, which no part of the model
+            was fitted on; out-of-fold scores of the training rows if it was trained without test rows.
+        performance: Metrics of the scores of the test rows and of the out-of-fold scores together, with the number of these
+            ``rows`` and their ``churn_rate``.
         importance: For each account column the mean absolute contribution to the margin, in log-odds.
         calibration: Strictly increasing function from the margin to the probability.
+        split: Which accounts were test rows; None if that is not known.
         source: Source it was loaded from; None for a model that was just trained.
     """
 
@@ -79,6 +83,7 @@ class ChurnModel:
     importance: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     linear: Linear | None = None
+    split: Split | None = None
     source: ModelSource | None = None
 
     @property
@@ -294,6 +299,8 @@ class ChurnModel:
             # Models that were stored before calibration existed have no entry for it.
             calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
             linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
+            # Models that were stored before accounts were split by their ids have no entry for it.
+            split=Split.from_dict(stored["split"]) if "split" in stored else None,
         )
 
     def files(self) -> dict[str, bytes]:
@@ -309,6 +316,7 @@ class ChurnModel:
             "reference": self.reference.to_dict(),
             "performance": dict(self.performance),
             "importance": dict(self.importance),
+            **({"split": self.split.to_dict()} if self.split else {}),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
         return {BOOSTER_FILE: self.trees.to_bytes(), MODEL_FILE: text.encode() + b"\n"}

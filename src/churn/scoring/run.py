@@ -187,6 +187,7 @@ class Scoring(ABC):
             as_of=self._as_of,
             to_act_on=tally.to_act_on,
             expected_profit=round(tally.expected_profit, 2),
+            example_costs=self._profit.examples,
             retention_list=listed.head(self._decision.list_length),
             ledger=self._selection.ledger,
             follows=self._follows,

@@ -23,8 +23,9 @@ from churn.retention import account_values
 from churn.retention.maximum_profit import expected_maximum_profit, save_rate_distribution
 from churn.retention.profit import profit_policies
 from churn.tables import Table, spacing
+from churn.tables.split import Split
 from churn.training import boosting, decide, leakage, trainer, tuning
-from churn.training.challenge import Challenge, latency_of, segment_figures
+from churn.training.challenge import Challenge, challenge, latency_of, segment_figures
 from churn.training.evaluation import Fold, baseline_probabilities, cross_validate, evaluate
 from churn.training.promotion import PromotionDecision
 from churn.training.trainer import Parts
@@ -104,12 +105,22 @@ def assemble_model(
     validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
     train_accounts: pd.DataFrame,
+    test_accounts: pd.DataFrame,
+    training_split: dict[str, Any],
     schema: AccountSchema,
     training: Training,
 ) -> ChurnModel:
-    """Blend and calibrate the parts and assemble the deployable model, from training rows only."""
+    """Blend and calibrate the parts and assemble the deployable model; test rows are for the reference of its scores only."""
     parts = Parts(booster, linear_part, validation_margins)
-    return trainer.assemble_model(parts, Encoder.from_dict(encoder), train_accounts, schema, training)
+    return trainer.assemble_model(
+        parts,
+        Encoder.from_dict(encoder),
+        train_accounts,
+        schema,
+        training,
+        test_accounts=test_accounts,
+        split=Split.from_dict(training_split),
+    )
 
 
 def evaluate_model(
@@ -123,9 +134,9 @@ def evaluate_model(
     return evaluate(churn_model, train_accounts, test_accounts, oracle, schema)
 
 
-def track_metrics(training_metrics: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Return the metrics in the form that kedro-mlflow logs."""
-    return {name: {"value": value, "step": 0} for name, value in training_metrics.items()}
+def track_metrics(training_metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics, which the catalog logs to MLflow."""
+    return training_metrics
 
 
 class EvaluationPlots(NamedTuple):
@@ -205,7 +216,8 @@ def measure_baselines(
     names = Encoder.from_dict(encoder).feature_names
     some = train_features.iloc[:: spacing(len(train_features), BASELINE_ROWS)]
     scores = baseline_probabilities(
-        *_matrix(some, names, schema),
+        some[names].to_numpy(np.float32),
+        some[schema.label.column].to_numpy(np.int8),
         test_features[names].to_numpy(np.float32),
         training.evaluation.random_state,
     )
@@ -276,24 +288,24 @@ def challenge_champion(
     reigning_champion: ChurnModel | None,
     reigning_version: str | None,
     test_accounts: pd.DataFrame,
+    training_split: dict[str, Any],
     latency_ms: float,
     schema: AccountSchema,
     training: Training,
     promotion: Promotion,
     profit: Profit,
 ) -> Challenge:
-    """Score the same test rows with champion and challenger, as the input of the gates."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
-    comparable = reigning_champion is not None and not reigning_champion.misfits(schema)
-    return Challenge(
-        labels=labels,
-        challenger=probability,
-        champion=reigning_champion.probability(test_accounts) if reigning_champion and comparable else None,
+    """Score the test rows with champion and challenger, and find those that neither was trained on: the input of the gates."""
+    return challenge(
+        churn_model,
+        reigning_champion,
+        reigning_version,
+        test_accounts,
+        Split.from_dict(training_split),
         value=account_values(test_accounts, profit),
-        segments={name: test_accounts[name].to_numpy(object) for name in promotion.segments},
-        latency_ms=latency_ms,
         leaks=leakage.find_leaks(test_accounts, schema, training.leakage),
-        champion_version=reigning_version,
+        latency_ms=latency_ms,
+        promotion=promotion,
     )
 
 
@@ -343,6 +355,7 @@ def describe_model(
     tuning_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
+    profit: Profit,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """Create the model card: data, parameters, metrics, decision, and the command to reproduce the model."""
@@ -362,6 +375,7 @@ def describe_model(
         segments=[segment._asdict() for segment in segment_figures(challenge, promotion)],
         promotion=promotion_decision,
         importance=churn_model.importance,
+        example_costs=profit.examples,
         tuning=tuning_summary,
         parameters={
             name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
@@ -387,9 +401,3 @@ def _labels_and_scores(
     churn_model: ChurnModel, rows: pd.DataFrame, schema: AccountSchema
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     return rows[schema.label.column].to_numpy(np.int8), churn_model.probability(rows)
-
-
-def _matrix(
-    rows: pd.DataFrame, names: list[str], schema: AccountSchema
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    return rows[names].to_numpy(np.float32), rows[schema.label.column].to_numpy(np.int8)
