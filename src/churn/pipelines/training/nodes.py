@@ -32,7 +32,6 @@ from churn.training.trainer import Parts
 from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
-
 # Rows to fit baselines on: with more they would take longer without getting better.
 BASELINE_ROWS = 100_000
 
