@@ -102,7 +102,7 @@ def _training(parameters: Parameters) -> Iterator[Idle]:
         "training.evaluation.bootstrap_samples = 0 computes no intervals",
     )
     for name in ("segment_drop", "segment_rows"):
-        yield Idle(f"promotion.{name}", not promotion.segments, "promotion.segments names no column")
+        yield Idle(f"promotion.{name}", promotion.segments == (), "promotion.segments names no column")
     yield Idle(
         "feature_engineering.min_category_count", not parameters.accounts.categorical, "accounts.categorical is empty"
     )

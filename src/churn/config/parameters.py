@@ -81,7 +81,7 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
     value = parameters.profit.value_column
     named = [
         *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
-        *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments),
+        *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
     ]
     known = {"numeric": accounts.numeric_names, "categorical": accounts.categorical}
     for name, role, column in named:
