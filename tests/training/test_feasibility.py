@@ -10,7 +10,7 @@ from churn.config import AccountSchema, FeatureEngineering, Label, NumericColumn
 from churn.errors import AccountsError
 from churn.pipelines.data_generation.nodes import make_snapshots
 from churn.training.encoding import fit_encoder
-from churn.training.feasibility import class_fault, hold_out_fault, snapshot_faults
+from churn.training.feasibility import class_fault, snapshot_faults, split_fault
 
 SCHEMA = AccountSchema(
     id="key", label=Label(column="left"), numeric=(NumericColumn(column="age"),), categorical=("plan",)
@@ -66,13 +66,10 @@ def test_a_single_account_of_a_class_is_not_an_error_of_the_library() -> None:
 def test_a_share_that_leaves_one_row_is_named() -> None:
     (fault,) = refused(table(20, 20), share=0.01)
     assert fault.startswith("staging.scoring_share = 0.01 would hold out 1 of 40 accounts")
-    assert hold_out_fault(40, 0.99) is not None
-    assert hold_out_fault(40, 0.5) is None
-
-
-def test_a_split_without_test_rows_is_found_before_anything_is_staged() -> None:
-    (fault,) = refused(table(20, 20), test_share=0.0001)
-    assert "feature_engineering.random_state or test_share" in fault
+    (fault,) = refused(table(20, 20), test_share=0.01)
+    assert fault.startswith("feature_engineering.test_share = 0.01 would hold out 1 of 32 accounts")
+    assert split_fault(40, 0.99, "x") is not None
+    assert split_fault(40, 0.5, "x") is None
 
 
 @pytest.mark.parametrize("rows", range(4, 60, 7))
@@ -84,9 +81,9 @@ def test_a_share_is_refused_exactly_if_the_split_fails(rows: int, share: float) 
     try:
         train_test_split(labels, test_size=share, stratify=labels)
     except ValueError:
-        assert hold_out_fault(rows, share) is not None
+        assert split_fault(rows, share, "share") is not None
     else:
-        assert hold_out_fault(rows, share) is None
+        assert split_fault(rows, share, "share") is None
 
 
 def test_rare_categories_alone_give_no_feature() -> None:

@@ -7,10 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering
-from churn.errors import AccountsError
 from churn.tables import FrameTable
 from churn.training.encoding import learn_vocabularies, no_feature_fault
-from churn.training.splitting import MIN_CLASS_ROWS, check_split, split_of
+from churn.training.splitting import MIN_CLASS_ROWS, training_rows
 
 
 def class_fault(labels: NDArray[np.int8], schema: AccountSchema) -> str | None:
@@ -29,19 +28,20 @@ def class_fault(labels: NDArray[np.int8], schema: AccountSchema) -> str | None:
     )
 
 
-def hold_out_fault(rows: int, share: float) -> str | None:
-    """Return a sentence if the scoring or the training snapshot would have fewer rows than classes; else ``None``.
+def split_fault(rows: int, share: float, parameter: str) -> str | None:
+    """Return a sentence if a stratified split leaves a part with fewer rows than classes; ``None`` if it does not.
 
     Args:
-        rows: Number of labelled accounts.
-        share: Share of them that is held out as the scoring snapshot, stratified by label.
+        rows: Number of rows to split.
+        share: Share of the rows that is held out.
+        parameter: Name of the parameter with the share.
     """
     held_out = math.ceil(share * rows)
     if min(held_out, rows - held_out) >= 2:
         return None
     return (
-        f"staging.scoring_share = {share:g} would hold out {held_out:,} of {rows:,} accounts, and both snapshots need accounts "
-        "of both classes; choose a share nearer to 0.5, or add accounts"
+        f"{parameter} = {share:g} would hold out {held_out:,} of {rows:,} accounts, and both parts need accounts of both "
+        "classes; choose a share nearer to 0.5, or add accounts"
     )
 
 
@@ -65,13 +65,11 @@ def snapshot_faults(
         for name, role in roles
         if training[name].isna().all()
     ]
+    if fault := split_fault(len(training), settings.test_share, "feature_engineering.test_share"):
+        return [*faults, fault]
     label = schema.label.column
-    is_test = split_of(settings).test_rows(training[schema.id])
-    try:
-        check_split(training[label].to_numpy(np.int8), is_test, label=label, subject="training accounts")
-    except AccountsError as error:
-        return [*faults, *error.faults]
-    train = FrameTable(training.loc[~is_test, list(schema.categorical)])
+    is_train = training_rows(training[label].to_numpy(np.int8), settings, label=label, subject="training accounts")
+    train = FrameTable(training.loc[is_train, list(schema.categorical)])
     vocabularies, missing = learn_vocabularies(train, schema.categorical, settings.min_category_count)
     if not schema.numeric and not missing and not any(vocabularies.values()):
         faults.append(no_feature_fault(schema, settings))

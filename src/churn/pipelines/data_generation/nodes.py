@@ -10,7 +10,7 @@ from churn.errors import AccountsError, ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import as_text, check_accounts
-from churn.training.feasibility import class_fault, hold_out_fault, snapshot_faults
+from churn.training.feasibility import class_fault, snapshot_faults, split_fault
 
 SOURCE = "source accounts"
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
@@ -97,7 +97,7 @@ def stage_snapshots(
     labels = checked[label].to_numpy(np.int8)
     if fault := class_fault(labels, schema):
         raise AccountsError(SOURCE, [f"{fault}; add accounts"])
-    if fault := hold_out_fault(len(checked), staging.scoring_share):
+    if fault := split_fault(len(checked), staging.scoring_share, "staging.scoring_share"):
         raise AccountsError(SOURCE, [fault])
     training, scoring = train_test_split(
         np.arange(len(checked)),
