@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training
+from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training, dumped
 from churn.config.console import with_bar
 from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
 from churn.model import ChurnModel, Encoder
@@ -377,10 +376,7 @@ def describe_model(
         importance=churn_model.importance,
         example_costs=profit.examples,
         tuning=tuning_summary,
-        parameters={
-            name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
-            for name, block in parameters.items()
-        },
+        parameters=dumped(parameters),
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",
             "data_sha256": training_source["sha256"],
