@@ -8,6 +8,7 @@ import yaml
 
 from churn.config import Parameters, check_parameters
 from churn.config.documentation import main, render_parameters
+from churn.config.schema import MISSING_NUMBERS
 
 PROJECT = Path(__file__).parents[2]
 PAGE = render_parameters()
@@ -55,7 +56,8 @@ def test_the_page_is_current():
         ("simulation.training_seed", "whole number", "at least 0, at most 4294967295", "`31459`"),
         ("accounts.id", "text", "-", "*required*"),
         ("accounts.label", "block", "-", "*required*"),
-        ("accounts.label.positive", "text", "-", "`True`"),
+        ("accounts.label.positive", "text or list of texts", "-", "`True`"),
+        ("accounts.label.negative", "text or list of texts, or empty", "-", "empty"),
         ("accounts.numeric[].minimum", "number, or empty", "-", "empty"),
         ("accounts.categorical", "list of texts", "-", "`[]`"),
         ("accounts.strict", "true or false", "-", "`false`"),
@@ -78,6 +80,11 @@ def test_bars_in_a_pattern_do_not_break_the_table():
 def test_the_default_of_a_list_is_written_as_in_yaml():
     shown = row("training.risk_bands")[3].strip("`")
     assert yaml.safe_load(shown)[1] == {"name": "medium", "minimum": 0.2}
+
+
+def test_texts_that_yaml_would_not_read_as_such_are_quoted():
+    shown = row("accounts.missing")[3].strip("`")
+    assert tuple(yaml.safe_load(shown)) == MISSING_NUMBERS
 
 
 def test_each_block_has_its_docstring():

@@ -8,6 +8,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
+import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
@@ -96,7 +97,7 @@ def _kind(annotation: Any) -> str:
     members = _members(annotation)
     if len(members) > 1:
         kinds = [_kind(member) for member in members if member is not type(None)]
-        return f"{' or '.join(kinds)}, or empty"
+        return " or ".join(kinds) + (", or empty" if type(None) in members else "")
     return PLAIN_TYPES[annotation]
 
 
@@ -146,7 +147,8 @@ def _item(value: Any) -> str:
     """Return an item of a list as in YAML."""
     if isinstance(value, Block):
         return f"{{{', '.join(f'{name}: {_scalar(part)}' for name, part in value.model_dump().items())}}}"
-    return _scalar(value)
+    is_plain = not isinstance(value, str) or yaml.safe_load(value) == value
+    return _scalar(value) if is_plain else repr(value)
 
 
 def _scalar(value: Any) -> str:

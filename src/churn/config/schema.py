@@ -1,20 +1,121 @@
 """The schema of the account table."""
 
-from typing import Annotated, Any, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from churn.config.blocks import Block
+from churn.config.published import LIST_COLUMNS, SCORE_COLUMNS, is_published
+
+# Spellings of a missing value in a numeric column. In a text column only a blank cell is missing: NA is also Namibia.
+MISSING_NUMBERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None")
+BLANK = ("",)
 
 
-class Label(Block):
-    """The column with the known outcome of each account."""
+class _GrownBlock(Block):
+    """A block that got further fields: these are dumped only if they are set.
+
+    Models and fingerprints that earlier versions stored so keep their bytes.
+    """
+
+    first_fields: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name in self.first_fields or getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
+
+
+def _text(value: Any) -> str:
+    # YAML reads a bare null, as in a list of spellings, as None.
+    return "null" if value is None else str(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_text, value)) if isinstance(value, list | tuple) else (_text(value),)
+
+
+def _text_or_texts(value: Any) -> str | tuple[str, ...]:
+    return _texts(value) if isinstance(value, list | tuple) else _text(value)
+
+
+def _spellings(value: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*BLANK, *_texts(value)]))
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+TextOrTexts = Annotated[str | tuple[str, ...], BeforeValidator(_text_or_texts)]
+Spellings = Annotated[tuple[str, ...], BeforeValidator(_spellings)]
+
+
+class Label(_GrownBlock):
+    """The column with the known outcome of each account, and the meaning of its values.
+
+    Case and surrounding blanks are ignored; ``true`` and ``1`` are the same value, and so are ``false`` and ``0``.
+    """
+
+    first_fields = frozenset({"column", "positive"})
 
     column: str = Field(description="Name of the label column.")
-    positive: Annotated[str, BeforeValidator(lambda value: str(value))] = Field(
+    positive: TextOrTexts = Field(
         default="True",
-        description="Value that means churned; case is ignored, so `True` also matches `true`.",
+        description="Value or values that mean churned; case is ignored, so `True` also matches `true`.",
     )
+    negative: TextOrTexts | None = Field(
+        default=None,
+        description="Value or values that mean stayed. If empty, training takes the only other value, and outcomes take the "
+        "usual opposite of `positive`, such as `no` of `yes`.",
+    )
+    unknown: Texts = Field(
+        default=(),
+        description="Values that mean not known yet. Such rows are not trained on; as outcomes they are not known. "
+        'A blank cell is one of them in outcomes; add `""` to leave such rows out of training too.',
+    )
+    drop: Texts = Field(
+        default=(),
+        description="Values of rows that belong to neither class, for example new customers. Such rows are left out of "
+        "training and outcomes, and counted in the log.",
+    )
+
+    @property
+    def positives(self) -> tuple[str, ...]:
+        """Values that mean churned, as written."""
+        return _texts(self.positive)
+
+    @property
+    def negatives(self) -> tuple[str, ...] | None:
+        """Values that mean stayed, as written; None if they are not given."""
+        return None if self.negative is None else _texts(self.negative)
+
+    @staticmethod
+    def key(text: str) -> str:
+        """Return the form of a label in which equal labels are the same text."""
+        lowered = text.strip().lower()
+        return {"true": "1", "false": "0"}.get(lowered, lowered)
+
+    @model_validator(mode="after")
+    def _values_have_one_meaning(self) -> Self:
+        meanings: dict[str, Iterable[str]] = {
+            "positive": self.positives,
+            "negative": self.negatives or (),
+            "unknown": self.unknown,
+            "drop": self.drop,
+        }
+        for name, given in (("positive", self.positives), ("negative", self.negatives)):
+            if given is not None and not (given and all(map(self.key, given))):
+                raise ValueError(f"{name} needs a value that is not blank, or several")
+        known: dict[str, str] = {}
+        for name, values in meanings.items():
+            for value in values:
+                other = known.setdefault(self.key(value), name)
+                if other != name:
+                    raise ValueError(f"the value {value!r} is in {other} and in {name}; a label value has one meaning")
+        return self
 
 
 class NumericColumn(Block):
@@ -43,11 +144,13 @@ class NotAbove(Block):
     limit: str = Field(description="Numeric column that is the limit.")
 
 
-class AccountSchema(Block):
+class AccountSchema(_GrownBlock):
     """The schema of the account table. Another account table needs another schema."""
 
+    first_fields = frozenset({"id", "label", "numeric", "categorical", "left_out", "not_above", "strict"})
+
     id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
-    label: Label = Field(description="The label column and its positive value.")
+    label: Label = Field(description="The label column and the meaning of its values.")
     numeric: tuple[Annotated[NumericColumn, BeforeValidator(_named)], ...] = Field(
         default=(), description="Numeric columns: a name, or a name with its range."
     )
@@ -61,6 +164,16 @@ class AccountSchema(Block):
     strict: bool = Field(
         default=False,
         description="Whether to refuse a column that the schema does not name; otherwise it is reported and ignored.",
+    )
+    missing: Spellings = Field(
+        default=MISSING_NUMBERS,
+        description="Values of numeric columns that mean missing, text or numbers such as `-999`; case is ignored. "
+        "A blank cell is always missing.",
+    )
+    missing_text: Spellings = Field(
+        default=BLANK,
+        description="Values of categorical columns and of the label that mean missing; case is ignored. A blank cell is "
+        "always missing.",
     )
 
     @property
@@ -86,4 +199,14 @@ class AccountSchema(Block):
         )
         if unknown:
             raise ValueError(f"not_above names columns that are not numeric columns: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _id_is_not_a_published_column(self) -> Self:
+        if is_published(self.id):
+            names = ", ".join(dict.fromkeys([*SCORE_COLUMNS, *LIST_COLUMNS]))
+            raise ValueError(
+                f"the id cannot be called '{self.id}': the published tables have a column of that name beside the id. "
+                f"Rename the column in the table; names that are taken: {names}, reason_1, reason_1_code, ..."
+            )
         return self

@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.stores.partitions import Partitions
+from churn.tables.cells import RowNumbers, as_frame
 from churn.tables.csv import NULL_SPELLINGS, write_csv
 from churn.tables.reading import AccountBatches, check_same_columns
 
@@ -103,13 +104,14 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
                 table = self._read_parquet(file) if uri.endswith(".parquet") else self._read_csv(file)
             except pa.ArrowInvalid as error:
                 raise ChurnError(f"{uri} cannot be read as an account table: {error}") from error
-        frame: pd.DataFrame = table.to_pandas()
-        return frame
+        return as_frame(table)
 
     def _read_parquet(self, file: Any) -> Any:
         from pyarrow import parquet
 
-        return parquet.read_table(file)
+        table = parquet.read_table(file)
+        numbers = RowNumbers.of(table.schema)
+        return numbers.added(table, 0) if numbers else table
 
     def _read_csv(self, file: Any) -> Any:
         import pyarrow as pa

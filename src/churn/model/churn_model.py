@@ -26,6 +26,7 @@ from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksu
 from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
+from churn.tables.cells import respelled
 from churn.tables.split import Split
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
@@ -106,7 +107,10 @@ class ChurnModel:
         Raises:
             AccountsError: If a column that the encoder reads is missing or not numeric.
         """
-        return self.probability_of(self.encoder.transform(accounts))
+        return self.probability_of(self._encoded(accounts))
+
+    def _encoded(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        return self.encoder.transform(accounts, self.schema.missing, self.schema.missing_text)
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
@@ -158,7 +162,7 @@ class ChurnModel:
             The columns of a row add up to its margin (`margin_of`); calibration keeps the order of margins, not the
             sums. The contribution of a ratio is shared equally by its two columns.
         """
-        features = self.encoder.transform(accounts)
+        features = self._encoded(accounts)
         parts, baseline = self.trees.contributions(features, self.encoder.shares)
         if self.linear is not None:
             parts += self.linear.contributions(features) @ self.encoder.shares
@@ -219,7 +223,7 @@ class ChurnModel:
         for name in vocabularies if columns is None else columns:
             values = accounts[name].dropna()
             if len(values) and len(vocabularies[name]):
-                found[name] = bool(values.isin(vocabularies[name]).any())
+                found[name] = bool(values.isin(respelled(vocabularies[name])).any())
         return found
 
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
@@ -39,7 +38,7 @@ from churn.spark.frames import SparkTable
 from churn.spark.rows import PACKED, ROW, SparkRows, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 from churn.tables.batches import CheckedRows, Findings, check_header
-from churn.tables.csv import normalise_numbers
+from churn.tables.cells import as_frame
 from churn.tables.faults import Fault, repeated
 from churn.tables.ids import hashes_of
 from churn.tables.split import Split, sketch_of
@@ -81,7 +80,7 @@ class Note:
     def check_batch(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
         """Check the next rows and return them in canonical form, with their numbers."""
         first = first_number(self.partition, self.findings.rows)
-        accounts = self.findings.check_batch(parsed_rows(batch, schema), schema, model)
+        accounts = self.findings.check_batch(as_frame(batch), schema, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
 
 
@@ -315,17 +314,3 @@ def chosen_rows(
                 yield some.set_column(at, row_schema.field(at), pa.array(new[numbers[wanted] & PLACES]))
 
     return run
-
-
-def parsed_rows(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
-    """Convert rows as the local readers do: numeric columns that Spark read as text become numbers, if all values are."""
-    batch = normalise_numbers(batch, schema.numeric_names)
-    for position, item in enumerate(batch.schema):
-        if item.name in schema.numeric_names and pa.types.is_string(item.type):
-            try:
-                numbers = pc.cast(pc.utf8_trim_whitespace(batch.column(position)), pa.float64())
-            except pa.ArrowInvalid:
-                continue  # the check reports the values that are not numbers
-            batch = batch.set_column(position, item.name, numbers)
-    frame: pd.DataFrame = batch.to_pandas()
-    return frame

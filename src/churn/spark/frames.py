@@ -28,13 +28,20 @@ class SparkTable(AccountBatches):
     def frames(self) -> "Iterator[DataFrame]":
         """Yield a frame for each file, with its columns in their order; those of a CSV file are text until the check."""
         from pyspark.sql import SparkSession
+        from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
         from pyspark.sql.types import StringType, StructField, StructType
 
         spark = SparkSession.builder.getOrCreate()
         for file in self._tables.values():
             address = _address(file.uri)
             if file.is_parquet:
-                yield spark.read.parquet(address)
+                rows = spark.read.parquet(address)
+                _ = file.columns  # a column that pandas stored as an index may be described only
+                numbers = file.row_numbers
+                if numbers:
+                    places = F.col("_metadata.row_index") * numbers.step + numbers.start
+                    rows = rows.withColumn(numbers.name, places)
+                yield rows
                 continue
             texts = StructType([StructField(name, StringType()) for name in file.columns])
             # FAILFAST: a row with too few or too many cells is an error.

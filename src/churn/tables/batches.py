@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError, ChurnError
 from churn.tables.checks import NO_ROWS, check_columns, check_rows
-from churn.tables.faults import Fault, sentences
+from churn.tables.faults import Fault, merged, sentences
 from churn.tables.ids import RepeatedIds, hashes_of, repetitions
-from churn.tables.labels import LabelledRows
+from churn.tables.labels import LabelledRows, left_out_notes
 from churn.tables.parallel import cores, in_order
 from churn.tables.split import Split, sketch_of
 from churn.tables.table import Table
@@ -84,7 +84,7 @@ class Findings:
             model: Model that will score the rows; None for training rows, which keep their label.
         """
         accounts, faults = check_rows(batch, schema, self.rows + 1)
-        self._add(faults)
+        self.faults = merged(self.faults, faults)
         if model is None:
             accounts[schema.label.column] = self.labelled.check_batch(accounts, batch[schema.label.column], schema)
         else:
@@ -95,23 +95,16 @@ class Findings:
 
     def extend(self, later: "Findings") -> None:
         """Add the findings of the rows that follow these ones."""
-        self._add([fault.after(self.rows) for fault in later.faults])
+        self.faults = merged(self.faults, [fault.after(self.rows) for fault in later.faults])
         for name, known in later.familiar.items():
             self.familiar[name] = self.familiar.get(name, False) or known
         self.labelled.extend(later.labelled)
         self.rows += later.rows
 
-    def _add(self, faults: list[Fault]) -> None:
-        known = {(fault.column, fault.reason): fault for fault in self.faults}
-        for fault in faults:
-            key = (fault.column, fault.reason)
-            known[key] = known[key] + fault if key in known else fault
-        self.faults = list(known.values())
-
     def raise_faults(
         self, repetitions: list[Fault], schema: AccountSchema, model: KnownCategories | None, subject: str
     ) -> None:
-        """Raise an error if the table, of which all rows have been checked, has faults.
+        """Raise an error if the table, of which all rows have been checked, has faults; log which rows are left out.
 
         Args:
             repetitions: Faults of ids that occur more than once.
@@ -131,13 +124,18 @@ class Findings:
             faults += model.unseen_faults(self.familiar)
         if faults:
             raise AccountsError(subject, faults)
+        if model is None:
+            for note in left_out_notes(self.labelled.left_out, schema):
+                logger.info("%s: %s", subject, note)
+            for note in self.labelled.guesses(schema):
+                logger.warning("%s: %s", subject, note)
 
 
 class CheckedRows(NamedTuple):
     """What the split of a training table needs to know of its n rows.
 
     Attributes:
-        labels: Label of each row, 0 or 1, shape (n,).
+        labels: Label of each row, shape (n,): 1 churned, 0 stayed, -1 for rows that are in neither class.
         is_test: Whether each row is a test row, shape (n,).
         sketch: Sketch of the ids, see `churn.tables.split.Split`.
     """

@@ -12,6 +12,7 @@ import pandas as pd
 from churn.config import AccountSchema
 from churn.config.console import progress
 from churn.errors import ChurnError, FaultsError
+from churn.tables.cells import RowNumbers, as_frame
 from churn.tables.csv import NULL_SPELLINGS, normalise_numbers
 from churn.tables.files import FileStore, TableFiles
 
@@ -81,6 +82,8 @@ class _TableFile:
         self._store, self._name, self._schema, self.delimiter, self._wanted = store, name, schema, delimiter, wanted
         self.uri = store.address(name)
         self.is_parquet = self.uri.endswith(".parquet")
+        # Known once the columns are read.
+        self.row_numbers: RowNumbers | None = None
 
     @cached_property
     def size(self) -> int:
@@ -94,7 +97,9 @@ class _TableFile:
         with self._store.reading(self._name) as file:
             try:
                 if self.is_parquet:
-                    return list(parquet.read_schema(file).names)
+                    schema = parquet.read_schema(file)
+                    self.row_numbers = RowNumbers.of(schema)
+                    return [*schema.names, *([self.row_numbers.name] if self.row_numbers else [])]
                 text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
                 return next(python_csv.reader(text, delimiter=self.delimiter))
             except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
@@ -111,10 +116,10 @@ class _TableFile:
             for batch, done in self._parquet_batches() if self.is_parquet else self._csv_batches():
                 held.append(batch)
                 if sum(map(len, held)) >= BATCH_ROWS:
-                    yield pa.Table.from_batches(held).to_pandas(), done
+                    yield as_frame(pa.Table.from_batches(held)), done
                     held = []
             if held:
-                yield pa.Table.from_batches(held).to_pandas(), done
+                yield as_frame(pa.Table.from_batches(held)), done
         except pa.ArrowInvalid as error:
             raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
 
@@ -129,6 +134,8 @@ class _TableFile:
             table = parquet.ParquetFile(file)
             done = 0
             for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
+                if self.row_numbers and self.row_numbers.name in self._read:
+                    batch = self.row_numbers.added(batch, done)
                 done += len(batch)
                 yield batch, self.size * done // table.metadata.num_rows
 

@@ -41,10 +41,7 @@ class Split:
         Args:
             ids: Ids as canonical text, shape (n,); a missing id counts as empty text.
         """
-        # SipHash-2-4 (Aumasson and Bernstein 2012) with the key as 16 digits.
-        values = ids.to_numpy(dtype=object, na_value="")
-        hashed = pd.util.hash_array(values, hash_key=f"{self.key:016d}", categorize=False)
-        return np.asarray(hashed < np.uint64(int(self.share * 2**64)))
+        return _below(ids, f"{self.key:016d}", self.share)
 
     def of(self, sketch: Iterable[int]) -> Self:
         """Return the same split with the sketch of a table."""
@@ -81,3 +78,22 @@ def sketch_of(hashes: Iterable[NDArray[np.uint64]]) -> tuple[int, ...]:
     for some in hashes:
         smallest = np.unique(np.concatenate([smallest, some]))[:SKETCH_SIZE]
     return tuple(smallest.tolist())
+
+
+def held_out_rows(ids: pd.Series, key: int, share: float) -> NDArray[np.bool_]:
+    """Return which accounts are held out as the scoring snapshot of a labelled table, shape (n,).
+
+    The hash is another one than that of a split with the same key, so that both shares are independent.
+
+    Args:
+        ids: Ids as canonical text, shape (n,).
+        key: Key of the hash, at most 10 digits.
+        share: Share of the accounts to hold out, from 0 to 1.
+    """
+    return _below(ids, f"staged{key:010d}", share)
+
+
+def _below(ids: pd.Series, key: str, share: float) -> NDArray[np.bool_]:
+    # SipHash-2-4 (Aumasson and Bernstein 2012), whose key has 16 characters.
+    hashed = pd.util.hash_array(ids.to_numpy(dtype=object, na_value=""), hash_key=key, categorize=False)
+    return np.asarray(hashed < np.uint64(int(share * 2**64)))

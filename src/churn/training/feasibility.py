@@ -1,7 +1,5 @@
 """What a later step would refuse in a training and a scoring snapshot, found before the snapshots replace older ones."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,7 +7,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, FeatureEngineering
 from churn.tables import FrameTable
 from churn.training.encoding import learn_vocabularies, no_feature_fault
-from churn.training.splitting import MIN_CLASS_ROWS, training_rows
+from churn.training.splitting import MIN_CLASS_ROWS, split_fault, split_of
 
 
 def class_fault(labels: NDArray[np.int8], schema: AccountSchema) -> str | None:
@@ -25,23 +23,6 @@ def class_fault(labels: NDArray[np.int8], schema: AccountSchema) -> str | None:
     return (
         f"{schema.label.column}: the training snapshot would have too few accounts of a class ({churned:,} churned, "
         f"{stayed:,} stayed); training needs {MIN_CLASS_ROWS} of each"
-    )
-
-
-def split_fault(rows: int, share: float, parameter: str) -> str | None:
-    """Return a sentence if a stratified split leaves a part with fewer rows than classes; ``None`` if it does not.
-
-    Args:
-        rows: Number of rows to split.
-        share: Share of the rows that is held out.
-        parameter: Name of the parameter with the share.
-    """
-    held_out = math.ceil(share * rows)
-    if min(held_out, rows - held_out) >= 2:
-        return None
-    return (
-        f"{parameter} = {share:g} would hold out {held_out:,} of {rows:,} accounts, and both parts need accounts of both "
-        "classes; choose a share nearer to 0.5, or add accounts"
     )
 
 
@@ -65,11 +46,10 @@ def snapshot_faults(
         for name, role in roles
         if training[name].isna().all()
     ]
-    if fault := split_fault(len(training), settings.test_share, "feature_engineering.test_share"):
+    label, is_test = schema.label.column, split_of(settings).test_rows(training[schema.id])
+    if fault := split_fault(training[label].to_numpy(np.int8), is_test, label):
         return [*faults, fault]
-    label = schema.label.column
-    is_train = training_rows(training[label].to_numpy(np.int8), settings, label=label, subject="training accounts")
-    train = FrameTable(training.loc[is_train, list(schema.categorical)])
+    train = FrameTable(training.loc[~is_test, list(schema.categorical)])
     vocabularies, missing = learn_vocabularies(train, schema.categorical, settings.min_category_count)
     if not schema.numeric and not missing and not any(vocabularies.values()):
         faults.append(no_feature_fault(schema, settings))

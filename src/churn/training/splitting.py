@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn.config import FeatureEngineering
-from churn.errors import AccountsError
 from churn.tables.split import Split
 
 # With fewer rows of a class, training, validation and test rows cannot all have both classes.
@@ -18,26 +17,22 @@ def split_of(settings: FeatureEngineering) -> Split:
     return Split(settings.random_state, settings.test_share)
 
 
-def check_split(labels: NDArray[np.int8], is_test: NDArray[np.bool_], *, label: str, subject: str) -> None:
-    """Check that a model can be trained and tested on the parts of a table.
+def split_fault(labels: NDArray[np.int8], is_test: NDArray[np.bool_], label: str) -> str | None:
+    """Return a sentence if a model cannot be trained and tested on the parts of a table; ``None`` if it can.
 
     Args:
         labels: Label of each account, shape (n,), 0 or 1.
         is_test: Whether each account is a test row, shape (n,).
         label: Name of the label, for messages.
-        subject: Name of the table in messages.
-
-    Raises:
-        AccountsError: If a class has fewer than `MIN_CLASS_ROWS` accounts, or too few of them in one of the parts.
     """
     rows = np.bincount(labels, minlength=2)
     if rows.min() < MIN_CLASS_ROWS:
-        raise AccountsError(subject, [f"{label}: a class has only {rows.min()} rows, {MIN_CLASS_ROWS} are needed"])
+        return f"{label}: a class has only {rows.min()} rows, {MIN_CLASS_ROWS} are needed"
     tested = np.bincount(labels[is_test], minlength=2)
-    if tested.min() < MIN_TEST_ROWS or (rows - tested).min() < MIN_TRAIN_ROWS:
-        fault = (
-            f"{label}: the split leaves {rows[1] - tested[1]} churned and {rows[0] - tested[0]} other accounts to train on, "
-            f"{tested[1]} and {tested[0]} to test on; a table this small needs another split: set "
-            "feature_engineering.random_state or test_share"
-        )
-        raise AccountsError(subject, [fault])
+    if tested.min() >= MIN_TEST_ROWS and (rows - tested).min() >= MIN_TRAIN_ROWS:
+        return None
+    return (
+        f"{label}: the split leaves {rows[1] - tested[1]} churned and {rows[0] - tested[0]} other accounts to train on, "
+        f"{tested[1]} and {tested[0]} to test on; a table this small needs another split: set "
+        "feature_engineering.random_state or test_share"
+    )

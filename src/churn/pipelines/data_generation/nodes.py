@@ -1,5 +1,6 @@
 """Nodes of the pipeline data_generation."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,11 @@ from churn.errors import AccountsError, ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import as_text, check_accounts
-from churn.training.feasibility import class_fault, snapshot_faults, split_fault
+from churn.tables.cells import text_of
+from churn.tables.split import held_out_rows
+from churn.training.feasibility import class_fault, snapshot_faults
+
+logger = logging.getLogger(__name__)
 
 SOURCE = "source accounts"
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
@@ -85,36 +90,54 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
 def stage_snapshots(
     source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging, feature_engineering: FeatureEngineering
 ) -> Snapshots:
-    """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded.
+    """Hold out a share of a labelled table as the scoring snapshot, by a keyed hash of the id.
+
+    So an account is held out from every table or from none, as long as key and share stay: a later table with more accounts
+    trains on those that an earlier one trained on.
 
     Raises:
         AccountsError: Lists every fault of the table, and what the later pipelines would refuse in its snapshots.
     """
-    from sklearn.model_selection import train_test_split
-
-    checked = check_accounts(source_accounts, schema, subject=SOURCE, labelled=True).accounts
-    label = schema.label.column
-    labels = checked[label].to_numpy(np.int8)
+    checked = check_accounts(source_accounts, schema, subject=SOURCE, labelled=True)
+    for note in checked.left_out:
+        logger.info(note)
+    used = _storable(source_accounts[checked.used])
+    label, accounts = schema.label.column, checked.accounts
+    labels = accounts[label].to_numpy(np.int8)
     if fault := class_fault(labels, schema):
         raise AccountsError(SOURCE, [f"{fault}; add accounts"])
-    if fault := split_fault(len(checked), staging.scoring_share, "staging.scoring_share"):
-        raise AccountsError(SOURCE, [fault])
-    training, scoring = train_test_split(
-        np.arange(len(checked)),
-        test_size=staging.scoring_share,
-        random_state=staging.random_state,
-        stratify=labels,
-    )
-    if fault := class_fault(labels[training], schema):
-        raise AccountsError(
-            SOURCE, [f"{fault}; add accounts, or lower staging.scoring_share ({staging.scoring_share:g})"]
+    scored = held_out_rows(accounts[schema.id], staging.random_state, staging.scoring_share)
+    if fault := class_fault(labels[~scored], schema) or (
+        None if scored.any() else "the scoring snapshot would be empty"
+    ):
+        remedy = (
+            f"add accounts, or choose another staging.scoring_share ({staging.scoring_share:g}) or staging.random_state"
         )
-    if faults := snapshot_faults(checked.iloc[training], checked.iloc[scoring], schema, feature_engineering):
+        raise AccountsError(SOURCE, [f"{fault}; {remedy}"])
+    if faults := snapshot_faults(accounts[~scored], accounts[scored], schema, feature_engineering):
         raise AccountsError(SOURCE, faults)
-    held_out = source_accounts.iloc[np.sort(scoring)]
+    held_out = used[scored]
     return Snapshots(
-        training=source_accounts.iloc[np.sort(training)],
+        training=used[~scored],
         scoring=held_out.drop(columns=label),
         outcomes=held_out[[schema.id, label]],
         oracle=pd.DataFrame({schema.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
     )
+
+
+def _storable(accounts: pd.DataFrame) -> pd.DataFrame:
+    """Return accounts whose columns with values of several types are text, as a file has one type for each column."""
+    texts = {}
+    for name in accounts.columns:
+        if not pd.api.types.is_object_dtype(accounts[name].dtype):
+            continue
+        texts[name], unreadable = text_of(accounts[name])
+        if unreadable.any():
+            logger.info(
+                "source accounts: %s of %s values of %s are lists, records or bytes, which a snapshot cannot hold; they are "
+                "empty in it",
+                unreadable.sum(),
+                len(accounts),
+                name,
+            )
+    return accounts.assign(**texts)

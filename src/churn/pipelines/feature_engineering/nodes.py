@@ -3,11 +3,12 @@
 from typing import Any, NamedTuple
 
 from churn.config import AccountSchema, FeatureEngineering
+from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
-from churn.training.splitting import check_split, split_of
+from churn.training.splitting import split_fault, split_of
 
 SUBJECT = "training accounts"
 
@@ -36,13 +37,21 @@ def validate_accounts(training_accounts: Batches, schema: AccountSchema) -> Chec
 def split_accounts(
     valid_accounts: CheckedTable, schema: AccountSchema, feature_engineering: FeatureEngineering
 ) -> Parts:
-    """Split into training and test rows by a keyed hash of the id, the same for an account in every training."""
+    """Split into training and test rows by a keyed hash of the id, the same for an account in every training.
+
+    Raises:
+        AccountsError: Lists every fault of the table, or says that one of the parts would have too few accounts of a class.
+    """
     label, split = schema.label.column, split_of(feature_engineering)
     labels, is_test, sketch = valid_accounts.checked_rows(split)
-    check_split(labels, is_test, label=label, subject=SUBJECT)
+    used = labels >= 0
+    if fault := split_fault(labels[used], is_test[used], label):
+        raise AccountsError(SUBJECT, [fault])
     columns = [schema.id, *schema.numeric_names, *schema.categorical, label]
     return Parts(
-        valid_accounts.chosen(columns, ~is_test), valid_accounts.chosen(columns, is_test), split.of(sketch).to_dict()
+        valid_accounts.chosen(columns, used & ~is_test),
+        valid_accounts.chosen(columns, used & is_test),
+        split.of(sketch).to_dict(),
     )
 
 
