@@ -34,7 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs docs-serve dist hooks clean
+.PHONY: help install run telco env services services-down run-minio images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs samples docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -142,6 +142,9 @@ docs: .venv/.dev  ## Write docs/parameters.md from the typed parameters, and bui
 	@$(BIN)/python -m churn.config.documentation docs/parameters.md
 	@$(BIN)/mkdocs build --strict
 	@echo "The site is in site/; make docs-serve shows it."
+
+samples: .venv/.dev  ## Run what the samples of output in the documentation show, and rewrite them (some minutes)
+	@$(BIN)/python -m tests.samples
 
 docs-serve: .venv/.dev  ## Show the site in the browser, and anew after each change
 	@$(BIN)/mkdocs serve $(or $(ARGS),--dev-addr 127.0.0.1:8000)

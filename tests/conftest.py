@@ -64,12 +64,12 @@ def canonical(labelled: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
 
 
 def train(
-    accounts: pd.DataFrame, schema: AccountSchema, features: FeatureEngineering, training: Training
+    accounts: pd.DataFrame, schema: AccountSchema, features: FeatureEngineering, training: Training, **held_out: Any
 ) -> ChurnModel:
     """A model as the training pipeline makes it."""
     from churn.training import train_model
 
-    return train_model(accounts, schema, features, training)
+    return train_model(accounts, schema, features, training, **held_out)
 
 
 @pytest.fixture(scope="session")
@@ -267,12 +267,15 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
+    return make_checkout(tmp_path / "churn")
+
+
+def make_checkout(folder: Path) -> Path:
     """A copy of the project without data, environment or overrides: what a clone holds."""
-    folder = tmp_path / "churn"
     for name in ("conf", "src", "notebooks", "data/examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in (folder / "conf/local").glob("*.yml"):
         file.unlink()
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copy(ROOT / ".telemetry", folder)
+    for name in ("pyproject.toml", ".telemetry", "Makefile"):
+        shutil.copy(ROOT / name, folder)
     return folder

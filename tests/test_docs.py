@@ -16,7 +16,7 @@ import pytest
 import yaml
 from kedro.framework.cli.project import run as kedro_run
 
-from churn.config import check_parameters
+from churn.config import check_parameters, idle_parameters
 from churn.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]
@@ -76,9 +76,9 @@ def commands() -> list[tuple[Path, list[str]]]:
     found = []
     for page in PAGES:
         for match in KEDRO_RUN.finditer(text_of(page)):
-            # Placeholders in angle brackets may hold blanks; a refusal is quoted with the command that causes it.
+            # Placeholders in angle brackets may hold blanks; a refusal or warning is quoted with the command that causes it.
             arguments = re.sub(r"<[^>]*>", "x", match["arguments"]).strip(' "').split()
-            refused = text_of(page)[match.end() :].lstrip("\n").startswith("Error:")
+            refused = text_of(page)[match.end() :].lstrip("\n").startswith(("Error:", "WARNING"))
             if not refused:
                 found.append((page, arguments))
     return found
@@ -109,6 +109,16 @@ def test_every_page_can_be_reached_from_the_readme():
     assert set(PAGES) <= reached
 
 
+def test_the_quoted_warnings_are_those_of_the_quoted_command():
+    page = text_of(PROJECT / "docs" / "getting-started.md")
+    quoted = re.search(r"\$ kedro run(?P<arguments>.*)\n(?P<said>(?:WARNING .*\n)+)", page)
+    assert quoted is not None
+    given = options(quoted["arguments"].split())["params"]
+    parameters = check_parameters(merge(base_parameters(), given))
+    told = [line.removeprefix("WARNING").strip() for line in quoted["said"].splitlines()]
+    assert told == list(idle_parameters(parameters, own_table=False).values())
+
+
 def test_there_are_commands_to_check():
     assert len(COMMANDS) > 20
     assert sum(bool(options(arguments)["params"]) for _, arguments in COMMANDS) > 10
@@ -120,10 +130,11 @@ def test_there_are_commands_to_check():
 def test_kedro_runs_name_what_exists(arguments: list[str]):
     given = options(arguments)
     if not any("..." in argument for argument in arguments):
-        check_parameters(merge(base_parameters(), given["params"]))
+        parameters = check_parameters(merge(base_parameters(), given["params"]))
+        assert idle_parameters(parameters, own_table=False) == {}, "an example has to change something"
     for pipeline in given["pipelines"] or []:
         assert pipeline in {*register_pipelines(), "x"}
-    assert given["env"] is None or (PROJECT / "conf" / given["env"]).is_dir() or given["env"] in {"gym", "x"}
+    assert given["env"] is None or (PROJECT / "conf" / given["env"]).is_dir() or given["env"] in {"gym", "studio", "x"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -145,7 +156,8 @@ def test_yaml_and_toml_blocks_parse_and_name_existing_parameters(page: Path):
         if block["language"] == "yaml":
             parsed = yaml.safe_load(content)
             if set(parsed) <= set(base_parameters()) and "accounts" not in parsed:
-                check_parameters(merge(base_parameters(), parsed))
+                parameters = check_parameters(merge(base_parameters(), parsed))
+                assert idle_parameters(parameters, own_table="staging" in parsed) == {}
 
 
 def test_the_map_of_the_house_is_the_contract_of_imports():

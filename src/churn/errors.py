@@ -1,6 +1,7 @@
 """Errors that the user can correct: the command line shows them without a traceback."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ChurnError(ValueError):
@@ -31,14 +32,19 @@ class FaultsError(ChurnError):
     Attributes:
         subject: What was checked, for example ``training accounts``.
         faults: One sentence for each fault.
+        written: Names of the data sets that the run had stored before the faults were found.
     """
 
     def __init__(self, subject: str, faults: Iterable[str]) -> None:
         self.subject = subject
         self.faults = list(faults)
-        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        self.written: tuple[str, ...] = ()
+        super().__init__(subject, self.faults)
+
+    def __str__(self) -> str:
         count = f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}"
-        super().__init__(f"{subject}: {count} found, nothing was changed.{lines}")
+        when = f" after this run had stored {', '.join(self.written)}" if self.written else ", nothing was changed"
+        return f"{self.subject}: {count} found{when}." + "".join(f"\n  - {fault}" for fault in self.faults)
 
 
 class ParametersError(FaultsError):
@@ -47,3 +53,8 @@ class ParametersError(FaultsError):
 
 class AccountsError(FaultsError):
     """An account table that does not match its schema."""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is closest to an unknown one; ``None`` if none is close."""
+    return next(iter(get_close_matches(name, [each for each in known if each != name], n=1, cutoff=0.5)), None)

@@ -8,11 +8,15 @@ from churn.hooks.retraining import RetrainingHook
 from churn.hooks.spark import SparkHook
 from churn.hooks.summary import SummaryHook
 from churn.hooks.tracking import TrackingHook
+from churn.hooks.written import WrittenHook
 
 # kedro-mlflow's own hook is replaced by TrackingHook, which extends it.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
-HOOKS = (SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook())
+HOOKS = (
+    *(SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook()),
+    WrittenHook(),  # before the notification of a failure, which shows the error
+)
 
 DATA_CATALOG_CLASS = Catalog
 

@@ -35,7 +35,7 @@ def test_types_follow_roles_not_looks(tmp_path: Path) -> None:
     assert frame["country"].tolist() == ["NA", ""]  # Namibia is no missing value
     assert frame["code"].tolist() == ["1", "01"]
     assert frame["seats"].tolist()[0] == 1
-    assert np.isnan(frame["seats"][1])
+    assert pd.isna(frame["seats"][1])
     assert np.isnan(frame["weight"][1])
 
 

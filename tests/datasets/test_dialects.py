@@ -12,7 +12,7 @@ import pytest
 from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
-from churn.config import AccountSchema, FileFormat, Staging
+from churn.config import AccountSchema, FeatureEngineering, FileFormat, Staging
 from churn.datasets import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.errors import ChurnError
 from churn.pipelines.data_generation.nodes import stage_snapshots
@@ -345,7 +345,7 @@ def test_a_staged_table_means_the_same(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(f"customer;gone;seats;revenue;city;note\n{rows}".encode("cp1252"))
     schema = AccountSchema.model_validate(SCHEMA)
     source, _ = frames(tmp_path / "t.csv")
-    staged = stage_snapshots(source, schema, Staging())
+    staged = stage_snapshots(source, schema, Staging(), FeatureEngineering())
     AccountsDataset(filepath=str(tmp_path / "training.csv"), schema=SCHEMA).save(staged.training)
     loaded, parts = frames(tmp_path / "training.csv")
     assert len(loaded) + len(staged.scoring) == 60

@@ -15,6 +15,7 @@ from churn.datasets import (
     ChurnModelDataset,
     FingerprintDataset,
     HealthReportDataset,
+    MlflowMetricsDataset,
     OptionalDataset,
     TableDataset,
     TuningTrialsDataset,
@@ -158,3 +159,50 @@ def test_a_table_is_written_and_read_in_batches(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DatasetError, match=r"t\.parquet cannot be read as a table"):
         dataset.load()
+
+
+@pytest.mark.usefixtures("tracking")
+def test_many_metrics_are_logged_in_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    sizes: list[int] = []
+    log_batch = SqlAlchemyStore.log_batch
+
+    def counted(self: SqlAlchemyStore, run_id: str, metrics: list, params: list, tags: list) -> None:
+        sizes.append(len(metrics))
+        log_batch(self, run_id, metrics, params, tags)
+
+    def one_by_one(*_: object) -> None:
+        raise AssertionError("a request for a single metric")
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", counted)
+    monkeypatch.setattr(SqlAlchemyStore, "log_metric", one_by_one)
+    columns = {f"psi/column_{number}": number / 7 for number in range(2_400)}
+    dataset = MlflowMetricsDataset(prefix="health")
+    with mlflow.start_run() as run:
+        dataset.save(columns)
+        MlflowMetricsDataset().save({"trees": 12})
+        assert dataset.load() == columns
+        assert MlflowMetricsDataset().load().keys() > {"trees", "health.psi/column_0"}
+    assert sizes == [1000, 1000, 400, 1]
+    stored = mlflow.get_run(run.info.run_id).data.metrics
+    assert stored["health.psi/column_7"] == 1.0
+    assert stored["trees"] == 12
+
+
+@pytest.mark.usefixtures("tracking")
+def test_metrics_are_not_logged_without_a_run_or_when_tracking_is_off() -> None:
+    import mlflow
+    from kedro.io import DataCatalog
+    from kedro_mlflow.io.catalog.switch_catalog_logging import switch_catalog_logging
+
+    dataset = MlflowMetricsDataset()
+    dataset.save({"trees": 1.0})
+    assert mlflow.search_runs(experiment_ids=["0"]).empty
+    with pytest.raises(DatasetError, match="no run is active"):
+        dataset.load()
+    with mlflow.start_run():
+        switch_catalog_logging(DataCatalog({"metrics": dataset}), False)
+        dataset.save({"trees": 1.0})
+        assert dataset.load() == {}

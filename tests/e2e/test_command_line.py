@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Project, clean_environment, make_project
+from tests.samples import default_samples, outdated, telco_samples
 
 if TYPE_CHECKING:
     import mlflow
@@ -56,6 +57,12 @@ def test_the_default_run_says_what_it_made(default: tuple[Project, subprocess.Co
     assert "is not compared" not in done.stdout
 
 
+def test_the_pages_show_what_the_default_run_makes(
+    default: tuple[Project, subprocess.CompletedProcess[str]],
+) -> None:
+    assert outdated(default_samples(default[0], default[1].stdout)) == []
+
+
 def test_the_default_run_warns_of_nothing(default: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
     output = default[1].stdout + default[1].stderr
     assert not re.search(r"warn|deprecat|traceback", output, re.IGNORECASE), output
@@ -89,6 +96,7 @@ def test_the_real_table_in_one_command(tmp_path: Path) -> None:
     metrics = metrics_of(telco)
     assert metrics["test_roc_auc"] >= 0.83
     assert "oracle_roc_auc" not in metrics
+    assert outdated(telco_samples(metrics)) == []
     result = pd.read_csv(telco.run_folder() / "inference_result.csv")
     assert next(iter(result)) == "customer_id"
     assert len(result) == 1409

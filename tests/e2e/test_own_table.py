@@ -1,28 +1,17 @@
-"""docs/bring-your-own-table.md, followed to the letter with a table made up here."""
+"""docs/bring-your-own-table.md, followed to the letter."""
 
 import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import ROOT, rng
+from tests.conftest import rng
+from tests.samples import GYM, blocks, follow, gym_samples, make_gym, outdated
 
 pytestmark = pytest.mark.e2e
-
-PAGE = (ROOT / "docs/bring-your-own-table.md").read_text()
-
-
-def blocks(marker: str) -> dict[str, str]:
-    """Fenced blocks of the page that follow a comment with the marker, by the rest of the comment."""
-    found = re.findall(rf"<!-- {marker}:? ?(.*?) ?-->\n```\w*\n(.*?)```", PAGE, re.DOTALL)
-    return dict(found)
 
 
 def members(rows: int) -> pd.DataFrame:
@@ -45,39 +34,20 @@ def members(rows: int) -> pd.DataFrame:
 
 @pytest.fixture
 def gym(checkout: Path) -> Path:
-    files = blocks("file")
-    assert set(files) == {"conf/gym/globals.yml", "conf/gym/parameters.yml"}
-    for name, content in files.items():
-        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkout / name).write_text(content)
-    (checkout / "data/gym").mkdir()
-    members(1500).to_csv(checkout / "data/gym/members.csv", index=False)
+    make_gym(checkout)
     return checkout
-
-
-def follow(checkout: Path, command: str) -> subprocess.CompletedProcess[str]:
-    program, *arguments = shlex.split(command)
-    assert program == "kedro"
-    return subprocess.run(
-        [sys.executable, "-m", "kedro", *arguments],
-        cwd=checkout,
-        env={**os.environ, "COLUMNS": "200", "DO_NOT_TRACK": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def test_the_page_works(gym: Path) -> None:
     (command,) = blocks("command").values()
     done = follow(gym, command)
     assert done.returncode == 0, done.stdout + done.stderr
+    wrong = outdated(gym_samples(gym, done.stdout))
     results = gym / "data/gym/ml-result"
     folder = results / json.loads((results / "latest.json").read_text())["run_id"]
     scored = pd.read_csv(folder / "inference_result.csv", dtype={"member_no": str})
     assert list(scored)[0] == "member_no"  # noqa: RUF015  (the first column is what is meant)
-    assert len(scored) == 300
+    assert len(scored) == 400
     assert scored["member_no"].str.fullmatch(r"\d{5}").all()
     metrics = json.loads((results / "training/metrics.json").read_text())
     assert metrics["test_roc_auc"] > 0.7
@@ -89,7 +59,7 @@ def test_the_page_works(gym: Path) -> None:
     assert not (gym / "data/ml-result").exists()
 
     # Members of today, with an outcome for one of them.
-    today = members(1600).tail(100).drop(columns="cancelled")
+    today = members(2100).tail(100).drop(columns="cancelled")
     today.to_csv(gym / "data/gym/data-staging/inference_data.csv", index=False)
     outcomes = gym / "data/gym/data-staging/inference_outcomes.csv"
     outcomes.write_text(f"member_no,cancelled\n{today['member_no'].iloc[0]},true\n{today['member_no'].iloc[1]},\n")
@@ -99,6 +69,7 @@ def test_the_page_works(gym: Path) -> None:
     folder = results / json.loads((results / "latest.json").read_text())["run_id"]
     health = json.loads((folder / "health_metrics.json").read_text())
     assert health["realised_performance"]["coverage"] == 0.01
+    assert wrong == []
 
 
 def test_what_a_refusal_looks_like(gym: Path) -> None:
@@ -111,6 +82,6 @@ def test_what_a_refusal_looks_like(gym: Path) -> None:
     table.to_csv(path, index=False)
     done = follow(gym, next(iter(blocks("command").values())))
     assert done.returncode == 1
-    (shown,) = re.findall(r"```\n(Error: source accounts: .*?)```", PAGE, re.DOTALL)
+    (shown,) = re.findall(r"```\n(Error: source accounts: .*?)```", GYM.read_text(), re.DOTALL)
     assert done.stderr == shown
     assert not (gym / "data/gym/ml-result").exists()

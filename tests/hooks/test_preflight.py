@@ -1,15 +1,20 @@
 """What a run asks for before it begins."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import MemoryDataset
 from kedro.pipeline import Pipeline, node
+from kedro_datasets.json import JSONDataset
 
+from churn.config import check_parameters
 from churn.config.catalog import Catalog
-from churn.errors import FaultsError
+from churn.errors import FaultsError, ParametersError
 from churn.hooks.preflight import PreflightHook
-from tests.conftest import ROOT
+from tests.conftest import ROOT, base_parameters
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +55,15 @@ def test_an_input_that_an_earlier_run_had_in_memory_names_the_node_to_begin_with
     ]
 
 
+def test_a_file_that_is_read_in_two_ways_is_named_once(tmp_path: Path) -> None:
+    file = str(tmp_path / "table.json")
+    catalog = stored()
+    for name in ("accounts@table", "accounts@batches"):
+        catalog[name] = JSONDataset(filepath=file)
+    both = Pipeline([node(lambda *_: 1, ["accounts@table", "accounts@batches"], "training_metrics", name="read")])
+    assert refused(both, catalog).faults == [f"accounts is not there yet ({file}); put it there"]
+
+
 def test_an_output_with_a_wrong_name_is_refused() -> None:
     written = Pipeline([node(len, "given", "training_metrcs", name="write")])
     error = refused(written, stored(given=[1]))
@@ -66,3 +80,33 @@ def test_a_slice_may_end_with_what_another_node_reads() -> None:
 
 def test_what_is_given_in_memory_is_an_input() -> None:
     PreflightHook().before_pipeline_run({}, first("frame"), stored(frame=[1]))
+
+
+def checked(**blocks: Any) -> PreflightHook:
+    hook = PreflightHook()
+    hook._parameters = check_parameters({**base_parameters(), **blocks})
+    return hook
+
+
+def uses(*blocks: str) -> Pipeline:
+    return Pipeline([node(lambda *_: 1, [f"params:{block}" for block in blocks], "training_metrics", name="use")])
+
+
+def given(*blocks: str) -> Catalog:
+    return stored(**{f"params:{block}": 1 for block in blocks})
+
+
+def test_a_parameter_without_effect_is_told_by_the_runs_that_use_it(caplog: pytest.LogCaptureFixture) -> None:
+    hook = checked(inference={"rescore": True}, decision={"capacity": 7})
+    hook.before_pipeline_run({}, uses("training"), given("training"))
+    assert caplog.messages == []
+    hook.before_pipeline_run({}, uses("inference"), given("inference"))
+    (message,) = caplog.messages
+    assert message.startswith("inference.rescore = True has no effect")
+
+
+def test_faulty_sentences_are_refused_before_a_run_that_would_train_first() -> None:
+    hook = checked(reasons={"texts": [{"column": "nope", "low": "{value}"}]})
+    hook.before_pipeline_run({}, uses("training"), given("training"))
+    with pytest.raises(ParametersError, match="nope"):
+        hook.before_pipeline_run({}, uses("training", "reasons"), given("training", "reasons"))

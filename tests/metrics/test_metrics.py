@@ -120,6 +120,26 @@ def test_estimated_roc_auc_meets_the_realised_one() -> None:
     assert ranking.estimated_roc_auc(scores) == pytest.approx(realised, abs=0.005)
     assert ranking.estimated_roc_auc([0.3, 0.3]) == pytest.approx(0.5)
     assert np.isnan(ranking.estimated_roc_auc([0.0, 0.0]))
+    assert np.isnan(ranking.estimated_roc_auc([1.0, 1.0, 1.0]))
+    assert np.isnan(ranking.estimated_roc_auc([0.3]))
+    assert np.isnan(ranking.estimated_roc_auc([]))
+    # Of two rows either one churned and the other stayed, or the pair does not count: .8 * .9 against .1 * .2.
+    assert ranking.estimated_roc_auc([0.8, 0.1]) == pytest.approx(0.72 / 0.74)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 17, 60])
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_estimated_roc_auc_is_the_sum_over_pairs_of_different_rows(rows: int, digits: int) -> None:
+    for seed in range(20):
+        scores = np.round(rng(seed).beta(1, 2, rows), digits)
+        won = total = 0.0
+        for one, p in enumerate(scores):
+            for other, q in enumerate(scores):
+                if one != other:
+                    total += p * (1 - q)
+                    won += p * (1 - q) * (1.0 if p > q else 0.5 if p == q else 0.0)
+        found = ranking.estimated_roc_auc(scores)
+        assert np.isnan(found) if total == 0 else found == pytest.approx(won / total, abs=1e-12)
 
 
 @pytest.mark.parametrize("digits", [1, 2, 8])

@@ -1,5 +1,7 @@
 """What the model must do whatever it learned: invariance, direction, minimum function (Ribeiro et al. 2020)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,6 +54,18 @@ def test_the_type_of_a_column_does_not_matter(
 ) -> None:
     as_strings = labelled.assign(**{name: labelled[name].astype("str") for name in schema.numeric_names})
     pd.testing.assert_series_equal(model.score(as_strings)["probability"], scores["probability"])
+
+
+def test_values_that_mean_missing_are_those_of_the_schema(
+    model: ChurnModel, labelled: pd.DataFrame, schema: AccountSchema
+) -> None:
+    number, category = schema.numeric_names[0], schema.categorical[0]
+    rows = labelled.head(20)
+    absent = rows.assign(**{number: np.nan, category: None})
+    marked = rows.assign(**{number: -999, category: "n/a"})
+    own = replace(model, schema=schema.model_copy(update={"missing": ("", "-999"), "missing_text": ("", "N/A")}))
+    pd.testing.assert_series_equal(own.score(marked)["probability"], model.score(absent)["probability"])
+    pd.testing.assert_frame_equal(own.explain(marked), model.explain(absent))
 
 
 def test_scoring_does_not_change_the_rows(model: ChurnModel, labelled: pd.DataFrame) -> None:

@@ -75,6 +75,26 @@ def test_columns_that_are_missing_or_not_numeric_are_refused(encoder: Encoder) -
     assert caught.value.faults == ["missing column: plan", "seats: 1 value is not a number (row 1)"]
 
 
+def test_numbers_that_are_too_large_are_refused(encoder: Encoder) -> None:
+    rows = pd.DataFrame({"seats": [np.inf, 1e39, 2.0, np.nan], "active": [1.0] * 4, "plan": ["tin"] * 4})
+    with pytest.raises(AccountsError, match=r"seats: 2 values are too large for the model, .* \(rows 1, 2\)"):
+        encoder.transform(rows)
+
+
+def test_a_ratio_of_any_two_numbers_is_finite(encoder: Encoder) -> None:
+    rows = pd.DataFrame({"seats": [1e-30, -1e-30], "active": [1e30, 1e30], "plan": ["tin"] * 2})
+    largest = np.finfo(np.float32).max
+    assert encoder.transform(rows)[:, 3].tolist() == [largest, -largest]
+
+
+def test_categories_that_an_earlier_version_stored_are_known_in_their_canonical_spelling() -> None:
+    stored = Encoder((), (), {}, frozenset(), {"plan": ("1.0", "False", "True", "gold ")})
+    rows = pd.DataFrame({"plan": [True, "TRUE", 1.0, "gold", False, "1.5"]})
+    assert stored.transform(rows).argmax(axis=1).tolist() == [2, 2, 0, 3, 1, 0]
+    assert stored.transform(rows).sum(axis=1).tolist() == [1, 1, 1, 1, 1, 0]
+    assert stored.feature_names == ["plan=1.0", "plan=False", "plan=True", "plan=gold "]
+
+
 def test_a_column_without_known_categories_or_ratio_without_values() -> None:
     rows = TRAIN.assign(seats=0.0, plan=pd.Series(list("uvwxyz"), dtype="str"))
     encoder = fit_encoder(rows, SCHEMA, SETTINGS)

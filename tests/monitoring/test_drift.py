@@ -8,24 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
-from scipy.stats import chi2, ks_2samp
+from scipy.stats import chi2, fisher_exact, ks_2samp
 
 from churn.model import Profile
 from churn.model.profile import CategoricalProfile, NumericProfile, count_profile, fit_profile, fit_score_profile
 from churn.monitoring import compare_profiles
+from churn.monitoring.chance import FalseAlarms, missing_by_chance, unseen_by_chance
 from churn.monitoring.drift import ColumnDrift, outline
+
+RATE = 0.05
 
 
 def numeric_drift(reference: Sequence[float], analysis: Sequence[float]) -> ColumnDrift:
     before, after = pd.DataFrame({"x": reference}, dtype="float64"), pd.DataFrame({"x": analysis}, dtype="float64")
     profile = fit_profile(before, ["x"], [])
-    return compare_profiles(profile, count_profile(profile, after))[0]
+    return compare_profiles(profile, count_profile(profile, after), RATE)[0]
 
 
 def categorical_drift(reference: Sequence[str | None], analysis: Sequence[str | None]) -> ColumnDrift:
     before, after = pd.DataFrame({"c": reference}, dtype="str"), pd.DataFrame({"c": analysis}, dtype="str")
     profile = fit_profile(before, [], ["c"])
-    return compare_profiles(profile, count_profile(profile, after))[0]
+    return compare_profiles(profile, count_profile(profile, after), RATE)[0]
 
 
 def accounts(rows: int, seed: int, shift: float = 0.0) -> pd.DataFrame:
@@ -206,26 +209,59 @@ def test_ks_leaves_missing_values_out():
 
 
 def test_the_index_that_chance_exceeds_is_a_quantile_of_chi_squared():
+    level = FalseAlarms.of(RATE, 1, 0).distribution / 2
     for bins in (2, 5, 10):
         drift = numeric_drift(np.arange(1000) % bins, np.arange(500) % bins)
-        assert drift.psi_chance == pytest.approx(chi2.ppf(0.999, bins - 1) * (1 / 1000 + 1 / 500), rel=0.04)
+        assert drift.psi_chance == pytest.approx(chi2.isf(level, bins - 1) * (1 / 1000 + 1 / 500))
 
 
-def test_chance_seldom_exceeds_the_index_of_chance():
+def test_the_more_columns_the_further_chance_reaches():
+    one, many = FalseAlarms.of(RATE, 1, 1), FalseAlarms.of(RATE, 50, 10)
+    assert many.distribution == pytest.approx(one.distribution / 50)
+    assert many.unseen == pytest.approx(one.unseen / 10)
+    for levels in (one, many):
+        columns = 1 if levels is one else 50
+        of_columns = columns * (levels.distribution + levels.missing) + levels.unseen * (1 if levels is one else 10)
+        assert of_columns + levels.scores + levels.calibration + levels.ranking == pytest.approx(RATE)
+
+
+@pytest.mark.parametrize("sizes", [(5000, 200), (140, 60), (140, 3000)])
+def test_chance_seldom_looks_like_a_move(sizes):
     rng = np.random.default_rng(8)
-    profile = fit_profile(pd.DataFrame({"x": rng.normal(size=5000)}), ["x"], [])
     beyond = 0
     for _ in range(300):
-        drift = compare_profiles(profile, count_profile(profile, pd.DataFrame({"x": rng.normal(size=200)})))[0]
-        assert drift.psi is not None
-        assert drift.psi_chance is not None
-        beyond += drift.psi > drift.psi_chance
-    assert beyond <= 3
+        reference, analysis = (pd.DataFrame({"x": rng.normal(size=size)}) for size in sizes)
+        profile = fit_profile(reference, ["x"], [])
+        beyond += not compare_profiles(profile, count_profile(profile, analysis), RATE)[0].moved_by_chance
+    assert beyond <= 300 * FalseAlarms.of(RATE, 1, 0).distribution + 5
+
+
+def test_many_missing_values_by_fishers_exact_test():
+    for reference, analysis in (((3, 50), (9, 40)), ((0, 1400), (12, 600)), ((190, 591), (222, 591)), ((5, 5), (5, 5))):
+        table = [[analysis[0], analysis[1] - analysis[0]], [reference[0], reference[1] - reference[0]]]
+        assert missing_by_chance(reference, analysis) == pytest.approx(fisher_exact(table, "greater").pvalue)
+
+
+@pytest.mark.parametrize(("rows", "more"), [(1000, 300), (300, 3000), (200, 100)])
+def test_unseen_categories_of_an_unmoved_column_are_chance(rows, more):
+    # A city of many: there is always one that the reference has not.
+    rng = np.random.default_rng(4)
+    shares = 1 / np.arange(1, 400)
+    beyond = 0
+    for _ in range(300):
+        drawn = rng.choice(len(shares), rows + more, p=shares / shares.sum())
+        reference, analysis = drawn[:rows], drawn[rows:]
+        known, counts = np.unique(reference, return_counts=True)
+        unseen = int((~np.isin(analysis, known)).sum())
+        beyond += unseen_by_chance(int((counts == 1).sum()), rows, unseen, more) <= 0.01
+    assert beyond <= 8
+    # Where no category is rare, one new category in a twentieth of the rows is none of chance.
+    assert unseen_by_chance(0, rows, more // 20, more) < 1e-3 or more < 200 or more > rows
 
 
 def test_a_table_has_not_moved_from_itself(reference):
     frame, score = accounts(5000, seed=1), np.random.default_rng(2).beta(1, 6, 2000)
-    drifts = compare_profiles(reference, count_profile(reference, frame, score))
+    drifts = compare_profiles(reference, count_profile(reference, frame, score), RATE)
     assert [drift.column for drift in drifts] == ["ratio", "users", "methods", "trend", "score"]
     assert [drift.kind for drift in drifts] == ["numeric", "numeric", "numeric", "categorical", "score"]
     for drift in drifts:
@@ -313,9 +349,9 @@ def test_profiles_with_other_bins_are_refused(reference):
     with pytest.raises(ValueError, match="same bins"):
         _ = reference + other
     with pytest.raises(ValueError, match="same bins"):
-        compare_profiles(reference, other)
+        compare_profiles(reference, other, RATE)
     with pytest.raises(ValueError, match="different columns; only one of them has: users"):
-        compare_profiles(reference, fit_profile(accounts(50, seed=1), ["ratio", "methods"], ["trend"]))
+        compare_profiles(reference, fit_profile(accounts(50, seed=1), ["ratio", "methods"], ["trend"]), RATE)
     with pytest.raises(ValueError, match="same categories"):
         _ = CategoricalProfile(("a",), (1,)) + CategoricalProfile(("b",), (1,))
 
@@ -326,7 +362,9 @@ def test_scores_need_a_reference_of_scores(reference):
         count_profile(reference.with_score(None), frame, np.array([0.1, 0.2, 0.3]))
     with pytest.raises(ValueError, match="only one of the profiles has scores"):
         _ = count_profile(reference, frame) + count_profile(reference, frame, np.array([0.1, 0.2, 0.3]))
-    assert [drift.kind for drift in compare_profiles(reference, count_profile(reference, frame))].count("score") == 0
+    assert [drift.kind for drift in compare_profiles(reference, count_profile(reference, frame), RATE)].count(
+        "score"
+    ) == 0
 
 
 def test_a_damaged_profile_is_refused(reference):

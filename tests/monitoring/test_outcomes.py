@@ -18,6 +18,10 @@ from churn.tables.ids import hashes_of
 from tests.conftest import InMemory, in_batches, rng
 
 BANDS = ("low", "high")
+WAY_OUT = (
+    "accounts.label.positive is 'Yes'; name the values that mean stayed in accounts.label.negative, others in "
+    "accounts.label.unknown or drop"
+)
 SCHEMA = AccountSchema.model_validate(
     {"id": "key", "label": {"column": "left", "positive": "Yes"}, "numeric": ["size"], "categorical": ["kind"]}
 )
@@ -153,10 +157,10 @@ def test_faulty_outcomes() -> None:
     assert caught.value.faults == [
         "key: 2 values are empty (rows 2, 8)",
         "key: 1 value is a repetition of an earlier id (row 7); an account has one row",
-        "left: accounts.label.positive is 'Yes', which never occurs; it holds 'maybe', 'no'",
+        f"left: 1 value is neither churned nor stayed, for example 'maybe' (row 1); {WAY_OUT}",
     ]
     many = [f"label {number}" for number in range(250)]
-    with pytest.raises(AccountsError, match="left: holds 100 or more different values"):
+    with pytest.raises(AccountsError, match="left: 250 values are neither churned nor stayed, for example 'label 0'"):
         gathered(predictions_of(["a"]), outcomes_of(list(map(str, range(250))), many))
 
 

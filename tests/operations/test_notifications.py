@@ -146,6 +146,18 @@ def test_without_an_address_the_log_is_told(tmp_path: Path, caplog: pytest.LogCa
     assert "Scored: 5 accounts." in caplog.text
 
 
+def test_a_failure_is_not_repeated_in_the_log(
+    tmp_path: Path, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for under_test in (notifier(tmp_path, listener), Notifier(QUICK, [], str(tmp_path))):
+            under_test.tell(Event("failed", "training failed: age: 3 values are missing"))
+            under_test.tell(Event("failed", "training failed: age: 3 values are missing"))
+    assert listener.events == [("failed", "training failed: age: 3 values are missing")]
+    assert "age" not in caplog.text
+    assert caplog.messages == ["Not sent again within the cool-down: failed"]
+
+
 def test_runs_tell_what_they_made(project: Project, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHURN_WEBHOOK", listener.url)
     few: dict[str, Any] = {"training__booster__n_estimators": 20}

@@ -34,7 +34,7 @@ HANDED_ON = {
         name: {"Training"}
         for name in (
             *("train_accounts", "test_accounts", "train_features", "test_features"),
-            *("encoder", "training_source"),
+            *("encoder", "training_source", "training_split"),
         )
     },
     "Training": {"champion": {"Inference"}},

@@ -48,8 +48,10 @@ def test_back_to_the_champion_before_and_forward_again(client: mlflow.MlflowClie
 def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:
     with pytest.raises(ChurnError, match="version 2 of 'churn' is the champion already"):
         versions.roll_back("churn", "champion", "2")
-    with pytest.raises(ChurnError, match="there is no model models:/churn/9"):
+    with pytest.raises(ChurnError, match=r"there is no version 9 of 'churn'; there are 2, 1$"):
         versions.roll_back("churn", "champion", "9")
+    with pytest.raises(ChurnError, match=r"there is no version latest of 'churn'; there are 2, 1$"):
+        versions.roll_back("churn", "champion", "latest")
     with pytest.raises(ChurnError, match="no version of 'other' is champion"):
         versions.roll_back("other", "champion")
     versions.roll_back("churn", "champion")
@@ -92,7 +94,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.stdout.endswith("The champion of 'churn' is version 1 again; it was version 2.\n")
     done = rollback("--to", "7")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: there is no model models:/churn/7")
+    assert done.stderr.startswith("Error: there is no version 7 of 'churn'; there are 2, 1")
 
 
 def test_a_refused_model_is_noted_and_the_champion_stays(client: mlflow.MlflowClient) -> None:

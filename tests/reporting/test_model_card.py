@@ -310,3 +310,12 @@ def test_the_card_does_not_change_what_it_is_given():
 )
 def test_numbers_for_people(value, written):
     assert number(value) == written
+
+
+def test_money_at_example_costs_is_a_limitation() -> None:
+    assert model_card(FIGURES)["limits"] == list(LIMITS)
+    card = model_card(FIGURES, example_costs=("contact_cost", "save_rate"))
+    (said,) = card["limits"][len(LIMITS) :]
+    assert "contact cost, save rate" in said
+    assert "profit.contact_cost, profit.save_rate" in said
+    assert said in render_model_card(card)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from churn.config import Reasons
+from churn.config.published import LIST_COLUMNS, SCORE_COLUMNS, is_published
 from churn.model import ChurnModel
 from churn.retention import retention_list
 from churn.retention.reasons import explain_in_words, typical_values
@@ -66,6 +67,12 @@ def test_the_best_account_to_act_on_comes_first() -> None:
     assert listed.index.tolist() == [0, 1, 2]
 
 
+def test_the_columns_are_those_that_no_id_may_be_called() -> None:
+    listed = retention_list(scores_of(["a"], [0.9]), [1.0], [1.0], [True], reasons_of(1), AS_OF)
+    assert [name for name in listed.columns[1:] if not name.startswith("reason_")] == list(LIST_COLUMNS)
+    assert all(map(is_published, listed.columns[1:]))
+
+
 def test_ties_are_ordered_by_probability_and_then_by_id() -> None:
     # 10.001 and 10.004 are shown as the same, so they count as the same.
     listed = retention_list(
@@ -116,6 +123,10 @@ def test_no_accounts_make_an_empty_list() -> None:
     listed = retention_list(scores_of([], []), [], [], [], reasons_of(0), AS_OF)
     assert len(listed) == 0
     assert "reason_1" in listed
+
+
+def test_the_scores_of_a_model_have_the_published_columns(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    assert list(model.score(canonical.head(2))) == ["account_id", *SCORE_COLUMNS]
 
 
 def test_the_list_of_a_trained_model(model: ChurnModel, canonical: pd.DataFrame) -> None:

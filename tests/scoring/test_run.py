@@ -13,7 +13,7 @@ from churn.model.profile import count_profile
 from churn.retention import expected_profit
 from churn.retention.profit import choose
 from churn.scoring import Record, select
-from churn.scoring.run import Candidates, ScoringRun
+from churn.scoring.run import PROBABILITY, VALUE, Candidates, ScoringRun
 from churn.tables import CheckedBatches
 from tests.conftest import in_batches
 
@@ -94,6 +94,16 @@ def test_the_best_are_those_that_the_list_begins_with() -> None:
         one = slice(row, row + 1)
         candidates.add(frame.iloc[one], probability[one], gain[one], gain[one])
     assert candidates.best()["account_id"].tolist() == ["b", "c", "f"]
+
+
+def test_a_column_of_the_accounts_may_be_called_like_a_score() -> None:
+    candidates = Candidates(2, "account_id")
+    frame = pd.DataFrame({"account_id": list("abc"), "probability": [7.0, 8.0, 9.0], "value": [1.0, 2.0, 3.0]})
+    candidates.add(frame, np.array([0.1, 0.2, 0.3], dtype=np.float32), np.full(3, 600.0), np.array([1.0, 3.0, 2.0]))
+    best = candidates.best()
+    pd.testing.assert_frame_equal(best[list(frame)], frame.iloc[1:].reset_index(drop=True))
+    assert best[VALUE].tolist() == [600.0, 600.0]
+    assert best[PROBABILITY].tolist() == np.array([0.2, 0.3], dtype=np.float32).tolist()
 
 
 def test_nothing_scored_has_no_record(accounts: pd.DataFrame, model: ChurnModel) -> None:

@@ -93,5 +93,5 @@ def test_a_table_that_is_not_there(project: Project) -> None:
     (project.staging / "inference_data.csv").unlink()
     done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
     assert done.returncode == 1
-    assert "scoring_accounts@batches is not there yet" in done.stderr
+    assert "scoring_accounts is not there yet" in done.stderr
     assert "Traceback" not in done.stderr

@@ -52,7 +52,7 @@ def write(table: pd.DataFrame, folder: Path, kind: str) -> Path:
         if kind == "csv":
             part.to_csv(folder / f"{name}.csv", index=False)
         else:
-            part.to_parquet(folder / f"{name}.parquet", index=False)
+            part.to_parquet(folder / f"{name}.parquet", index=kind == "index")
     return folder
 
 
@@ -81,6 +81,41 @@ def same(local: Table, there: Table) -> None:
     pd.testing.assert_frame_equal(pd.concat(there.batches(), ignore_index=True), expected, check_dtype=False)
     some = [local.columns[1], local.columns[0]]
     pd.testing.assert_frame_equal(there.frame(some, 100), local.frame(some, 100), check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "index"])
+def test_values_of_any_type_and_rows_in_neither_class(
+    labelled: pd.DataFrame, schema: AccountSchema, tmp_path: Path, kind: str
+) -> None:
+    table = labelled.head(3000).reset_index(drop=True)
+    first, second, third = schema.categorical
+    number = schema.numeric_names[0]
+    gone = pd.Series(np.arange(3000) % 7 == 0)
+    table = table.assign(
+        **{
+            schema.id: np.arange(3000) + 2**60,
+            first: pd.Series(np.arange(3000) % 2 == 0, dtype="boolean").mask(gone),
+            second: pd.Series(np.arange(3000) % 5 / 2).mask(gone),
+            third: pd.Timestamp("2024-05-01") + pd.to_timedelta(np.arange(3000) % 3, "D"),
+            number: pd.array(np.arange(3000) % 4 + 1, dtype="Int64"),
+            schema.label.column: table[schema.label.column]
+            .map({True: "Churned", False: "Stayed"})
+            .mask(gone, "Joined"),
+        }
+    )
+    label = {"column": schema.label.column, "positive": "Churned", "drop": ["Joined"]}
+    own = AccountSchema.model_validate({**schema.model_dump(), "label": label, "not_above": []})
+    folder = write(table.set_index(schema.id) if kind == "index" else table, tmp_path / "accounts", kind)
+    here, there = (splits(folder, own, FeatureEngineering(), spark=spark) for spark in (False, True))
+    for local, other in zip(here, there, strict=True):
+        same(local, other)
+    rows = pd.concat([part.frame() for part in there]).sort_values(schema.id, ignore_index=True)
+    used = table[~gone]
+    assert rows[schema.id].tolist() == used[schema.id].astype(str).tolist()
+    assert set(rows[first]) == {"true", "false"}
+    assert set(rows[second]) == {"0", "0.5", "1", "1.5", "2"}
+    assert set(rows[third]) == {"2024-05-01", "2024-05-02", "2024-05-03"}
+    assert rows[schema.label.column].tolist() == (used[schema.label.column] == "Churned").astype(int).tolist()
 
 
 MEDIANS: dict[str, NDArray[np.float64]] = {

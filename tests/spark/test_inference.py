@@ -183,17 +183,6 @@ def test_a_malformed_file_and_a_wrong_value(
         )
 
 
-def test_numbers_that_came_as_text(schema: AccountSchema) -> None:
-    from churn.spark.checking import parsed_rows
-
-    name = schema.numeric_names[0]
-    rows = pa.RecordBatch.from_pydict({"account_id": ["1", "2", "3"], name: ["0.1", " 7 ", "NA"]})
-    assert parsed_rows(rows, schema)[name].tolist()[:2] == [0.1, 7.0]
-    truths = pa.RecordBatch.from_pydict({name: ["True", "false", ""]})
-    assert parsed_rows(truths, schema)[name].tolist()[:2] == [1.0, 0.0]
-    assert parsed_rows(pa.RecordBatch.from_pydict({name: ["1", "x"]}), schema)[name].tolist() == ["1", "x"]
-
-
 def test_findings_of_parts_add_up(table: pd.DataFrame, model: ChurnModel, schema: AccountSchema) -> None:
     faulty = table.head(100).reset_index(drop=True)
     faulty.loc[[10, 60], "quotes_p1m_vs_prev_month_ratio"] = np.inf

@@ -8,8 +8,10 @@ from churn.config import AccountSchema, Parameters, Simulation
 from churn.errors import AccountsError
 from churn.metrics import classification_metrics
 from churn.model import ChurnModel
+from churn.model.profile import fit_score_profile
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import FrameTable, check_accounts
+from churn.tables.split import Split
 from churn.training import train_model
 from churn.training.boosting import assign_folds, fit_booster
 from churn.training.encoding import fit_encoder
@@ -18,7 +20,7 @@ from churn.training.trainer import blend, unseen_probability
 from tests.conftest import rng
 
 
-def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters) -> None:
+def test_the_pipeline_trains_the_same_model(canonical: pd.DataFrame, parameters: Parameters) -> None:
     from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
     from churn.pipelines.training.nodes import assemble_model, fit_parts, hold_out_validation
 
@@ -30,8 +32,13 @@ def test_the_pipeline_trains_the_same_model(model: ChurnModel, canonical: pd.Dat
     parts = fit_parts(features, folds, encoder, accounts, training)
     assert list(parts.margins) == ["outcome", "fold", "trees", "linear"]
     assert list(folds) == ["outcome", "fold"]
-    built = assemble_model(*parts, encoder, canonical, accounts, training)
-    assert built.sha256 == model.sha256
+    split, test = Split(1, 0.3), canonical.tail(500)
+    built = assemble_model(*parts, encoder, canonical, test, split.to_dict(), accounts, training)
+    given = canonical, accounts, parameters.feature_engineering, training
+    assert built.sha256 == train_model(*given, test_accounts=test, split=split).sha256
+    assert built.reference.score == fit_score_profile(built.probability(test))
+    assert built.performance["rows"] == len(canonical) + 500
+    assert built.split == split
 
 
 def test_a_model_does_not_depend_on_the_number_of_threads(parameters: Parameters) -> None:
@@ -78,7 +85,9 @@ def test_a_long_table_is_trained_on_from_batches(
         folds = hold_out_validation(features, accounts, settings)
         parts = fit_parts(features, folds, encoder, accounts, settings)
         assert len(parts.margins) == known
-        models.append(assemble_model(*parts, encoder, canonical, accounts, settings))
+        models.append(
+            assemble_model(*parts, encoder, canonical, canonical.head(300), Split(1, 0.3).to_dict(), accounts, settings)
+        )
     streamed, again, in_memory = models
     assert streamed.sha256 == again.sha256
     fresh = simulate_accounts(10_000, 8, Simulation(base_rate=0.25))
@@ -111,7 +120,9 @@ def test_the_performance_holds_on_rows_never_seen(
     assert measured["calibration_error"] < 0.03
 
 
-def test_the_reference_is_made_of_all_training_rows(model: ChurnModel, canonical: pd.DataFrame) -> None:
+def test_without_test_rows_the_reference_is_made_of_all_training_rows(
+    model: ChurnModel, canonical: pd.DataFrame
+) -> None:
     assert model.reference.score is not None
     assert model.reference.score.rows == len(canonical)
 

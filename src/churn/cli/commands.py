@@ -10,6 +10,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
+from churn.cli.options import check_options
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NothingToDo
 from churn.operations.tracked_run import TRACKED_RUN
@@ -71,7 +72,7 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
-UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain", "Pipeline contains no nodes")
+UNKNOWN_NAMES = ("Pipeline does not contain", "Pipeline contains no nodes")
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,6 +150,16 @@ def watch_sources(once: bool, env: str | None, conf_source: str | None, params: 
         watch_project(cast("KedroSession", session).load_context(), job, once=once)
 
 
+def checked_run(**options: Any) -> Any:
+    """Run pipelines as Kedro does, once the names in the options are known to exist."""
+    from kedro.framework.project import pipelines
+
+    # As the session will do; otherwise it would create the pipelines again.
+    pipelines.set_requested(options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else None))
+    check_options(options, pipelines)
+    return cast("Callable[..., Any]", kedro_run.callback)(**options)
+
+
 run = copy.copy(kedro_run)
-run.callback = explained(cast("Callable[..., Any]", kedro_run.callback))
+run.callback = explained(checked_run)
 cli.add_command(run)

@@ -4,12 +4,13 @@ The parameters are pure: the core uses them, and they depend on neither Kedro no
 configuration loader with two more resolvers, `churn.config.secrets` masks secrets in logs and messages.
 """
 
-from churn.config.blocks import Block
+from churn.config.blocks import Block, dumped
 from churn.config.generation import Simulation, Staging
+from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
-from churn.config.retention import Decision, Profit, Reasons, ReasonText
+from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.training import (
     Booster,
@@ -51,5 +52,8 @@ __all__ = [
     "Training",
     "Tuning",
     "Watch",
+    "at_costs",
     "check_parameters",
+    "dumped",
+    "idle_parameters",
 ]

@@ -32,6 +32,8 @@ from the models in `src/churn/config`; every value is validated against the same
 - *required* means that an environment has to set the value; `conf/base` sets it for the simulated table.
 - `conf/base` has the defaults listed here. `accounts` and `feature_engineering.ratios` are the exception: they describe the
   table, and `conf/base` describes the simulated one.
+- Four numbers of `profit` have examples as their defaults, and `conf/base` leaves them out: amounts of money are shown "at
+  example costs" until an environment sets its own ([profit.md](profit.md)).
 """
 
 

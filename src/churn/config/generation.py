@@ -44,6 +44,6 @@ class Staging(Block):
     """The split of your own account table into a training and a scoring snapshot."""
 
     scoring_share: OpenShare = Field(
-        default=0.2, description="Share of the labelled accounts held out as the scoring snapshot, stratified by label."
+        default=0.2, description="Share of the labelled accounts held out as the scoring snapshot."
     )
     random_state: Seed = Field(default=42, description="Seed of the hold-out.")

@@ -9,7 +9,7 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from omegaconf import OmegaConf
 
-from churn.errors import ChurnError, FaultsError
+from churn.errors import ChurnError, FaultsError, closest
 
 # A required variable in the files of an environment; an optional one has a comma and a default after its name.
 _REQUIRED = re.compile(r"\$\{env:(\w+)\}")
@@ -42,6 +42,7 @@ class ConfigLoader(OmegaConfigLoader):
         self._dotenv: dict[str, str | None] | None = None
         OmegaConf.register_new_resolver("parameters", self._parameter, replace=True)
         OmegaConf.register_new_resolver("env", self._variable, replace=True)
+        self._check_environment(env)
         self._check_variables(env)
         super().__init__(conf_source, env, runtime_params, **options)
 
@@ -94,6 +95,20 @@ class ConfigLoader(OmegaConfigLoader):
     def _remedy(self) -> str:
         file = self._dotenv_file()
         return f"set it in the environment or in {file} (make env creates it, .env.example describes the variables)"
+
+    def _check_environment(self, env: str | None) -> None:
+        """Check that the folder of the environment exists; configuration in an archive is left to Kedro.
+
+        Raises:
+            ChurnError: Names the environments that exist.
+        """
+        folder = Path(self.conf_source)
+        if not env or not folder.is_dir() or (folder / env).is_dir():
+            return
+        known = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        close = closest(env, known)
+        hint = f"did you mean {close}?" if close else f"create {folder / env}, or choose from {', '.join(known)}"
+        raise ChurnError(f"there is no environment '{env}' in {folder}; {hint}")
 
     def _check_variables(self, env: str | None) -> None:
         """Check that all required variables of the environment's files are set.

@@ -5,7 +5,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from churn.config.blocks import Block, Device, Share
+from churn.config.blocks import Block, Device, OpenShare, Share
 
 
 class Inference(Block):
@@ -42,10 +42,17 @@ class Monitoring(Block):
     )
     roc_auc_drop: Share = Field(
         default=0.05,
-        description="Fall of the realised ROC AUC below the value at training from which the report has an alarm.",
+        description="Fall of the realised ROC AUC below the value at training from which the report has an alarm; from half "
+        "of it on, it has a warning.",
     )
     calibration_error: Share = Field(
         default=0.05, description="Realised calibration error from which the report has an alarm, as a probability."
+    )
+
+    false_alarm_rate: OpenShare = Field(
+        default=0.05,
+        description="Largest probability of a warning or an alarm for a table that has not changed, all figures together. A "
+        "figure beyond its limit counts only if chance explains it less often than its part of this rate.",
     )
 
     @model_validator(mode="after")

@@ -5,11 +5,10 @@ whole tree at once, so that a misspelt key is refused anywhere. The descriptions
 ``docs/parameters.md`` from them.
 """
 
-import difflib
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from churn.config.blocks import Block, block_in
 from churn.config.generation import Simulation, Staging
@@ -17,7 +16,7 @@ from churn.config.operation import Inference, Monitoring, Notifications, Watch
 from churn.config.retention import Decision, Profit, Reasons
 from churn.config.schema import AccountSchema
 from churn.config.training import FeatureEngineering, Promotion, Training
-from churn.errors import ParametersError
+from churn.errors import ParametersError, closest
 
 
 class Parameters(Block):
@@ -43,22 +42,6 @@ class Parameters(Block):
         "or `<experiment>/<run>/artifacts`. Empty for the champion.",
     )
 
-    @model_validator(mode="after")
-    def _ratios_use_numeric_columns(self) -> Self:
-        numeric = set(self.accounts.numeric_names)
-        taken = numeric | set(self.accounts.text_columns)
-        for ratio in self.feature_engineering.ratios:
-            unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
-            if unknown:
-                raise ValueError(
-                    f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, "
-                    "which accounts.numeric does not name"
-                )
-            if ratio.name in taken:
-                raise ValueError(f"feature_engineering.ratios: '{ratio.name}' is already the name of a column")
-            taken.add(ratio.name)
-        return self
-
 
 def check_parameters(raw: dict[str, Any]) -> Parameters:
     """Build the typed parameters from the merged YAML and command-line values.
@@ -73,9 +56,37 @@ def check_parameters(raw: dict[str, Any]) -> Parameters:
         ParametersError: Lists every unknown, ill-typed or out-of-range parameter with its value and the remedy.
     """
     try:
-        return Parameters.model_validate(raw)
+        parameters = Parameters.model_validate(raw)
     except ValidationError as error:
         raise ParametersError("parameters", _explain(error)) from None
+    if faults := list(_unknown_columns(parameters)):
+        raise ParametersError("parameters", faults)
+    return parameters
+
+
+def _unknown_columns(parameters: Parameters) -> Iterator[str]:
+    """Yield a sentence for each column that a block names and the schema does not."""
+    accounts = parameters.accounts
+    numeric = set(accounts.numeric_names)
+    taken = numeric | set(accounts.text_columns)
+    for ratio in parameters.feature_engineering.ratios:
+        unknown = sorted({ratio.numerator, ratio.denominator} - numeric)
+        if unknown:
+            yield (
+                f"feature_engineering.ratios: '{ratio.name}' uses {', '.join(unknown)}, which accounts.numeric does not name"
+            )
+        elif ratio.name in taken:
+            yield f"feature_engineering.ratios: '{ratio.name}' is already the name of a column"
+        taken.add(ratio.name)
+    value = parameters.profit.value_column
+    named = [
+        *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
+        *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
+    ]
+    known = {"numeric": accounts.numeric_names, "categorical": accounts.categorical}
+    for name, role, column in named:
+        if column not in known[role]:
+            yield f"{name} = {column!r}: accounts.{role} has no such column; it has {', '.join(known[role]) or 'none'}"
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
@@ -84,8 +95,8 @@ def _explain(error: ValidationError) -> Iterator[str]:
         name = ".".join(str(part) for part in path)
         if fault["type"] == "extra_forbidden":
             known = _fields_at(path[:-1])
-            close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(sorted(known))}"
+            close = closest(str(path[-1]), known)
+            hint = f"did you mean '{close}'?" if close else f"known here: {', '.join(sorted(known))}"
             yield f"{name}: unknown parameter; {hint}"
         elif fault["type"] == "missing":
             yield f"{name}: missing; set it in conf/<env>/parameters*.yml"

@@ -1,14 +1,18 @@
 """Parameters of the retention list: expected profit, decision rule and reasons."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field
 
 from churn.config.blocks import Block, Share
 
+# The numbers that every amount of money depends on. Their defaults are examples.
+AMOUNTS = ("contact_cost", "offer_cost", "save_rate", "account_value")
+
 
 class Profit(Block):
-    """Costs and benefits of acting on an account, in one currency."""
+    """Costs and benefits of acting on an account, in one currency. The defaults are examples."""
 
     contact_cost: float = Field(default=5.0, ge=0, description="Cost of contacting an account, in currency.")
     offer_cost: float = Field(default=50.0, ge=0, description="Cost of the offer if an account takes it, in currency.")
@@ -23,6 +27,25 @@ class Profit(Block):
         default=None,
         description="Numeric column with the value of each account; if it is missing, `account_value` applies.",
     )
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Names of the amounts that nobody has set, which are therefore examples; a column replaces `account_value`."""
+        given = self.model_fields_set | ({"account_value"} if self.value_column else set())
+        return tuple(name for name in AMOUNTS if name not in given)
+
+
+def at_costs(examples: Collection[str]) -> str:
+    """Return what belongs beside an amount of money that depends on example amounts; empty if it depends on none.
+
+    Args:
+        examples: Names of the example amounts, see `Profit.examples`.
+    """
+    if not examples:
+        return ""
+    if {"contact_cost", "offer_cost", "save_rate"} <= set(examples):
+        return "at example costs"
+    return f"at the example {', '.join(name.replace('_', ' ') for name in examples)}"
 
 
 class Decision(Block):

@@ -20,7 +20,11 @@ class FeatureEngineering(Block):
     """Split and encoding."""
 
     test_share: OpenShare = Field(default=0.3, description="Share of the accounts held out to test the model.")
-    random_state: Seed = Field(default=31_459, description="Seed of the split, which is stratified by label.")
+    random_state: Seed = Field(
+        default=31_459,
+        description="Key of the split, which is by a hash of the id: with the same key and share, an account is a test row in "
+        "every training or in none.",
+    )
     ratios: tuple[Ratio, ...] = Field(default=(), description="Features that are the ratio of two numeric columns.")
     min_category_count: int = Field(
         default=10,
@@ -36,7 +40,12 @@ class Booster(Block):
         default=2000, ge=1, le=100_000, description="Maximum number of trees; early stopping ends sooner."
     )
     learning_rate: float = Field(default=0.05, gt=0, le=1, description="Step size of each tree.")
-    max_depth: int = Field(default=4, ge=0, le=64, description="Maximum depth of a tree, in levels; 0 for no limit.")
+    max_depth: int = Field(
+        default=4,
+        ge=0,
+        le=64,
+        description="Maximum depth of a tree, in levels; 0 for no limit. A tree with n leaves has at most n - 1 levels.",
+    )
     max_leaves: int = Field(default=5, ge=0, description="Maximum number of leaves of a tree; 0 for no limit.")
     grow_policy: Literal["depthwise", "lossguide"] = Field(
         default="lossguide", description="Where to split next: nearest the root, or where the loss falls most."
@@ -180,11 +189,19 @@ class Promotion(Block):
     )
     margin: float = Field(
         default=-0.005,
-        description="Minimum gain over the champion: of ROC AUC, or of expected profit per account in currency; "
+        description="Gain over the champion that is needed: of ROC AUC, or of expected profit per account in currency; "
         "a negative value tolerates a loss.",
     )
     confidence: OpenShare = Field(
-        default=0.8, description="Share of the paired bootstrap samples in which the gain must reach the margin."
+        default=0.95,
+        description="Confidence of the comparison: a challenger is refused if it is worse than the margin with this confidence; "
+        "with a margin above 0, it is promoted if it is better with this confidence.",
+    )
+    log_loss_rise: float = Field(
+        default=0.001,
+        ge=0,
+        description="Rise of the log loss above the champion's that is tolerated, with a margin of at most 0; the log loss "
+        "also rises where the ranking is right and the probabilities are wrong.",
     )
     bootstrap_samples: int = Field(default=500, ge=10, le=100_000, description="Number of paired bootstrap samples.")
     calibration_limit: Share = Field(
@@ -193,11 +210,15 @@ class Promotion(Block):
     latency_limit: float = Field(
         default=2000.0, gt=0, description="Maximum time to score 1,000 accounts, in milliseconds."
     )
-    segments: tuple[str, ...] = Field(
-        default=(), description="Categorical columns; the gate compares both models in each of their categories."
+    segments: tuple[str, ...] | None = Field(
+        default=None,
+        description="Categorical columns; the gate compares both models in each of their categories. Empty for the column with "
+        "the most categories of enough rows, `[]` for none.",
     )
     segment_drop: Share = Field(
-        default=0.05, description="Maximum fall of ROC AUC below the champion's within a segment."
+        default=0.05,
+        description="Fall of ROC AUC below the champion's within a segment that is tolerated; the challenger is refused if "
+        "the fall is larger with the confidence of the comparison.",
     )
     segment_rows: int = Field(
         default=200, ge=20, description="Minimum number of test rows of a segment; smaller ones do not count."

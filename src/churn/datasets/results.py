@@ -90,6 +90,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "threshold": record.profile["threshold"],
             "to_act_on": record.to_act_on,
             "expected_profit": record.expected_profit,
+            "example_costs": list(record.example_costs),
             "listed": len(listed),
             "model": record.model,
             "input": record.source,

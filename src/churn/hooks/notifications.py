@@ -49,9 +49,10 @@ def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
         if "training_metrics" in made:
             metrics = catalog["training_metrics"].load()
             yield Event("trained", f"A model was trained, {version}: test ROC AUC {metrics['test_roc_auc']:.4f}.")
-        yield Event(
-            "promoted" if decision["promote"] else "not_promoted", f"{version.capitalize()}: {decision['reason']}"
-        )
+        if not decision["unchanged"]:
+            yield Event(
+                "promoted" if decision["promote"] else "not_promoted", f"{version.capitalize()}: {decision['reason']}"
+            )
     published: Any = catalog["results@publish"] if "results@publish" in made else None
     if published is not None and (manifest := published.published) is not None:
         yield Event(

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Set
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +12,51 @@ from kedro.framework.project import pipelines
 from kedro.io import AbstractDataset, CachedDataset, CatalogProtocol, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from churn.config import check_parameters
+from churn.config import Parameters, check_parameters, idle_parameters
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
-from churn.errors import FaultsError
+from churn.errors import FaultsError, closest
 from churn.hooks.logs import use_project_logging
+from churn.retention.reasons import check_texts
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 SQLITE = "sqlite:///"
 
+logger = logging.getLogger(__name__)
+
 
 class PreflightHook:
     """Checks parameters and inputs, and completes the configuration, before a run."""
+
+    def __init__(self) -> None:
+        self._parameters: Parameters | None = None
+        self._own_table = False
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Configure logging, check credentials and parameters, and make the path of MLflow's database absolute."""
         use_project_logging(context.project_path)
         guard_secrets(context)  # first, so that no message shows a secret
-        check_parameters(context.config_loader["parameters"])
+        self._parameters = check_parameters(context.config_loader["parameters"])
+        self._own_table = bool(context.config_loader["globals"].get("source_accounts"))
         anchor_mlflow(context)
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Check that every input exists, and that every output is stored or read.
 
+        Parameters that are set and have no effect are logged.
+
         Raises:
             FaultsError: Lists the missing inputs with the pipeline or node that makes each, or the outputs that no catalog
-                entry stores and no node reads.
+                entry stores and no node reads, or the faulty sentences for reasons.
         """
         inputs = [name for name in sorted(pipeline.inputs()) if not _is_parameter(name)]
-        if absent := [fault for name in inputs if (fault := _input_fault(name, catalog))]:
+        faults = (_input_fault(name, catalog) for name in inputs)
+        if absent := list(
+            dict.fromkeys(fault for fault in faults if fault)
+        ):  # a file that is read in two ways is one fault
             raise FaultsError("inputs of this run", absent)
         read = {_without_transcoding(name) for made in pipelines.values() for name in made.all_inputs()}
         lost = [
@@ -57,6 +69,23 @@ class PreflightHook:
                 "outputs of this run",
                 [f"no catalog entry stores {name} and no node reads it{_meant(name, catalog)}" for name in lost],
             )
+        if self._parameters is not None:
+            _check_use(self._parameters, pipeline, own_table=self._own_table)
+
+
+def _check_use(parameters: Parameters, pipeline: Pipeline, *, own_table: bool) -> None:
+    """Check the parameters that the run uses, and log those that are set and have no effect.
+
+    Raises:
+        ParametersError: If sentences for reasons are faulty, which scoring would find after training.
+    """
+    used = {name.removeprefix("params:") for name in pipeline.inputs()} | {"notifications"}
+    if "reasons" in used:
+        accounts = parameters.accounts
+        check_texts(parameters.reasons, [*accounts.numeric_names, *accounts.categorical])
+    for name, sentence in idle_parameters(parameters, own_table=own_table).items():
+        if name.partition(".")[0] in used:
+            logger.warning(sentence)
 
 
 def _is_parameter(name: str) -> bool:
@@ -67,7 +96,9 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
     """Return what is wrong with an input of a run; ``None`` if nothing is. Inputs without a catalog entry come from nodes."""
     if name in catalog:
         dataset = catalog.get(name)
-        return f"{name} is not there yet ({_where(dataset)}); {_maker(name)}" if _is_absent(dataset) else None
+        if not _is_absent(dataset):
+            return None
+        return f"{_without_transcoding(name)} is not there yet ({_where(dataset)}); {_maker(name)}"
     for made in pipelines.values():
         for node in made.nodes:
             if name in node.outputs:
@@ -78,9 +109,9 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
 def _meant(name: str, catalog: Catalog) -> str:
     """Return a hint with the data set name closest to an unknown one; empty if none is close."""
     used: Set[str] = {known for made in pipelines.values() for known in made.datasets()}
-    known = {each for each in used | set(catalog.keys()) if each != name and not _is_parameter(each)}
-    close = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    known = {each for each in used | set(catalog.keys()) if not _is_parameter(each)}
+    close = closest(name, sorted(known))
+    return f"; did you mean {close}?" if close else ""
 
 
 def _maker(dataset_name: str) -> str:

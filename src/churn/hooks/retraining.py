@@ -46,7 +46,11 @@ class RetrainingHook:
         if self._parameters is None or MADE not in pipeline.all_outputs():
             return
         if TABLE.partition("@")[0] in {name.partition("@")[0] for name in pipeline.all_outputs()}:
-            return  # the run makes another table
+            logger.warning(
+                "training.only_if_changed has no effect in a run that also makes the training table; run "
+                "kedro run --pipelines feature_engineering,training"
+            )
+            return
         if not catalog[TABLE].exists():
             return  # the preflight check reports it
         data = catalog[TABLE].load()

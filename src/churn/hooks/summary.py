@@ -8,6 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from churn.config import at_costs
 from churn.config.secrets import REDACTION
 from churn.hooks.preflight import shown_path
 
@@ -53,11 +54,12 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
         return [("accounts", "none scored: all files of the table were scored before")]
     at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
     version = f"model version {manifest['model']['version']}"
+    costs = f" {said}" if (said := at_costs(manifest["example_costs"])) else ""
     return [
         ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
         (
             "act on",
-            f"{manifest['to_act_on']:,} accounts, expected profit {manifest['expected_profit']:,.0f}: "
+            f"{manifest['to_act_on']:,} accounts, expected profit {manifest['expected_profit']:,.0f}{costs}: "
             + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
         ),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),

@@ -1,5 +1,6 @@
 """Metrics of the ranking of accounts by score: ROC AUC, average precision, lift."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -150,19 +151,79 @@ def weighted_roc_auc(labels: ArrayLike, scores: ArrayLike) -> Callable[[NDArray[
     return measured
 
 
+class PairedDifference(NamedTuple):
+    """A difference of two metrics of the same rows, and its standard error; both nan if only one outcome occurs."""
+
+    value: float
+    standard_error: float
+
+
+def roc_auc_difference(labels: ArrayLike, one: ArrayLike, other: ArrayLike) -> PairedDifference:
+    """Return the ROC AUC of one score minus that of another on the same rows, with the standard error of the difference.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595, with ranks as in Sun and Xu 2014,
+    doi:10.1109/LSP.2014.2337313.
+
+    Args:
+        labels: Outcomes, shape (n,), 1 for churned and 0 for stayed.
+        one: Scores, shape (n,).
+        other: Scores of another model, shape (n,).
+    """
+    from scipy.stats import rankdata
+
+    churned = np.asarray(labels).astype(bool)
+    count, rest = int(churned.sum()), int((~churned).sum())
+    if min(count, rest) < 2:
+        return PairedDifference(float("nan"), float("nan"))
+
+    def placements(scores: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        values = np.asarray(scores, dtype=np.float64)
+        ranks = rankdata(values)
+        return (
+            (ranks[churned] - rankdata(values[churned])) / rest,
+            1 - (ranks[~churned] - rankdata(values[~churned])) / count,
+        )
+
+    above, below = (mine - theirs for mine, theirs in zip(placements(one), placements(other), strict=True))
+    variance = float(np.var(above, ddof=1) / count + np.var(below, ddof=1) / rest)
+    return PairedDifference(float(above.mean()), float(np.sqrt(variance)))
+
+
+def roc_auc_standard_error(area: float, churned: float, stayed: float) -> float:
+    """Standard error of a ROC AUC of so many rows (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747)."""
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (churned - 1) * (first - area**2) + (stayed - 1) * (second - area**2)
+    return math.sqrt(max(0.0, variance) / (churned * stayed))
+
+
 def estimated_roc_auc(probability: ArrayLike) -> float:
     """Estimate the ROC AUC without outcomes, assuming calibrated probabilities (confidence-based estimation).
 
-    Each row counts as churned with its own probability. The result is nan if all probabilities are 0 or all are 1.
+    Each row counts as churned with its own probability. Pairs are of two different rows: a row has one outcome, so it is
+    never compared with itself.
+
+    Args:
+        probability: Probabilities of churn, shape (n,).
+
+    Returns:
+        Expected weight of the pairs of a churned row and one that stayed in which the churned one has the higher
+        probability (a tie counts half), divided by the expected weight of all such pairs. nan if there are none: with
+        fewer than two rows, or if all probabilities are 0 or all are 1.
     """
     scores = np.sort(np.asarray(probability, dtype=np.float64))
     stayed = np.empty_like(scores)
     different = 0
+    itself = 0.0  # weight of the pairs of a row with itself, which are ties
     for piece in pieces(scores):
+        itself += float(np.dot(scores[piece], 1.0 - scores[piece]))
         first = first_of_equals(scores[piece])
         to = slice(different, different + len(first))
         stayed[to] = np.add.reduceat(1.0 - scores[piece], first)
         # There are at most as many different scores as rows so far.
         scores[to] = np.add.reduceat(scores[piece], first)
         different = to.stop
-    return float(roc_auc_of_counts(scores[:different], stayed[:different]))
+    weight = float(scores[:different].sum() * stayed[:different].sum())
+    if weight <= itself:
+        return float("nan")
+    won = float(roc_auc_of_counts(scores[:different], stayed[:different])) * weight
+    return (won - itself / 2) / (weight - itself)

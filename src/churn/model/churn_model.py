@@ -26,6 +26,8 @@ from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksu
 from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
+from churn.tables.cells import respelled
+from churn.tables.split import Split
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
@@ -61,10 +63,13 @@ class ChurnModel:
         linear: Logistic regression whose weighted margin is added; None if its learned weight is 0.
         threshold: Probability from which churn is predicted.
         risk_bands: Named ranges of probability, rising from 0.
-        reference: Profile of the training rows and of their out-of-fold scores.
-        performance: Metrics of the out-of-fold scores.
+        reference: Profile of the columns of the training rows, and of the scores of the test rows, which no part of the model
+            was fitted on; out-of-fold scores of the training rows if it was trained without test rows.
+        performance: Metrics of the scores of the test rows and of the out-of-fold scores together, with the number of these
+            ``rows`` and their ``churn_rate``.
         importance: For each account column the mean absolute contribution to the margin, in log-odds.
         calibration: Strictly increasing function from the margin to the probability.
+        split: Which accounts were test rows; None if that is not known.
         source: Source it was loaded from; None for a model that was just trained.
     """
 
@@ -78,6 +83,7 @@ class ChurnModel:
     importance: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     linear: Linear | None = None
+    split: Split | None = None
     source: ModelSource | None = None
 
     @property
@@ -101,7 +107,10 @@ class ChurnModel:
         Raises:
             AccountsError: If a column that the encoder reads is missing or not numeric.
         """
-        return self.probability_of(self.encoder.transform(accounts))
+        return self.probability_of(self._encoded(accounts))
+
+    def _encoded(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        return self.encoder.transform(accounts, self.schema.missing, self.schema.missing_text)
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probability of churn of encoded rows: features of shape (n, k), result of shape (n,)."""
@@ -153,7 +162,7 @@ class ChurnModel:
             The columns of a row add up to its margin (`margin_of`); calibration keeps the order of margins, not the
             sums. The contribution of a ratio is shared equally by its two columns.
         """
-        features = self.encoder.transform(accounts)
+        features = self._encoded(accounts)
         parts, baseline = self.trees.contributions(features, self.encoder.shares)
         if self.linear is not None:
             parts += self.linear.contributions(features) @ self.encoder.shares
@@ -214,7 +223,7 @@ class ChurnModel:
         for name in vocabularies if columns is None else columns:
             values = accounts[name].dropna()
             if len(values) and len(vocabularies[name]):
-                found[name] = bool(values.isin(vocabularies[name]).any())
+                found[name] = bool(values.isin(respelled(vocabularies[name])).any())
         return found
 
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
@@ -290,6 +299,8 @@ class ChurnModel:
             # Models that were stored before calibration existed have no entry for it.
             calibration=Calibration.from_dict(stored["calibration"]) if "calibration" in stored else Calibration(),
             linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
+            # Models that were stored before accounts were split by their ids have no entry for it.
+            split=Split.from_dict(stored["split"]) if "split" in stored else None,
         )
 
     def files(self) -> dict[str, bytes]:
@@ -305,6 +316,7 @@ class ChurnModel:
             "reference": self.reference.to_dict(),
             "performance": dict(self.performance),
             "importance": dict(self.importance),
+            **({"split": self.split.to_dict()} if self.split else {}),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
         return {BOOSTER_FILE: self.trees.to_bytes(), MODEL_FILE: text.encode() + b"\n"}

@@ -6,7 +6,7 @@ feature for each category of its vocabulary, and one for *missing* if it had mis
 the vocabulary, unseen or too rare in training, is 0 in all of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Self
@@ -18,8 +18,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from churn.config import Ratio
+from churn.config.schema import BLANK, MISSING_NUMBERS
 from churn.errors import AccountsError
 from churn.tables import Table, as_numbers, as_text
+from churn.tables.cells import respelled
+from churn.tables.checks import LARGEST_NUMBER, TOO_LARGE
 from churn.tables.faults import NOT_A_NUMBER, Fault
 
 MISSING = "(missing)"
@@ -81,32 +84,40 @@ class Encoder:
                 features.append((f"{name}={MISSING}", (name,)))
         return features
 
-    def transform(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+    def transform(
+        self,
+        accounts: pd.DataFrame,
+        missing: Collection[str] = MISSING_NUMBERS,
+        missing_text: Collection[str] = BLANK,
+    ) -> NDArray[np.float32]:
         """Encode accounts.
 
         Args:
             accounts: Account rows, raw or canonical, shape (n, any); the order of the columns does not matter.
+            missing: Values of numeric columns of raw rows that mean missing.
+            missing_text: Values of categorical columns of raw rows that mean missing.
 
         Returns:
             Matrix of shape (n, number of features), without nan.
 
         Raises:
-            AccountsError: If a column is missing, or a numeric column holds values that are not numbers.
+            AccountsError: If a column is missing, or a numeric column holds values that are not numbers or too large.
         """
-        numbers = self._numbers(accounts)
+        numbers = self._numbers(accounts, missing)
         for ratio in self.ratios:
             numbers[ratio.name] = divide(numbers[ratio.numerator], numbers[ratio.denominator])
         matrix = np.zeros((len(accounts), len(self.feature_names)), dtype=np.float32)
         at = 0
         for name, values in numbers.items():
             absent = np.isnan(values)
-            matrix[:, at] = np.where(absent, self.medians[name], values)
+            # A ratio of two numbers can exceed float32.
+            matrix[:, at] = np.clip(np.where(absent, self.medians[name], values), -LARGEST_NUMBER, LARGEST_NUMBER)
             at += 1
             if name in self.missing:
                 matrix[:, at] = absent
                 at += 1
         for name, vocabulary in self.vocabularies.items():
-            codes = category_codes(accounts[name], vocabulary)
+            codes = category_codes(accounts[name], vocabulary, missing_text)
             known = np.flatnonzero(codes >= 0)
             matrix[known, at + codes[known]] = 1.0
             at += len(vocabulary)
@@ -115,17 +126,18 @@ class Encoder:
                 at += 1
         return matrix
 
-    def _numbers(self, accounts: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    def _numbers(self, accounts: pd.DataFrame, missing: Collection[str]) -> dict[str, NDArray[np.float64]]:
         faults = [f"missing column: {name}" for name in self.columns if name not in accounts.columns]
         numbers: dict[str, NDArray[np.float64]] = {}
         for name in self.numeric:
             if name not in accounts.columns:
                 continue
-            values, wrong = as_numbers(accounts[name])
-            if wrong.any():
-                # Without examples: text in a numeric column may be a shifted row, and an id must not reach the log.
-                faults.append(Fault.of(name, NOT_A_NUMBER, wrong, None).sentence)
+            values, wrong = as_numbers(accounts[name], missing)
             numbers[name] = values.to_numpy(np.float64)
+            # Without examples: text in a numeric column may be a shifted row, and an id must not reach the log.
+            for reason, broken in ((NOT_A_NUMBER, wrong), (TOO_LARGE, np.abs(numbers[name]) > LARGEST_NUMBER)):
+                if broken.any():
+                    faults.append(Fault.of(name, reason, broken, None).sentence)
         if faults:
             raise AccountsError("accounts to encode", faults)
         return numbers
@@ -156,10 +168,12 @@ UNSEEN_CODE = -1
 MISSING_CODE = -2
 
 
-def category_codes(series: pd.Series, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
+def category_codes(
+    series: pd.Series, vocabulary: tuple[str, ...], missing: Collection[str] = BLANK
+) -> NDArray[np.int64]:
     """Return the position of each value in the vocabulary; `UNSEEN_CODE` if outside, `MISSING_CODE` if missing."""
-    text = pa.array(as_text(series), type=pa.large_string(), from_pandas=True)
-    codes = pc.index_in(text, value_set=pa.array(vocabulary, type=pa.large_string()))
+    text = pa.array(as_text(series, missing), type=pa.large_string(), from_pandas=True)
+    codes = pc.index_in(text, value_set=pa.array(respelled(vocabulary), type=pa.large_string()))
     result: NDArray[np.int64] = codes.fill_null(UNSEEN_CODE).to_numpy(zero_copy_only=False).astype(np.int64)
     result[text.is_null().to_numpy(zero_copy_only=False)] = MISSING_CODE
     return result

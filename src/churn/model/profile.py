@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from churn.tables.cells import respelled
+
 FINE_BINS = 100
 
 
@@ -147,9 +149,10 @@ class CategoricalProfile:
             A profile with the same categories and the counts of the rows given.
         """
         found = _category_counts(values)
-        counts = tuple(found.get(value, 0) for value in self.values)
         present = sum(found.values())
-        return replace(self, counts=counts, missing=len(values) - present, unseen=present - sum(counts))
+        # Each is counted once, though an earlier version may have stored two spellings of it.
+        counts = tuple(found.pop(value, 0) for value in respelled(self.values))
+        return replace(self, counts=counts, missing=len(values) - present, unseen=sum(found.values()))
 
     def __add__(self, other: "CategoricalProfile") -> "CategoricalProfile":
         if self.values != other.values:  # noqa: PD011, these are no pandas values

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from churn.model import Profile
 from churn.model.profile import CategoricalProfile, NumericProfile, check_same_columns
+from churn.monitoring.chance import FalseAlarms, missing_by_chance, psi_by_chance, unseen_by_chance
 
 NUMERIC_BINS = 10
 CATEGORICAL_BINS = 20
 SHARE_FLOOR = 1e-3
 UNSEEN_LABEL = "never seen before"
-
-# Standard normal quantile that chance exceeds once in a thousand times.
-CHANCE_QUANTILE = 3.0902
 
 
 class ColumnDrift(NamedTuple):
@@ -32,6 +30,9 @@ class ColumnDrift(NamedTuple):
     missing_reference: float | None
     missing_analysis: float | None
     unseen_share: float | None
+    moved_by_chance: bool
+    missing_by_chance: bool
+    unseen_by_chance: bool
 
 
 class Outline(NamedTuple):
@@ -42,7 +43,7 @@ class Outline(NamedTuple):
     analysis: tuple[float, ...]
 
 
-def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]:
+def compare_profiles(reference: Profile, analysis: Profile, rate: float) -> list[ColumnDrift]:
     """Compute the drift metrics of each column and of the score.
 
     - ``psi``: population stability index, the sum over bins of (a - r) ln(a / r) of the shares a and r (Siddiqi, Credit
@@ -51,9 +52,9 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
       reference and unseen categories are bins of their own if either side has them. Shares are raised to at least 0.001,
       or half a row of the smaller table if that is more, so that empty bins stay finite. The usual limits are 0.1 and
       0.25.
-    - ``psi_chance``: the index that two samples of these sizes from one distribution exceed once in a thousand times:
-      the 99.9 % quantile of chi-squared with bins - 1 degrees of freedom, times 1/rows + 1/rows (Yurdakul and Naranjo,
-      2020, doi:10.21314/JRMV.2020.227; quantile by Wilson and Hilferty, 1931). An index below it may be due to chance.
+    - ``psi_chance``: the index that two samples of these sizes from one distribution exceed with a probability that depends
+      on the number of columns, see `churn.monitoring.chance`; values outside the reference, which every sample has, are then
+      counted in the bins at the ends, or in that of the rarest category.
     - ``jensen_shannon``: square root of the Jensen-Shannon divergence to base 2 on the same bins, 0 to 1 (Endres and
       Schindelin, 2003, doi:10.1109/TIT.2003.813506). No floor is needed.
     - ``ks``: Kolmogorov-Smirnov statistic, the largest difference of the two cumulative distributions at the up to 100
@@ -61,10 +62,13 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
     - ``missing_reference``, ``missing_analysis``: shares of the rows without a value.
     - ``unseen_share``: share of the analysis rows with a value that the reference does not have: an unseen category, or
       a number outside its range.
+    - ``moved_by_chance``, ``missing_by_chance``, ``unseen_by_chance``: whether the difference of the distributions, a rise of
+      the missing values, or the rows with an unseen category may be due to chance.
 
     Args:
         reference: Profile that the bins were learned on.
         analysis: Profile counted with ``count_profile`` in these bins.
+        rate: Probability with which chance moves any figure of a table that has not changed, all together.
 
     Returns:
         One entry per column, in the order of the reference, and last the score (named ``score``) if both have it.
@@ -74,12 +78,17 @@ def compare_profiles(reference: Profile, analysis: Profile) -> list[ColumnDrift]
         ValueError: The profiles have different columns or bins.
     """
     check_same_columns(reference, analysis, scores=False)
-    drifts = [_compare(name, "numeric", mine, analysis.numeric[name]) for name, mine in reference.numeric.items()]
+    columns = len(reference.numeric) + len(reference.categorical)
+    chance = FalseAlarms.of(rate, columns, len(reference.categorical))
+    drifts = [
+        _compare(name, "numeric", mine, analysis.numeric[name], chance) for name, mine in reference.numeric.items()
+    ]
     drifts += [
-        _compare(name, "categorical", mine, analysis.categorical[name]) for name, mine in reference.categorical.items()
+        _compare(name, "categorical", mine, analysis.categorical[name], chance)
+        for name, mine in reference.categorical.items()
     ]
     if reference.score is not None and analysis.score is not None:
-        drifts.append(_compare("score", "score", reference.score, analysis.score))
+        drifts.append(_compare("score", "score", reference.score, analysis.score, chance))
     return drifts
 
 
@@ -140,50 +149,73 @@ def _compare(
     kind: Literal["numeric", "categorical", "score"],
     reference: NumericProfile | CategoricalProfile,
     analysis: NumericProfile | CategoricalProfile,
+    chance: FalseAlarms,
 ) -> ColumnDrift:
     ks = None
+    # Each row of counts is a group, the row of the values outside the reference among them, and the missing values.
     if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
         _ = reference + analysis  # raises an error if the bins differ
         groups = _equal_mass(reference.counts, NUMERIC_BINS)
-        sides = [[*_grouped(one.counts, groups), one.below, one.above, one.missing] for one in (reference, analysis)]
+        places = [max(groups) + 1, *groups, max(groups) + 2, max(groups) + 3]
+        counts = [(one.below, *one.counts, one.above, one.missing) for one in (reference, analysis)]
+        # The bins at the ends, to which a sample of the same distribution adds values beyond them.
+        inside = [0, *groups, max(groups), max(groups) + 1]
         ks = _largest_difference(reference, analysis)
-        unseen = analysis.below + analysis.above
+        unseen, once = analysis.below + analysis.above, 1
     elif isinstance(reference, CategoricalProfile) and isinstance(analysis, CategoricalProfile):
         _ = reference + analysis
         groups = _rare_together(reference.counts, CATEGORICAL_BINS)
-        sides = [[*_grouped(one.counts, groups), one.unseen, one.missing] for one in (reference, analysis)]
-        unseen = analysis.unseen
+        rarest = max(groups, default=0)
+        places = [*groups, rarest + 1, rarest + 2]
+        counts = [(*one.counts, one.unseen, one.missing) for one in (reference, analysis)]
+        inside = [*groups, rarest, rarest + 1]
+        unseen, once = analysis.unseen, sum(count == 1 for count in reference.counts)
     else:
         raise TypeError(f"{column}: one profile is numeric, the other categorical")
-    psi, chance, distance = _distances(np.array(sides, dtype=np.float64))
+    level = (chance.scores if kind == "score" else chance.distribution) / 2
+    psi, distance = _distances(np.array([_grouped(row, places) for row in counts], dtype=np.float64))
+    psi_inside, psi_chance = _index(np.array([_grouped(row, inside) for row in counts], dtype=np.float64), level)
+    both = bool(reference.rows and analysis.rows)
+    outside = unseen_by_chance(once, reference.rows, unseen, analysis.rows) if both else 1.0
+    missing = (reference.missing, reference.rows), (analysis.missing, analysis.rows)
     return ColumnDrift(
         column=column,
         kind=kind,
         psi=psi,
-        psi_chance=chance,
+        psi_chance=psi_chance,
         jensen_shannon=distance,
         ks=ks,
         missing_reference=reference.missing / reference.rows if reference.rows else None,
         missing_analysis=analysis.missing / analysis.rows if analysis.rows else None,
         unseen_share=unseen / analysis.rows if analysis.rows else None,
+        moved_by_chance=psi_inside is None or psi_chance is None or (psi_inside <= psi_chance and outside > level),
+        missing_by_chance=not both or missing_by_chance(*missing) > chance.missing,
+        unseen_by_chance=outside > chance.unseen,
     )
 
 
-def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None, float | None]:
-    """Stability index, the one that chance exceeds, and Jensen-Shannon distance of two rows of counts."""
+def _index(counts: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
+    """Stability index of two rows of counts, and the index that chance exceeds at a level."""
     rows = counts.sum(axis=1)
     if rows.min() == 0:
-        return None, None, None
+        return None, None
     shares = counts[:, counts.any(axis=0)] / rows[:, None]
     floored = np.maximum(shares, max(SHARE_FLOOR, 0.5 / rows.min()))
     psi = float(np.sum((floored[1] - floored[0]) * np.log(floored[1] / floored[0])))
-    freedom = shares.shape[1] - 1
-    spread = 2 / (9 * freedom) if freedom else 0.0
-    chance = freedom * (1 - spread + CHANCE_QUANTILE * math.sqrt(spread)) ** 3 * float(np.sum(1 / rows))
+    return psi, psi_by_chance(shares.shape[1], int(rows[0]), int(rows[1]), level)
+
+
+def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Stability index and Jensen-Shannon distance of two rows of counts."""
+    rows = counts.sum(axis=1)
+    if rows.min() == 0:
+        return None, None
+    psi, _ = _index(counts, 0.5)
+    shares = counts[:, counts.any(axis=0)] / rows[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = np.where(shares > 0, shares * np.log2(shares / shares.mean(axis=0)), 0.0)
     # Rounding can leave equal distributions a hair below zero.
-    return psi, chance, math.sqrt(max(0.0, float(parts.sum()) / 2))
+    return psi, math.sqrt(max(0.0, float(parts.sum()) / 2))
 
 
 def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> float | None:

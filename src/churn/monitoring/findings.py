@@ -17,15 +17,6 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def judged(sentence: str, certain: bool, outcomes: int) -> Finding:
-    """Return an alarm if the finding is certain, else the status ``watch``: with few outcomes it may be chance."""
-    return (
-        Finding("alarm", sentence)
-        if certain
-        else Finding("watch", f"{sentence}; with {outcomes:,} outcomes it may be chance")
-    )
-
-
 def worst(findings: Sequence[Finding]) -> Status:
     """Return the most severe status among findings; ``ok`` if there are none."""
     return max((finding.status for finding in findings), key=SEVERITY.__getitem__, default="ok")

@@ -72,16 +72,13 @@ def health_metrics(
         repeats = len(accounts) - accounts.unique
         findings.append(Finding("watch", f"{repeats:,} of {len(accounts):,} scores are repeats of an account"))
 
-    drifts = compare_profiles(reference, analysis)
+    drifts = compare_profiles(reference, analysis, limits.false_alarm_rate)
     columns = []
     for drift in drifts:
         found = _drift_findings(drift, limits)
         findings += found
         columns.append(_drift_entry(drift, worst(found), reference, analysis))
-    by_chance = sum(
-        drift.psi is not None and drift.psi_chance is not None and limits.psi_watch <= drift.psi <= drift.psi_chance
-        for drift in drifts
-    )
+    by_chance = sum(_is_chance(drift, limits) for drift in drifts)
     if by_chance:
         notes.append(
             f"With {len(accounts):,} accounts, {by_chance} of the distributions passed a limit by no more than chance "
@@ -97,7 +94,9 @@ def health_metrics(
             )
         )
     if truth is not None:
-        realised, found, told = realised_performance(truth, probability, flagged, reference_performance, limits)
+        realised, found, told = realised_performance(
+            truth, probability, flagged, reference_performance, reference.rows, limits
+        )
         findings += found
         notes += told
     versions = accounts.versions
@@ -237,7 +236,7 @@ def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands
 def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
     name = "Scores" if drift.kind == "score" else humanize(drift.column)
     found = []
-    if drift.psi is not None and drift.psi > (drift.psi_chance or 0.0):
+    if drift.psi is not None and not drift.moved_by_chance:
         if drift.psi >= limits.psi_alarm:
             found.append(
                 Finding("alarm", f"{name}: the distribution moved (PSI {drift.psi:.2f}, limit {limits.psi_alarm:g})")
@@ -253,7 +252,7 @@ def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
         return found
     if drift.missing_analysis is not None and drift.missing_reference is not None:
         rise = drift.missing_analysis - drift.missing_reference
-        if rise > 0 and reaches(rise, limits.missing_rise):
+        if rise > 0 and reaches(rise, limits.missing_rise) and not drift.missing_by_chance:
             found.append(
                 Finding(
                     "alarm",
@@ -263,7 +262,7 @@ def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
                 )
             )
     unseen = drift.unseen_share or 0.0
-    if drift.kind == "categorical" and unseen > 0 and reaches(unseen, limits.unseen_share):
+    if drift.kind == "categorical" and reaches(unseen, limits.unseen_share) and not drift.unseen_by_chance:
         found.append(
             Finding(
                 "alarm",
@@ -272,6 +271,20 @@ def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
             )
         )
     return found
+
+
+def _is_chance(drift: ColumnDrift, limits: Monitoring) -> bool:
+    """Return whether a figure of a column passed a limit by no more than chance."""
+    rise = (drift.missing_analysis or 0.0) - (drift.missing_reference or 0.0)
+    return (
+        (drift.psi is not None and drift.moved_by_chance and drift.psi >= limits.psi_watch)
+        or (drift.missing_by_chance and rise > 0 and reaches(rise, limits.missing_rise))
+        or (
+            drift.unseen_by_chance
+            and drift.kind == "categorical"
+            and reaches(drift.unseen_share or 0.0, limits.unseen_share)
+        )
+    )
 
 
 def _drift_entry(drift: ColumnDrift, status: Status, reference: Profile, analysis: Profile) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema
-from churn.tables import Batches, Table
+from churn.tables import Batches, Table, as_text
 from churn.tables.ids import RepeatedIds, hashes_of, repetitions
 from churn.tables.labels import UNKNOWN, OutcomeRows, check_outcome_columns
 
@@ -62,7 +62,8 @@ def scored_accounts(
         bands: Names of the risk bands, from the lowest to the highest.
 
     Raises:
-        AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, more than two labels.
+        AccountsError: Lists every fault of the outcomes: a missing column, an empty or repeated id, a label that
+            means neither churned nor stayed.
     """
     known = None if outcomes is None else _Outcomes(outcomes, schema)
     rows, name = len(predictions), predictions.columns[0]
@@ -84,7 +85,7 @@ def scored_accounts(
             unknown |= {str(word) for word in words[band[at] < 0].unique()}
             if versioned:
                 versions |= {str(version) for version in batch["model_version"].dropna().unique()}
-            texts = batch[name].astype("str")
+            texts = as_text(batch[name])
             hashes, there = hashes_of(texts), texts.notna().to_numpy(bool)
             ids.add(hashes[there])
             with_id += int(there.sum())
@@ -110,7 +111,7 @@ def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
     found: set[str] = set()
     rows = 0
     for batch in predictions.batches([name]):
-        texts = batch[name].astype("str")
+        texts = as_text(batch[name])
         again = texts[np.isin(hashes_of(texts), hashes) & texts.notna().to_numpy(bool)]
         rows += len(again)
         found.update(again)

@@ -1,6 +1,5 @@
 """Performance of scores: estimated without outcomes, realised with them."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn.config import Monitoring
-from churn.metrics import CalibrationCurve, Ranking, calibration_curve
+from churn.metrics import Ranking, calibration_curve
 from churn.metrics.calibration import error_of_curve
 from churn.metrics.classification import brier, log_loss
-from churn.metrics.ranking import estimated_roc_auc, lift
-from churn.monitoring.drift import CHANCE_QUANTILE
-from churn.monitoring.findings import Finding, judged, mean_of, percent, reaches
+from churn.metrics.ranking import estimated_roc_auc, lift, roc_auc_standard_error
+from churn.monitoring.chance import FalseAlarms, calibration_by_chance, fall_by_chance
+from churn.monitoring.findings import Finding, Status, mean_of, percent, reaches
 
 
 def estimated_performance(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> dict[str, float | None]:
@@ -42,6 +41,7 @@ def realised_performance(
     probability: NDArray[np.float64],
     flagged: NDArray[np.bool_],
     reference_performance: Mapping[str, float],
+    reference_rows: int,
     limits: Monitoring,
 ) -> tuple[dict[str, Any], list[Finding], list[str]]:
     """Compute the metrics of scores with known outcomes, and compare them with the limits.
@@ -50,7 +50,8 @@ def realised_performance(
         truth: Outcomes, shape (n,): 1 churned, 0 stayed, -1 not known.
         probability: Predicted probabilities of churn, shape (n,).
         flagged: Whether each account was predicted to churn, shape (n,).
-        reference_performance: Metrics on held-out rows at training.
+        reference_performance: Metrics at training, on rows that the model was not fitted on.
+        reference_rows: Number of rows that the model was fitted on.
         limits: Limits of the metrics.
 
     Returns:
@@ -92,15 +93,21 @@ def realised_performance(
     curve = calibration_curve(labels, scores)
     performance["brier"] = brier(labels, scores)
     performance["calibration_error"] = error = error_of_curve(curve)
-    performance["calibration_error_chance"] = chance = _calibration_chance(curve)
+    levels = FalseAlarms.of(limits.false_alarm_rate, 0, 0)
+    performance["calibration_error_chance"] = chance = calibration_by_chance(
+        curve, max(1, reference_rows), levels.calibration
+    )
     performance["calibration_curve"] = [
         {"predicted": float(predicted), "observed": float(observed), "count": int(count)}
         for predicted, observed, count in zip(*curve, strict=True)
     ]
     if error > 0 and reaches(error, limits.calibration_error):
         text = f"Scores are off by {100 * error:.1f} percentage points on average (limit {100 * limits.calibration_error:g})"
-        findings.append(judged(text, error > chance, len(labels)))
-        performance["calibration_status"] = findings[-1].status
+        if error > chance:
+            findings.append(Finding("alarm", text))
+            performance["calibration_status"] = "alarm"
+        else:
+            notes.append(f"{text}; with {len(labels):,} outcomes it may be chance, so it raises no alarm")
 
     if not 0 < churned < len(labels):
         only = "churned" if churned else "stayed"
@@ -111,30 +118,22 @@ def realised_performance(
     performance["average_precision"] = ranking.average_precision()
     performance["log_loss"] = log_loss(labels, scores)
     performance["lift_at_10"] = lift(labels, scores, 0.1)
-    then = reference_performance.get("roc_auc")
-    performance["roc_auc_standard_error"] = doubt = _roc_auc_standard_error(now, churned, len(labels) - churned)
-    if then is not None and then > now and reaches(then - now, limits.roc_auc_drop):
-        text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"
-        findings.append(judged(text, then - now > CHANCE_QUANTILE * doubt, len(labels)))
-        performance["roc_auc_status"] = findings[-1].status
+    churned_then = reference_performance.get("churn_rate", churned / len(labels))
+    then, rows_then = reference_performance.get("roc_auc"), reference_performance.get("rows", reference_rows)
+    doubt = roc_auc_standard_error(now, churned, len(labels) - churned)
+    performance["roc_auc_standard_error"] = doubt
+    if then is None or now >= then:
+        return performance, findings, notes
+    doubt_then = (
+        roc_auc_standard_error(then, rows_then * churned_then, rows_then * (1 - churned_then)) if rows_then else 0.0
+    )
+    # Half of the limit is watched: a fall of exactly the limit is measured as less half of the time.
+    text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"
+    if reaches(then - now, limits.roc_auc_drop / 2):
+        if then - now > fall_by_chance((doubt, doubt_then), levels.ranking):
+            status: Status = "alarm" if reaches(then - now, limits.roc_auc_drop) else "watch"
+            findings.append(Finding(status, text))
+            performance["roc_auc_status"] = status
+        elif reaches(then - now, limits.roc_auc_drop):
+            notes.append(f"{text}; with {len(labels):,} outcomes it may be chance, so it raises no alarm")
     return performance, findings, notes
-
-
-def _calibration_chance(curve: CalibrationCurve) -> float:
-    """Return the calibration error, from 0 to 1, that perfectly calibrated scores exceed once in a thousand times.
-
-    In a bin the difference of observed and predicted rate is then about half-normal with s = sqrt(p (1 - p) / n), mean
-    s sqrt(2 / pi) and variance s^2 (1 - 2 / pi); the bins are independent.
-    """
-    weight = curve.rows / curve.rows.sum()
-    spread = np.sqrt(curve.predicted * (1 - curve.predicted) / curve.rows)
-    mean = np.sum(weight * spread) * math.sqrt(2 / math.pi)
-    deviation = math.sqrt(float(np.sum((weight * spread) ** 2)) * (1 - 2 / math.pi))
-    return float(mean + CHANCE_QUANTILE * deviation)
-
-
-def _roc_auc_standard_error(area: float, churned: int, stayed: int) -> float:
-    """Standard error of a ROC AUC (Hanley and McNeil, 1982, doi:10.1148/radiology.143.1.7063747)."""
-    first, second = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (churned - 1) * (first - area**2) + (stayed - 1) * (second - area**2)
-    return math.sqrt(max(0.0, variance) / (churned * stayed))

@@ -159,10 +159,15 @@ class Notifier:
             return False
         # Without channels the log is the only one, so the cool-down applies to it too.
         known = self._known()
+        kind = event.kind.replace("_", " ")
+        # The text of a failure is that of an error, which is raised or logged anyway.
+        shown = kind if event.kind == "failed" else event.text
         if self._clock() - known.get(event.key, float("-inf")) < 60 * self._settings.cool_down:
-            logger.info("Not sent again within the cool-down: %s", event.text)
+            if shown == event.text or self._channels:
+                logger.info("Not sent again within the cool-down: %s", shown)
             return False
-        logger.info("%s: %s", event.kind.replace("_", " ").capitalize(), event.text)
+        if shown == event.text:
+            logger.info("%s: %s", kind.capitalize(), event.text)
         arrived = [self._sent(channel, event) for channel in self._channels]
         if any(arrived) or not arrived:
             self._note(event.key)

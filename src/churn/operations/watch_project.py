@@ -1,12 +1,13 @@
 """The inputs that `churn watch` checks in a project."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kedro.framework.context import KedroContext
 
-from churn.config import check_parameters
+from churn.config import check_parameters, idle_parameters
 from churn.errors import ChurnError
 from churn.operations.kedro_job import KedroJob, Kind
 from churn.operations.notifications import notifier_of
@@ -14,6 +15,8 @@ from churn.operations.watch import LastKnown, Watcher, alone
 from churn.operations.watch_server import watch
 from churn.registry.fingerprint import fingerprint_of_training
 from churn.stores import open_store
+
+logger = logging.getLogger(__name__)
 
 # Keys beside the names of files, which never have this form.
 CODE, CHAMPION = "(code and parameters)", "(champion)"
@@ -33,6 +36,9 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
     loader: Any = context.config_loader
     known = check_parameters(loader["parameters"])
     settings = known.watch
+    for name, sentence in idle_parameters(known, own_table=False).items():
+        if name.startswith("watch."):  # its runs name the others
+            logger.warning(sentence)
     token = (loader["credentials"].get("watch") or {}).get("token") or ""
     folder = context.project_path / loader["globals"]["stores"]["cache"] / "watch"
     catalog: Any = context.catalog

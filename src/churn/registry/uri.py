@@ -25,6 +25,7 @@ _LOGGED_FORM = re.compile(r"^models:/m-[0-9a-f]+$")
 _RUN_FORM = re.compile(rf"^runs:/(?P<run>[0-9a-f]{{32}})(?:/(?P<name>{_NAME}))?$")
 
 FORMS = "models:/<name>@<alias>, models:/<name>/<version>, runs:/<run id>/model, <experiment>/<run id>/artifacts, or a folder"
+MOST_SHOWN = 10
 REMEDY = "train a model with kedro run --pipelines training, or name another with --params model_uri=..."
 
 
@@ -45,7 +46,7 @@ def locate(uri: str) -> Place:
         ChurnError: If the URI has none of the `FORMS`, or the registry has no such model.
     """
     if match := _REGISTRY_FORM.match(uri):
-        entry = registered_version(uri, match["name"], match["alias"], match["version"])
+        entry = registered_version(match["name"], match["alias"], match["version"])
         return Place(
             location=f"models:/{entry.name}/{entry.version}",
             version=str(entry.version),
@@ -70,22 +71,40 @@ class RegistrySilentError(ChurnError):
     """The registry does not answer, so it is not known whether the model exists."""
 
 
-def registered_version(uri: str, name: str, alias: str | None, number: str) -> "ModelVersion":
+def registered_version(name: str, alias: str | None, number: str) -> "ModelVersion":
     """Return a registered version, by its alias or its number.
 
     Raises:
-        NoSuchModelError: If it does not exist.
+        NoSuchModelError: If it does not exist; names the versions that do.
         RegistrySilentError: If the registry does not answer.
     """
     client = mlflow.MlflowClient()
+    uri = f"models:/{name}@{alias}" if alias else f"models:/{name}/{number}"
     try:
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
         if error.error_code in ABSENT_CODES:
-            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}; {REMEDY}") from error
+            raise NoSuchModelError(
+                f"there is no model {uri} in {mlflow.get_tracking_uri()}{_alternatives(name)}; {REMEDY}"
+            ) from error
         raise RegistrySilentError(
             f"MLflow at {mlflow.get_tracking_uri()} could not resolve {uri}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def known_versions(name: str) -> str:
+    """Return the versions of a registered model as text, the newest first: ``3, 2, 1``; empty if there are none."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+    versions = sorted((int(entry.version) for entry in found), reverse=True)
+    return ", ".join(map(str, versions[:MOST_SHOWN])) + (", ..." if len(versions) > MOST_SHOWN else "")
+
+
+def _alternatives(name: str) -> str:
+    """Return which models there are instead of one that does not exist; empty if there are none."""
+    if known := known_versions(name):
+        return f"; the versions of '{name}' are {known}"
+    models = [model.name for model in mlflow.MlflowClient().search_registered_models()]
+    return f"; the registered models are {', '.join(models[:MOST_SHOWN])}" if models else ""
 
 
 def download(location: str, folder: str, uri: str) -> Path:

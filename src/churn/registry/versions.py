@@ -10,7 +10,7 @@ from churn.errors import ChurnError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, registered_version
+from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, NoSuchModelError, known_versions, registered_version
 from churn.training.promotion import PromotionDecision
 
 # Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
@@ -54,11 +54,14 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
         # Directly after reading the alias: MLflow cannot read and set it in one step.
         client.set_registered_model_alias(name, alias, version_name)
     client.set_registered_model_tag(name, LAST_TAG, version_name)
-    for key, value in {**done.tags, **_fingerprint_tags(done)}.items():
+    # A champion that was trained again keeps the tags and the reason of its promotion.
+    of_version = _fingerprint_tags(done) if done.unchanged else {**done.tags, **_fingerprint_tags(done)}
+    for key, value in of_version.items():
         client.set_model_version_tag(name, version_name, key, value)
-        if mlflow.active_run() is not None:
-            mlflow.set_tag(key, value)
-    client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
+    if mlflow.active_run() is not None:
+        mlflow.set_tags({**done.tags, **_fingerprint_tags(done)})
+    if not done.unchanged:
+        client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
     return done
 
 
@@ -140,7 +143,10 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
         raise ChurnError(f"version {current} of '{name}' is the first {alias}; name a version with --to")
     if target == current:
         raise ChurnError(f"version {current} of '{name}' is the {alias} already")
-    registered_version(f"models:/{name}/{target}", name, None, target)
+    try:
+        registered_version(name, None, target)
+    except NoSuchModelError as error:
+        raise ChurnError(f"there is no version {target} of '{name}'; there are {known_versions(name)}") from error
     client.set_registered_model_alias(name, alias, target)
     return current, target
 

@@ -133,7 +133,7 @@ def _words(entry: Mapping[str, Any], psi_watch: float) -> str:
     if entry["psi"] is None:
         return "Nothing to compare"
     if entry["status"] == "ok":
-        by_chance = psi_watch <= entry["psi"] <= (entry["psi_chance"] or 0.0)
+        by_chance = entry["psi"] >= psi_watch
         return "Within random variation, for so few accounts" if by_chance else "Similar to training"
     labels, before, after = (entry["distribution"][key] for key in ("labels", "reference", "analysis"))
     change = [now - then for then, now in zip(before, after, strict=True)]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from churn.config import at_costs
 from churn.errors import ChurnError
 from churn.metrics import CalibrationCurve
 from churn.reporting.pages import NOTHING, calibration_drawing, cell_text, page_environment
@@ -65,6 +66,7 @@ def model_card(
     segments: Sequence[Mapping[str, Any]] | None = None,
     promotion: Mapping[str, Any] | None = None,
     importance: Mapping[str, float] | None = None,
+    example_costs: Sequence[str] = (),
     tuning: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     reproduce: Mapping[str, Any] | None = None,
@@ -91,6 +93,7 @@ def model_card(
         segments: Metrics of categories, from `churn.training.challenge.SegmentFigures._asdict`.
         promotion: Decision, from `churn.training.gates.PromotionDecision.to_dict`.
         importance: Mean absolute contribution of each column to the scores, in log-odds.
+        example_costs: Names of the amounts of ``profit`` that nobody has set; the limitations mention them.
         tuning: Summary of the search, from `churn.training.tuning.summarise`.
         parameters: Parameters of the run; nested ones get dotted names.
         reproduce: Facts to reproduce the model: ``command``, ``code_version``, ``data_sha256`` and ``packages``
@@ -107,7 +110,7 @@ def model_card(
         "sha256": sha256,
         "intended_use": list(intended_use),
         "not_for": list(not_for),
-        "limits": list(limits),
+        "limits": [*limits, *_limits_of_money(example_costs)],
         "data": data or None,
         "figures": measured,
         "confidence": confidence,
@@ -123,6 +126,12 @@ def model_card(
     }
     document: dict[str, Any] = plain(card)
     return document
+
+
+def _limits_of_money(example_costs: Sequence[str]) -> Iterator[str]:
+    if said := at_costs(example_costs):
+        names = ", ".join(f"profit.{name}" for name in example_costs)
+        yield f"Amounts of money are {said}; this table has none of its own until {names} are set"
 
 
 def render_model_card(card: Mapping[str, Any]) -> str:
@@ -221,6 +230,8 @@ def _verdict(promotion: Mapping[str, Any] | None) -> dict[str, str]:
         return {"status": "watch", "word": "Not judged", "more": "No decision on its promotion is recorded"}
     if promotion["forced"]:
         return {"status": "watch", "word": "Promoted by force", "more": promotion["reason"]}
+    if promotion.get("unchanged"):
+        return {"status": "ok", "word": "Champion", "more": promotion["reason"]}
     if promotion["promote"]:
         return {"status": "ok", "word": "Promoted", "more": promotion["reason"]}
     return {"status": "alarm", "word": "Not promoted", "more": promotion["reason"]}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from churn.config import Decision, Profit
+from churn.config import Decision, Profit, at_costs
 from churn.metrics import Ranking, calibration_curve
 from churn.metrics.ranking import lift
 from churn.retention.profit import choose, profit_curve, profit_policies
@@ -76,7 +76,8 @@ def profit_of_acting(
 ) -> Figure:
     """Plot profit per account against the share contacted, highest expected profit first, with the decision rules.
 
-    The threshold depends on the probability only, so its point can be off the curve if accounts differ in value.
+    The title says if amounts are examples. The threshold depends on the probability only, so its point can be off the curve
+    if accounts differ in value.
     """
     curve = profit_curve(labels, probability, value, profit)
     made = profit_policies(labels, probability, value, profit, threshold)
@@ -94,7 +95,8 @@ def profit_of_acting(
     ):
         label = f"{name}: {gain:,.2f}, {100 * share:.1f} % contacted"
         axes.plot([100 * share] * 2, [0, gain], color=colour, marker="o", markevery=[1], label=label)
-    _finish(axes, "Profit of acting", "accounts contacted, highest expected profit first, %", "profit per account")
+    title = f"Profit of acting {at_costs(profit.examples)}".rstrip()
+    _finish(axes, title, "accounts contacted, highest expected profit first, %", "profit per account")
     return figure
 
 
@@ -105,7 +107,7 @@ def importance(values: Mapping[str, float]) -> Figure:
     axes = figure.subplots()
     axes.barh([name for name, _ in largest], [value for _, value in largest], color=MODEL_COLOUR)
     axes.set_title("What moves the scores", loc="left", fontweight="bold")
-    axes.set_xlabel("mean absolute contribution, log-odds")
+    axes.set_xlabel("mean absolute contribution to the raw score, log-odds")
     axes.grid(axis="x", alpha=0.3)
     return figure
 

@@ -24,6 +24,7 @@ class Record:
         as_of: Date of the scored snapshot.
         to_act_on: Number of accounts to act on.
         expected_profit: Expected profit of acting on them, in currency.
+        example_costs: Names of the amounts of `profit` that nobody has set.
         retention_list: The first accounts of the order of `churn.retention.order.best_first`, with reasons.
         ledger: Run that scored each file of the table, ``None`` for this run; see `churn.scoring.ledger`.
         follows: Run whose results must still be current when these are published; ``None`` for any.
@@ -39,6 +40,7 @@ class Record:
     expected_profit: float
     retention_list: pd.DataFrame
     ledger: Ledger
+    example_costs: tuple[str, ...] = ()
     follows: str | None = None
 
 

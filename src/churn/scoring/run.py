@@ -25,7 +25,7 @@ from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
 # Names of the columns that are added to the account columns of candidates for the list.
-VALUE, EXPECTED = "(value)", "(expected profit)"
+PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,7 @@ class Scoring(ABC):
             as_of=self._as_of,
             to_act_on=tally.to_act_on,
             expected_profit=round(tally.expected_profit, 2),
+            example_costs=self._profit.examples,
             retention_list=listed.head(self._decision.list_length),
             ledger=self._selection.ledger,
             follows=self._follows,
@@ -195,7 +196,7 @@ class Scoring(ABC):
     def _listed(self) -> pd.DataFrame:
         """Return the retention list of the candidates, each with its reasons."""
         best = self._best()
-        probability, value = best["probability"].to_numpy(), best[VALUE].to_numpy()
+        probability, value = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy()
         return retention_list(
             self._model.scores_of(best, probability),
             value=value,
@@ -262,8 +263,8 @@ class Candidates:
         expected: NDArray[np.float64],
     ) -> None:
         """Add accounts: n canonical rows, and arrays of shape (n,)."""
-        part = accounts.assign(probability=probability)
-        part[VALUE], part[EXPECTED] = value, expected
+        part = accounts.copy(deep=False)
+        part[PROBABILITY], part[VALUE], part[EXPECTED] = probability, value, expected
         if self._least > -np.inf:
             part = part[expected >= self._least]
         self._parts.append(part)
@@ -274,7 +275,7 @@ class Candidates:
     def _keep_best(self) -> None:
         rows = pd.concat(self._parts, ignore_index=True)
         expected = rows[EXPECTED].to_numpy()
-        order = best_first(expected, rows["probability"], rows[self._id])[: self._size]
+        order = best_first(expected, rows[PROBABILITY], rows[self._id])[: self._size]
         if len(order) == self._size:
             self._least = float(expected[order[-1]])
         self._parts = [rows.iloc[np.sort(order)]]

@@ -15,12 +15,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import (
+    BooleanType,
     ByteType,
     DataType,
     DoubleType,
@@ -37,12 +37,16 @@ from churn.scoring.run import Tally
 from churn.spark.frames import SparkTable
 from churn.spark.rows import PACKED, ROW, SparkRows, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
-from churn.tables.batches import Findings, check_header
-from churn.tables.csv import normalise_numbers
+from churn.tables.batches import CheckedRows, Findings, check_header
+from churn.tables.cells import as_frame
 from churn.tables.faults import Fault, repeated
+from churn.tables.ids import hashes_of
+from churn.tables.split import Split, sketch_of
 
 # Column of the notes. The number of a checked row is that of its partition, shifted, plus its position in the partition.
 NOTE = "(note)"
+# Column of the checked training rows that says whether a row is a test row.
+TEST = "(test)"
 PARTITION_BITS = 33
 PLACES = (1 << PARTITION_BITS) - 1
 
@@ -64,17 +68,19 @@ class Note:
         findings: Result of the check.
         tally: Counts and sums of its scores, without rows after the first faulty batch; None if there are none.
         error: Message of an error in processing its rows, if any.
+        sketch: Sketch of its ids, for training rows.
     """
 
     partition: int
     findings: Findings = field(default_factory=Findings)
     tally: Tally | None = None
     error: str | None = None
+    sketch: tuple[int, ...] = ()
 
     def check_batch(self, batch: pa.RecordBatch, schema: AccountSchema, model: ChurnModel | None) -> pd.DataFrame:
         """Check the next rows and return them in canonical form, with their numbers."""
         first = first_number(self.partition, self.findings.rows)
-        accounts = self.findings.check_batch(parsed_rows(batch, schema), schema, model)
+        accounts = self.findings.check_batch(as_frame(batch), schema, model)
         return accounts.assign(**{ROW: first + np.arange(len(accounts))})
 
 
@@ -164,35 +170,38 @@ class SparkAccounts:
                 raise ChurnError(note.error)
         return notes
 
-    def labels(self) -> NDArray[np.int8]:
-        """Return the label of each row, 0 or 1, shape (n,); Spark keeps the checked rows as long as they are referenced.
+    def checked_rows(self, split: Split) -> CheckedRows:
+        """Return the label and the part of each row; Spark keeps the checked rows as long as they are referenced.
 
         Raises:
             AccountsError: Lists every fault of the table.
         """
-        row_schema = self.row_schema()
+        row_schema = self.row_schema({TEST: BooleanType()})
+        label = self.schema.label.column
         with explained(self.subject, self.table.examine):
-            made = self.mapped(checked_partition(self.schema, arrow_schema(row_schema)), row_schema).persist()
+            made = self.mapped(checked_partition(self.schema, split, arrow_schema(row_schema)), row_schema).persist()
             self._kept = made
             weakref.finalize(self, _released, made).atexit = False
-            self.check(made)
-            wanted = made.where(column(NOTE).isNull()).select(column(ROW), column(self.schema.label.column))
-            labels = np.empty(sum(self._lengths.values()), dtype=np.int8)
+            notes = self.check(made)
+            wanted = made.where(column(NOTE).isNull()).select(column(ROW), column(label), column(TEST))
+            rows = sum(self._lengths.values())
+            labels, is_test = np.empty(rows, dtype=np.int8), np.empty(rows, dtype=bool)
             for row in wanted.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
                 part = unpacked_rows(row)
                 if len(part):
-                    labels[self._places(part[ROW].to_numpy())] = part[self.schema.label.column].to_numpy()
-        return labels
+                    places = self._places(part[ROW].to_numpy())
+                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy(bool)
+        return CheckedRows(labels, is_test, sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes))
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
-        """Return selected rows; call `labels` before, which checks the table.
+        """Return selected rows; call `checked_rows` before, which checks the table.
 
         Args:
             columns: Columns to return, in this order.
             mask: Which rows to return, shape (n,).
         """
         if self._kept is None:
-            raise ValueError("the rows were not checked yet; call labels() first")
+            raise ValueError("the rows were not checked yet; call checked_rows() first")
         row_schema = self.row_schema()
         kept = StructType([row_schema[ROW], *(row_schema[name] for name in columns)])
         choose = chosen_rows(mask, self._starts, self._lengths, arrow_schema(kept), self.subject)
@@ -248,14 +257,16 @@ def _released(frame: DataFrame) -> None:
         frame.unpersist()
 
 
-def checked_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
-    """Return the function that checks a partition of a training table."""
+def checked_partition(schema: AccountSchema, split: Split, row_schema: pa.Schema) -> Work:
+    """Return the function that checks a partition of a training table and splits its rows."""
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         note = Note(partition_here())
         for batch in batches:
             accounts = note.check_batch(batch, schema, None)
-            yield as_batch(accounts, row_schema, len(accounts))
+            ids = accounts[schema.id]
+            note.sketch = sketch_of([np.array(note.sketch, dtype=np.uint64), hashes_of(ids)])
+            yield as_batch(accounts.assign(**{TEST: split.test_rows(ids)}), row_schema, len(accounts))
         yield note_row(note, NOTES, row_schema)
 
     return run
@@ -303,17 +314,3 @@ def chosen_rows(
                 yield some.set_column(at, row_schema.field(at), pa.array(new[numbers[wanted] & PLACES]))
 
     return run
-
-
-def parsed_rows(batch: pa.RecordBatch, schema: AccountSchema) -> pd.DataFrame:
-    """Convert rows as the local readers do: numeric columns that Spark read as text become numbers, if all values are."""
-    batch = normalise_numbers(batch, schema.numeric_names)
-    for position, item in enumerate(batch.schema):
-        if item.name in schema.numeric_names and pa.types.is_string(item.type):
-            try:
-                numbers = pc.cast(pc.utf8_trim_whitespace(batch.column(position)), pa.float64())
-            except pa.ArrowInvalid:
-                continue  # the check reports the values that are not numbers
-            batch = batch.set_column(position, item.name, numbers)
-    frame: pd.DataFrame = batch.to_pandas()
-    return frame

@@ -12,6 +12,7 @@ from churn.config import AccountSchema, FeatureEngineering
 from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
+from churn.training.encoding import with_features
 
 # Accuracy of Spark's approximate percentiles: the relative error of a rank is at most 1 / ACCURACY.
 ACCURACY = 10_000
@@ -28,13 +29,14 @@ def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: F
         present, medians = exact_medians(accounts.data, numbers)
         vocabularies, incomplete = _vocabularies(accounts.data, schema.categorical, settings.min_category_count)
     rows = len(accounts)
-    return Encoder(
+    encoder = Encoder(
         numeric=schema.numeric_names,
         ratios=settings.ratios,
         medians=medians,
         missing=frozenset({*(name for name, count in present.items() if count < rows), *incomplete}),
         vocabularies=vocabularies,
     )
+    return with_features(encoder, schema, settings)
 
 
 def exact_medians(frame: DataFrame, numbers: Mapping[str, Column]) -> tuple[dict[str, int], dict[str, float]]:

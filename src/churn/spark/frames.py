@@ -43,7 +43,7 @@ class SparkTable(AccountBatches):
         _ = self.columns  # tells how the files are read
         for table in self._tables.values():
             if table.csv is None:
-                yield spark.read.parquet(_address(table.uri))
+                yield _read_parquet(spark, table)
             elif _is_for_spark(table):
                 yield _read_by_spark(spark, table.csv, self._wanted)
             else:
@@ -62,6 +62,16 @@ class SparkTable(AccountBatches):
             "quoted cells have line breaks, which begin only after the first MiB of a file; set accounts.format.line_breaks to "
             "true, and Spark reads each file in one task"
         )
+
+
+def _read_parquet(spark: "SparkSession", table: TableFile) -> "DataFrame":
+    from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
+
+    rows = spark.read.parquet(_address(table.uri))
+    numbers = table.row_numbers  # a column that pandas stored as an index may be described only
+    if numbers is None:
+        return rows
+    return rows.withColumn(numbers.name, F.col("_metadata.row_index") * numbers.step + numbers.start)
 
 
 def _is_for_spark(table: TableFile) -> bool:

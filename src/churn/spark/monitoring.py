@@ -18,6 +18,7 @@ from churn.spark.frames import SparkPredictions, SparkTable
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 from churn.tables import Batches, Table
+from churn.tables.cells import as_frame
 from churn.tables.labels import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
 
 OUTCOME = "(outcome)"
@@ -85,7 +86,7 @@ def outcomes_of_partition(schema: AccountSchema, row_schema: pa.Schema) -> Work:
         note = OutcomeNote(partition_here())
         for batch in batches:
             first = first_number(note.partition, note.found.rows)
-            ids, outcome = note.found.check_batch(batch.to_pandas(), schema)
+            ids, outcome = note.found.check_batch(as_frame(batch), schema)
             columns = {ROW: first + np.arange(len(ids)), schema.id: ids.to_numpy(), OUTCOME: outcome}
             yield as_batch(columns, row_schema, len(ids))
         yield note_row(note, NOTES, row_schema)

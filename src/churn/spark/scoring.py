@@ -14,13 +14,10 @@ from churn.config import AccountSchema, Decision, Profit
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.model.device import check_device
-from churn.scoring.run import EXPECTED, VALUE, Scoring, score_rows
+from churn.scoring.run import EXPECTED, PROBABILITY, VALUE, Scoring, score_rows
 from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
-
-# Name of the column that is added to those of the accounts.
-PROBABILITY = "(probability)"
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,7 @@ class SparkScoring(Scoring):
         order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(self._accounts.schema.id)]
         best = scored.where(column(NOTE).isNull()).orderBy(*order).limit(self._list_size)
         frame: pd.DataFrame = best.toArrow().to_pandas()
-        frame = frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])
-        return frame.rename(columns={PROBABILITY: "probability"})
+        return frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])
 
     def _best(self) -> pd.DataFrame:
         if self._candidates is None:

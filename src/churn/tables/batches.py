@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError, ChurnError
 from churn.tables.checks import NO_ROWS, check_columns, check_rows
-from churn.tables.faults import Fault, sentences
+from churn.tables.faults import Fault, merged, sentences
 from churn.tables.ids import RepeatedIds, hashes_of, repetitions
-from churn.tables.labels import LabelledRows
+from churn.tables.labels import LabelledRows, left_out_notes
 from churn.tables.parallel import cores, in_order
+from churn.tables.split import Split, sketch_of
 from churn.tables.table import Table
 
 Made = TypeVar("Made")
@@ -83,7 +84,7 @@ class Findings:
             model: Model that will score the rows; None for training rows, which keep their label.
         """
         accounts, faults = check_rows(batch, schema, self.rows + 1)
-        self._add(faults)
+        self.faults = merged(self.faults, faults)
         if model is None:
             accounts[schema.label.column] = self.labelled.check_batch(accounts, batch[schema.label.column], schema)
         else:
@@ -94,23 +95,16 @@ class Findings:
 
     def extend(self, later: "Findings") -> None:
         """Add the findings of the rows that follow these ones."""
-        self._add([fault.after(self.rows) for fault in later.faults])
+        self.faults = merged(self.faults, [fault.after(self.rows) for fault in later.faults])
         for name, known in later.familiar.items():
             self.familiar[name] = self.familiar.get(name, False) or known
         self.labelled.extend(later.labelled)
         self.rows += later.rows
 
-    def _add(self, faults: list[Fault]) -> None:
-        known = {(fault.column, fault.reason): fault for fault in self.faults}
-        for fault in faults:
-            key = (fault.column, fault.reason)
-            known[key] = known[key] + fault if key in known else fault
-        self.faults = list(known.values())
-
     def raise_faults(
         self, repetitions: list[Fault], schema: AccountSchema, model: KnownCategories | None, subject: str
     ) -> None:
-        """Raise an error if the table, of which all rows have been checked, has faults.
+        """Raise an error if the table, of which all rows have been checked, has faults; log which rows are left out.
 
         Args:
             repetitions: Faults of ids that occur more than once.
@@ -130,13 +124,32 @@ class Findings:
             faults += model.unseen_faults(self.familiar)
         if faults:
             raise AccountsError(subject, faults)
+        if model is None:
+            for note in left_out_notes(self.labelled.left_out, schema):
+                logger.info("%s: %s", subject, note)
+            for note in self.labelled.guesses(schema):
+                logger.warning("%s: %s", subject, note)
+
+
+class CheckedRows(NamedTuple):
+    """What the split of a training table needs to know of its n rows.
+
+    Attributes:
+        labels: Label of each row, shape (n,): 1 churned, 0 stayed, -1 for rows that are in neither class.
+        is_test: Whether each row is a test row, shape (n,).
+        sketch: Sketch of the ids, see `churn.tables.split.Split`.
+    """
+
+    labels: NDArray[np.int8]
+    is_test: NDArray[np.bool_]
+    sketch: tuple[int, ...]
 
 
 class CheckedTable(Protocol):
     """A training table that is checked while it is read."""
 
-    def labels(self) -> NDArray[np.int8]:
-        """Return the label of each row, 0 or 1, shape (n,).
+    def checked_rows(self, split: Split) -> CheckedRows:
+        """Return the label and the part of each row.
 
         Raises:
             AccountsError: Lists every fault of the table.
@@ -144,7 +157,7 @@ class CheckedTable(Protocol):
         ...
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> Table:
-        """Return selected rows; the table must have been checked before, by `labels`.
+        """Return selected rows; the table must have been checked before, by `checked_rows`.
 
         Args:
             columns: Columns to return, in this order.
@@ -216,10 +229,21 @@ class CheckedBatches:
             again = ids.suspects()
         found.raise_faults(repetitions(self._batches, self._schema.id, again), self._schema, self._model, self.subject)
 
-    def labels(self) -> NDArray[np.int8]:
-        """Return the label of each row of a training table, 0 or 1, shape (n,); raises the errors of `mapped`."""
-        name = self._schema.label.column
-        return np.concatenate(list(self.mapped(lambda rows: rows[name].to_numpy(np.int8), cores())))
+    def checked_rows(self, split: Split) -> CheckedRows:
+        """Return the label and the part of each row of a training table; raises the errors of `mapped`."""
+        label, name = self._schema.label.column, self._schema.id
+
+        def look(rows: pd.DataFrame) -> CheckedRows:
+            return CheckedRows(
+                rows[label].to_numpy(np.int8), split.test_rows(rows[name]), sketch_of([hashes_of(rows[name])])
+            )
+
+        labels, is_test, sketches = zip(*self.mapped(look, cores()), strict=True)
+        return CheckedRows(
+            np.concatenate(labels),
+            np.concatenate(is_test),
+            sketch_of(np.array(sketch, dtype=np.uint64) for sketch in sketches),
+        )
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> "SomeRows":
         """Return selected rows of the checked table, see `CheckedTable`."""

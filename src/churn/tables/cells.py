@@ -1,33 +1,146 @@
-"""Convert cells of an account table to canonical form, and to the text that messages show."""
+"""Convert cells of an account table to canonical form, and to the text that messages show.
+
+A cell means the same in every file, batch and type of column: it is converted by itself, whatever the other cells hold.
+The canonical form of a number is a float64. That of an id, category or label is its text without surrounding blanks, in
+which the values that writers of CSV files spell in different ways are spelled in one:
+
+- true and false are ``true`` and ``false``, not ``True`` or ``TRUE``;
+- a whole number has no decimals: ``1``, not ``1.0`` as pandas writes a column of whole numbers with missing values. Other
+  decimals stay as they are: ``1.50`` and ``00123`` are texts like any other;
+- numbers with an exponent, as ``1e-05``, are written out: ``0.00001``;
+- a date at midnight is the date, ``2024-05-01``; other times are ``2024-05-01T10:00:00``, and those with a time zone are in
+  UTC, ``2024-05-01T08:00:00Z``.
+
+Ids, categories and labels that are texts in the source follow the same rules: a CSV file does not say which they are.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from churn.config.schema import BLANK, MISSING_NUMBERS
 
 MAX_EXAMPLE_LENGTH = 40
 
+# Texts that may have another canonical form.
+_WHOLE = r"-?(?:0|[1-9][0-9]*)\.0"
+_EXPONENT = r"-?[1-9](?:\.[0-9]+)?e[+-][0-9]{1,3}"
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_MOMENT = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[ T]{_TIME}(?:\.[0-9]+)?(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+_OTHER_SPELLING = rf"^(?:True|TRUE|False|FALSE|-0|{_WHOLE}|{_EXPONENT}|{_MOMENT}|{_TIME}\.[0-9]+)$"
+_MOMENT_PARTS = re.compile(rf"([0-9-]{{10}})[ T]({_TIME})(?:\.([0-9]+))?(Z|[+-][0-9:]+)?")
+# Whole numbers of larger size are written with an exponent: they exceed every integer type.
+_LARGEST_WHOLE = 2.0**64
+# Between these sizes, numbers that are not whole are written without an exponent.
+_POSITIONAL = (1e-6, 1e16)
 
-def as_numbers(series: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
-    """Return a column as float64, and a mask of the values that are not numbers (they become nan)."""
-    if pd.api.types.is_bool_dtype(series.dtype) or pd.api.types.is_numeric_dtype(series.dtype):
-        numbers = series.astype("Float64").to_numpy(np.float64, na_value=np.nan) if series.hasnans else series
-        return pd.Series(np.asarray(numbers, dtype=np.float64), index=series.index), np.zeros(len(series), bool)
-    if pd.api.types.is_datetime64_any_dtype(series.dtype) or pd.api.types.is_timedelta64_dtype(series.dtype):
-        return pd.Series(np.nan, index=series.index), series.notna().to_numpy(bool)
-    text = as_text(series)
-    values = pd.to_numeric(text, errors="coerce").astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    return pd.Series(values, index=series.index), text.notna().to_numpy(bool) & np.isnan(values)
+_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_NOT_A_NUMBER = re.compile(r"[+-]?nan(\(.*\))?")
+_INFINITE = re.compile(r"([+-]?)inf(inity)?")
+# With fewer different values than this share of the first rows, each value is converted once.
+_SHARE_OF_DIFFERENT = 0.5
+_FIRST_ROWS = 1000
 
 
-def as_text(series: pd.Series) -> pd.Series:
-    """Return a column as text; blank cells are missing, whole numbers have no decimals (``1``, not ``1.0``)."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(series.cat.categories.dtype)
-    if pd.api.types.is_float_dtype(series.dtype) and not (series.dropna() % 1).any():
-        series = series.astype("Int64")
-    text = series.astype("str")
-    blank = text.str.strip() == ""
-    return text.mask(blank) if blank.any() else text
+def as_text(series: pd.Series, missing: Collection[str] = BLANK) -> pd.Series:
+    """Return a column as canonical text, see `text_of`; values that are not a single value are missing."""
+    return text_of(series, missing)[0]
+
+
+def text_of(series: pd.Series, missing: Collection[str] = BLANK) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Return a column as canonical text, and a mask of the cells that hold no single value: lists, records, bytes.
+
+    Args:
+        series: Cells of any type, shape (n,).
+        missing: Texts that mean missing, in any case; blank cells always are.
+
+    Returns:
+        The text, missing where a cell is missing or not a single value, and the mask, both of shape (n,).
+    """
+    texts, wrong = _plain(series)
+    markers = _markers(tuple(missing))
+    canonical = _by_value(texts, lambda values: _marked(_respelled(pc.utf8_trim_whitespace(values)), markers))
+    return pd.Series(canonical.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
+
+
+@lru_cache
+def respelled(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the canonical spelling of texts, for example of categories that an earlier version stored."""
+    return tuple(_respelled(pc.utf8_trim_whitespace(pa.array(texts, pa.large_string()))).to_pylist())
+
+
+def as_numbers(series: pd.Series, missing: Collection[str] = MISSING_NUMBERS) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Return a column as float64, and a mask of the cells that are not numbers (they become nan).
+
+    Args:
+        series: Cells of any type, shape (n,). Texts are numbers with a decimal point, perhaps with an exponent, and true
+            and false, which are 1 and 0.
+        missing: Texts and numbers that mean missing, in any case; blank cells and not-a-number always are.
+
+    Returns:
+        The numbers, nan where a cell is missing or not a number, perhaps infinite, and the mask, both of shape (n,).
+    """
+    values = _numbers_of_type(series)
+    wrong = np.zeros(len(series), bool)
+    if values is None:
+        texts, unreadable = _plain(series)
+        values, wrong = _parsed(pc.utf8_trim_whitespace(texts), frozenset(text.strip().lower() for text in missing))
+        wrong |= unreadable
+    markers = _numeric(tuple(missing))
+    if markers:
+        values = np.where(np.isin(values, markers), np.nan, values)
+    return pd.Series(values, index=series.index, name=series.name), wrong
+
+
+def as_frame(table: "pa.Table | pa.RecordBatch") -> pd.DataFrame:
+    """Convert rows to pandas without loss: whole numbers and truth values with missing ones keep their type.
+
+    Columns that pandas had stored as an index are columns.
+    """
+    table = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+    for position, field in enumerate(table.schema):
+        if isinstance(field.type, pa.UuidType):
+            texts = [None if value is None else str(value) for value in table.column(position).to_pylist()]
+            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
+    incomplete = {column.type for column in table.columns if column.null_count}
+    frame: pd.DataFrame = table.to_pandas(
+        ignore_metadata=True, types_mapper=lambda kind: _NULLABLE.get(kind) if kind in incomplete else None
+    )
+    return frame
+
+
+class RowNumbers(NamedTuple):
+    """A column of evenly spaced whole numbers that pandas stored as an index: only its description is in the file."""
+
+    name: str
+    start: int
+    step: int
+
+    @classmethod
+    def of(cls, schema: pa.Schema) -> "RowNumbers | None":
+        """Return that of a Parquet file, if it has a name that no column has."""
+        for index in (schema.pandas_metadata or {}).get("index_columns", ()):
+            if (
+                isinstance(index, dict)
+                and index.get("kind") == "range"
+                and index.get("name") not in (None, *schema.names)
+            ):
+                return cls(str(index["name"]), int(index["start"]), int(index["step"]))
+        return None
+
+    def added(self, rows: "pa.Table | pa.RecordBatch", before: int) -> "pa.Table | pa.RecordBatch":
+        """Return rows with this column, given the number of rows before them in the file."""
+        numbers = self.start + self.step * (before + np.arange(len(rows), dtype=np.int64))
+        return rows.append_column(self.name, pa.array(numbers))
 
 
 def quoted(value: object) -> str:
@@ -36,3 +149,217 @@ def quoted(value: object) -> str:
         return f"{value:g}"
     text = str(value)
     return repr(text if len(text) <= MAX_EXAMPLE_LENGTH else text[:MAX_EXAMPLE_LENGTH] + "...")
+
+
+_NULLABLE: dict[pa.DataType, Any] = {
+    pa.bool_(): pd.BooleanDtype(),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+}
+
+
+def _plain(series: pd.Series) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Return the cells as texts, spelled by their type, and a mask of those that are not a single value."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        codes = series.cat.codes.to_numpy().astype(np.int64)
+        values, wrong = _plain(pd.Series(dtype.categories))
+        return values.take(pa.array(codes, mask=codes < 0)), np.append(wrong, False)[codes]
+    if dtype == np.float16:  # Arrow would write all digits of the float32 of the same value
+        return _of_objects(np.fromiter(series.to_numpy(), object, len(series)))
+    has_own_text = isinstance(dtype, _PANDAS_ONLY) or (isinstance(dtype, np.dtype) and dtype.kind in "Oc")
+    known = None if has_own_text else _typed(pa.array(series, from_pandas=True))
+    return known or _of_objects(series.astype(object).to_numpy())
+
+
+# Types of pandas that Arrow does not know: their text is that of pandas.
+_PANDAS_ONLY = (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)
+
+
+def _typed(cells: "pa.Array | pa.ChunkedArray") -> tuple[pa.Array, NDArray[np.bool_]] | None:
+    """Return texts of Arrow's cells and no fault; None for types without a text of their own."""
+    array = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    if isinstance(array, pa.ExtensionArray) and not isinstance(array.type, pa.UuidType):
+        array = array.storage
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _typed(array.dictionary_decode())
+    if pa.types.is_floating(kind):
+        array = pc.if_else(pc.is_nan(array), None, array)
+    elif pa.types.is_timestamp(kind) and kind.tz is not None:
+        array = array.cast(pa.timestamp(kind.unit, "UTC"))
+    elif not _has_text(kind):
+        return None
+    return array.cast(pa.large_string()), np.zeros(len(array), bool)
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    tests: tuple[Callable[[pa.DataType], bool], ...] = (
+        types.is_string,
+        types.is_large_string,
+        types.is_string_view,
+        types.is_boolean,
+        types.is_integer,
+        types.is_decimal,
+        types.is_date,
+        types.is_time,
+        types.is_timestamp,
+        types.is_null,
+    )
+    return any(test(kind) for test in tests)
+
+
+def _of_objects(values: NDArray[np.object_]) -> tuple[pa.Array, NDArray[np.bool_]]:
+    texts = [_object_text(value) for value in values]
+    wrong = np.fromiter((text is _UNREADABLE for text in texts), bool, len(texts))
+    return pa.array([None if text is _UNREADABLE else text for text in texts], pa.large_string()), wrong
+
+
+_UNREADABLE = object()
+_SEVERAL = (list, tuple, set, frozenset, dict, bytes, bytearray, memoryview, np.ndarray)
+
+
+def _object_text(value: Any) -> Any:
+    """Return the text of a Python object, None if it is missing, and `_UNREADABLE` if it is not a single value."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, _SEVERAL):
+        return _UNREADABLE
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    return str(value)
+
+
+def _by_value(texts: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Convert texts, each different one once if there are few."""
+    first = texts.slice(0, _FIRST_ROWS)
+    if len(texts) <= _FIRST_ROWS or pc.count_distinct(first).as_py() > _SHARE_OF_DIFFERENT * len(first):
+        return convert(texts)
+    coded = texts.dictionary_encode()
+    return convert(coded.dictionary).take(coded.indices)
+
+
+def _respelled(texts: pa.Array) -> pa.Array:
+    """Return trimmed texts in their canonical spelling."""
+    other = pc.match_substring_regex(texts, _OTHER_SPELLING)
+    if not pc.any(other).as_py():
+        return texts
+    found = texts.filter(other)
+    values = pc.unique(found)
+    spelled = pa.array([_canonical(text) for text in values.to_pylist()], pa.large_string())
+    return pc.replace_with_mask(texts, pc.fill_null(other, False), spelled.take(pc.index_in(found, values)))
+
+
+def _canonical(text: str) -> str:
+    """Return the canonical spelling of a text that matches `_OTHER_SPELLING`."""
+    if text[0] in "TF":
+        return text.lower()
+    if ":" in text:
+        return _moment(text)
+    return "0" if text == "-0" else _number(text)
+
+
+def _number(text: str) -> str:
+    if text.endswith(".0"):
+        return "0" if text == "-0.0" else text.removesuffix(".0")
+    value = float(text)
+    if not np.isfinite(value) or value == 0:
+        return text  # beyond float64: no writer of numbers spelled it
+    if value.is_integer() and abs(value) < _LARGEST_WHOLE:
+        return str(int(value))
+    if _POSITIONAL[0] <= abs(value) < _POSITIONAL[1]:
+        return np.format_float_positional(value, trim="-")
+    digits, _, power = text.partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power):+d}"
+
+
+def _moment(text: str) -> str:
+    parts = _MOMENT_PARTS.fullmatch(text)
+    if parts is None:  # a time of day
+        return text.rstrip("0").rstrip(".")
+    day, time, fraction, zone = parts.groups()
+    fraction = (fraction or "").rstrip("0")
+    ending = f".{fraction}" if fraction else ""
+    try:
+        moment = datetime.fromisoformat(f"{day}T{time}{zone or ''}")
+    except ValueError:
+        return text  # no date, as 2024-13-45
+    if zone:
+        return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}{ending}Z"
+    return day if time == "00:00:00" and not fraction else f"{day}T{time}{ending}"
+
+
+@lru_cache
+def _markers(missing: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the canonical texts that mean missing, in lower case and without the blank."""
+    texts = _respelled(pa.array([text.strip() for text in missing], pa.large_string())).to_pylist()
+    return tuple(sorted({text.lower() for text in texts} - {""}))
+
+
+def _marked(texts: pa.Array, markers: tuple[str, ...]) -> pa.Array:
+    """Return canonical texts without those that mean missing."""
+    found = pc.equal(texts, "")
+    if markers:
+        found = pc.or_(found, pc.is_in(pc.utf8_lower(texts), pa.array(markers, pa.large_string())))
+    return pc.if_else(found, None, texts) if pc.any(found).as_py() else texts
+
+
+def _numbers_of_type(series: pd.Series) -> NDArray[np.float64] | None:
+    """Return the numbers of a column whose type is numeric; None for other types."""
+    dtype, types = series.dtype, pd.api.types
+    if isinstance(dtype, pd.CategoricalDtype | pd.SparseDtype):
+        return None
+    # A float32 means the decimal that it is written as, 0.1, and not the nearest float64.
+    is_double = str(dtype) in ("float64", "Float64", "double[pyarrow]")
+    if types.is_bool_dtype(dtype) or types.is_integer_dtype(dtype) or is_double:
+        return np.asarray(series.to_numpy(np.float64, na_value=np.nan), dtype=np.float64)
+    return None
+
+
+def _parsed(texts: pa.Array, missing: frozenset[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the numbers of trimmed texts, and a mask of the texts that are none."""
+    is_number = pc.match_substring_regex(texts, _NUMBER)
+    numbers = pc.if_else(is_number, texts, None).cast(pa.float64())
+    values = np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+    others = np.flatnonzero(pc.fill_null(pc.invert(is_number), False).to_numpy(zero_copy_only=False))
+    wrong = np.zeros(len(texts), bool)
+    if len(others):
+        codes, words = pd.factorize(texts.take(pa.array(others)).to_pandas())
+        meant = [_word(str(word).lower(), missing) for word in words]
+        values[others] = np.array([np.nan if value is None else value for value in meant])[codes]
+        wrong[others] = np.array([value is None for value in meant])[codes]
+    return values, wrong
+
+
+def _word(text: str, missing: frozenset[str]) -> float | None:
+    """Return the number that a lower-case word means, nan for missing; None if it means none."""
+    if not text or text in missing or _NOT_A_NUMBER.fullmatch(text):
+        return np.nan
+    if text in ("true", "false"):
+        return float(text == "true")
+    infinite = _INFINITE.fullmatch(text)
+    return None if infinite is None else -np.inf if infinite[1] == "-" else np.inf
+
+
+@lru_cache
+def _numeric(missing: tuple[str, ...]) -> list[float]:
+    """Return the finite numbers among the texts that mean missing."""
+    values, _ = _parsed(pa.array([text.strip() for text in missing], pa.large_string()), frozenset())
+    return [float(value) for value in values if np.isfinite(value)]

@@ -13,18 +13,30 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema
 from churn.errors import AccountsError
-from churn.tables.cells import as_numbers, as_text
-from churn.tables.faults import NOT_A_NUMBER, Fault, repeated, sentences
-from churn.tables.labels import LabelledRows
+from churn.tables.cells import as_numbers, text_of
+from churn.tables.faults import NOT_A_NUMBER, NOT_ONE_VALUE, Fault, repeated, sentences
+from churn.tables.labels import LEFT_OUT, LabelledRows, left_out_notes
 
 NO_ROWS = "the table has no rows"
+# The encoder computes features as float32.
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+TOO_LARGE = f"too large for the model, whose numbers end at {LARGEST_NUMBER:.2g}"
 
 
 class CheckedAccounts(NamedTuple):
-    """A canonical account table, and notes on columns of the source that were ignored."""
+    """A canonical account table.
+
+    Attributes:
+        accounts: The rows, without those that their label leaves out.
+        notes: Columns of the source that are not used, and a label whose meaning is a guess.
+        used: For each row of the source whether it is among the accounts.
+        left_out: A sentence for each label whose rows are not among them.
+    """
 
     accounts: pd.DataFrame
     notes: list[str]
+    used: NDArray[np.bool_]
+    left_out: list[str]
 
 
 def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, labelled: bool) -> CheckedAccounts:
@@ -37,7 +49,7 @@ def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, 
         labelled: Whether the label is required; if not, a label column is ignored.
 
     Returns:
-        The canonical table in the order of the source's rows, and notes on ignored columns.
+        The canonical table in the order of the source's rows, and what of the source is not in it.
 
     Raises:
         AccountsError: Lists every fault with its column, a few example values (never ids) and their rows, counted
@@ -52,13 +64,17 @@ def check_accounts(frame: pd.DataFrame, schema: AccountSchema, *, subject: str, 
     accounts, found = check_rows(frame, schema)
     found += repeated(_again(accounts[schema.id]), schema.id)
     faults = sentences(found, schema)
+    used, left_out = np.ones(len(accounts), bool), list[str]()
     if labelled:
-        seen = LabelledRows()
-        accounts[schema.label.column] = seen.check_batch(accounts, frame[schema.label.column], schema)
+        name, seen = schema.label.column, LabelledRows()
+        accounts[name] = seen.check_batch(accounts, frame[name], schema)
         faults += seen.faults(found, schema)
+        notes += [f"{subject}: {note}" for note in seen.guesses(schema)]
+        left_out += [f"{subject}: {note}" for note in left_out_notes(seen.left_out, schema)]
+        used = accounts[name].to_numpy() != LEFT_OUT
     if faults:
         raise AccountsError(subject, faults)
-    return CheckedAccounts(accounts, notes)
+    return CheckedAccounts(accounts if used.all() else accounts[used], notes, used, left_out)
 
 
 def check_columns(
@@ -94,22 +110,33 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
     """
     found: list[Fault] = []
 
-    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None) -> None:
+    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None, advice: str = "") -> None:
         if broken.any():
-            found.append(Fault.of(column, reason, broken, values, first_row))
+            found.append(Fault.of(column, reason, broken, values, first_row, advice))
 
-    ids = as_text(frame[schema.id])
+    ids, wrong = text_of(frame[schema.id])
     columns: dict[str, pd.Series] = {schema.id: ids}
-    fault(schema.id, "empty", ids.isna().to_numpy(), None)
+    fault(schema.id, NOT_ONE_VALUE, wrong, None, "; an id is text or a whole number")
+    fault(schema.id, "empty", ids.isna().to_numpy() & ~wrong, None)
     for item in schema.numeric:
-        values, wrong = as_numbers(frame[item.column])
+        values, wrong = as_numbers(frame[item.column], schema.missing)
         columns[item.column] = values
         numbers = values.to_numpy()
         if wrong.any():
+            texts, several = text_of(frame[item.column])
+            fault(item.column, NOT_ONE_VALUE, several, None, "; take the column out of accounts.numeric")
             # Text in a numeric column may be a shifted row: an id must not reach the log.
-            shown = frame[item.column].mask(frame[item.column].astype("str").isin(ids))
-            fault(item.column, NOT_A_NUMBER, wrong, shown)
-        fault(item.column, "not finite", np.isinf(numbers), values)
+            shown = texts.mask(texts.isin(ids))
+            fault(
+                item.column,
+                NOT_A_NUMBER,
+                wrong & ~several,
+                shown,
+                "; if that means missing, add it to accounts.missing",
+            )
+        fault(item.column, "not finite", np.isinf(numbers), values, "; correct it, or leave the cell empty")
+        too_large = (np.abs(numbers) > LARGEST_NUMBER) & np.isfinite(numbers)
+        fault(item.column, TOO_LARGE, too_large, values, "; correct it, or leave the cell empty")
         with np.errstate(invalid="ignore"):
             if item.integer:
                 broken = np.isfinite(numbers) & (numbers != np.floor(numbers))
@@ -121,7 +148,8 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
                 broken = (numbers > item.maximum) & np.isfinite(numbers)
                 fault(item.column, f"above the maximum of {item.maximum:g}", broken, values)
     for name in schema.categorical:
-        columns[name] = as_text(frame[name])
+        columns[name], wrong = text_of(frame[name], schema.missing_text)
+        fault(name, NOT_ONE_VALUE, wrong, None, "; take the column out of accounts.categorical, or write it as text")
     for rule in schema.not_above:
         low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
         with np.errstate(invalid="ignore"):

@@ -13,6 +13,9 @@ from churn.tables.cells import quoted
 
 MAX_EXAMPLES = 3
 
+NOT_A_NUMBER = "not a number"
+NOT_ONE_VALUE = "not a single value but a list, a record or bytes"
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -85,9 +88,15 @@ def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
     return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
 
 
+def merged(found: Iterable[Fault], more: Iterable[Fault]) -> list[Fault]:
+    """Return faults with those of later rows, one for each column and reason."""
+    known = {(fault.column, fault.reason): fault for fault in found}
+    for fault in more:
+        key = (fault.column, fault.reason)
+        known[key] = known[key] + fault if key in known else fault
+    return list(known.values())
+
+
 def sentences(found: Iterable[Fault], schema: AccountSchema) -> list[str]:
     """Return faults as sentences for messages, those of the id first."""
     return [fault.sentence for fault in sorted(found, key=lambda fault: fault.column != schema.id)]
-
-
-NOT_A_NUMBER = "not a number"

@@ -11,6 +11,7 @@ import pandas as pd
 from churn.config import AccountSchema
 from churn.config.console import progress
 from churn.errors import ChurnError, FaultsError
+from churn.tables.cells import RowNumbers, as_frame
 from churn.tables.csv_file import CsvFile
 from churn.tables.file_faults import say
 from churn.tables.files import FileStore, TableFiles
@@ -128,7 +129,14 @@ class TableFile:
     @cached_property
     def columns(self) -> list[str]:
         """Names of all columns."""
-        return self.csv.columns if self.csv else list(self._parquet_schema.names)
+        if self.csv:
+            return self.csv.columns
+        return [*self._parquet_schema.names, *([self.row_numbers.name] if self.row_numbers else [])]
+
+    @property
+    def row_numbers(self) -> RowNumbers | None:
+        """Column of a Parquet file that is only described, if any."""
+        return None if self.csv else RowNumbers.of(self._parquet_schema)
 
     @cached_property
     def compression(self) -> str | None:
@@ -148,24 +156,27 @@ class TableFile:
         done = 0
         for table, done in self._tables():
             if held and held[0].schema != table.schema:
-                yield _as_frame(_joined(held)), done
+                yield as_frame(_joined(held)), done
                 held = []
             held.append(table)
             if sum(map(len, held)) >= BATCH_ROWS:
-                yield _as_frame(_joined(held)), done
+                yield as_frame(_joined(held)), done
                 held = []
         if held:
-            yield _as_frame(_joined(held)), done
+            yield as_frame(_joined(held)), done
 
     def frame(self) -> pd.DataFrame:
         """Return all rows."""
+        tables = [table for table, _ in self._tables()]
+        return as_frame(_joined(tables) if tables else self._without_rows())
+
+    def _without_rows(self) -> "pa.Table":
         import pyarrow as pa
 
-        tables = [table for table, _ in self._tables()]
-        if not tables:
-            schema = pa.schema([(name, pa.string()) for name in self._read]) if self.csv else self._parquet_schema
-            return _as_frame(schema.empty_table())
-        return _as_frame(_joined(tables))
+        if self.csv:
+            return pa.schema([(name, pa.string()) for name in self._read]).empty_table()
+        table = self._parquet_schema.empty_table()
+        return self.row_numbers.added(table, 0) if self.row_numbers else table
 
     def _tables(self) -> Iterator[tuple["pa.Table", int]]:
         return self.csv.tables(self._read) if self.csv else self._parquet_tables()
@@ -182,6 +193,8 @@ class TableFile:
             table = parquet.ParquetFile(file)
             done = 0
             for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
+                if self.row_numbers and self.row_numbers.name in self._read:
+                    batch = self.row_numbers.added(batch, done)
                 done += len(batch)
                 yield pa.Table.from_batches([batch]), self.size * done // table.metadata.num_rows
 
@@ -204,11 +217,6 @@ def _joined(tables: list["pa.Table"]) -> "pa.Table":
         schema = pa.schema([(item.name, pa.string() if item.name in texts else item.type) for item in tables[0].schema])
         tables = [table.cast(schema) for table in tables]
     return pa.concat_tables(tables)
-
-
-def _as_frame(table: "pa.Table") -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
 
 
 def check_same_columns(columns: Mapping[str, Sequence[str]]) -> None:

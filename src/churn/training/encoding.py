@@ -1,6 +1,7 @@
 """Fit the encoder on training rows: medians and vocabularies."""
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import singledispatch
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering
+from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import divide
 from churn.tables import FrameTable, Table
@@ -25,6 +27,7 @@ def fit_encoder(accounts: Any, schema: AccountSchema, settings: FeatureEngineeri
         settings: Ratios, and the least number of rows of a category.
 
     Raises:
+        AccountsError: If no column becomes a feature.
         TypeError: If the accounts are neither.
     """
     raise TypeError(f"accounts must be a DataFrame or a Table, not {type(accounts).__name__}")
@@ -53,24 +56,61 @@ def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> E
         learn(
             ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
         )
-    vocabularies = {}
-    for name in schema.categorical:
+    vocabularies, incomplete = learn_vocabularies(accounts, schema.categorical, settings.min_category_count)
+    encoder = Encoder(
+        numeric=schema.numeric_names,
+        ratios=settings.ratios,
+        medians=medians,
+        missing=frozenset(missing | incomplete),
+        vocabularies=vocabularies,
+    )
+    return with_features(encoder, schema, settings)
+
+
+def learn_vocabularies(
+    accounts: Table, names: Iterable[str], fewest: int
+) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+    """Count the categories of training rows.
+
+    Args:
+        accounts: Canonical training rows.
+        names: Categorical columns.
+        fewest: Least number of rows of a category that becomes a feature.
+
+    Returns:
+        The sorted categories of each column, and the columns with missing values.
+    """
+    vocabularies: dict[str, tuple[str, ...]] = {}
+    missing = set()
+    for name in names:
         counts: Counter[str] = Counter()
         rows = 0
         for batch in accounts.batches([name]):
             counts.update({str(value): count for value, count in batch[name].value_counts().items()})
             rows += len(batch)
-        vocabularies[name] = tuple(
-            sorted(value for value, count in counts.items() if count >= settings.min_category_count)
-        )
+        vocabularies[name] = tuple(sorted(value for value, count in counts.items() if count >= fewest))
         if counts.total() < rows:
             missing.add(name)
-    return Encoder(
-        numeric=schema.numeric_names,
-        ratios=settings.ratios,
-        medians=medians,
-        missing=frozenset(missing),
-        vocabularies=vocabularies,
+    return vocabularies, frozenset(missing)
+
+
+def with_features(encoder: Encoder, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
+    """Return the encoder.
+
+    Raises:
+        AccountsError: If it has no feature, from which no model can be trained.
+    """
+    if not encoder.feature_names:
+        raise AccountsError("training accounts", [no_feature_fault(schema, settings)])
+    return encoder
+
+
+def no_feature_fault(schema: AccountSchema, settings: FeatureEngineering) -> str:
+    """Return a sentence that says why there is no feature, and what to do."""
+    return (
+        f"no column becomes a feature: accounts.numeric names no column, and no category of "
+        f"{', '.join(schema.categorical)} has {settings.min_category_count:,} training rows "
+        "(feature_engineering.min_category_count). Lower that number, merge rare categories, or name a numeric column"
     )
 
 

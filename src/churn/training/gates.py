@@ -1,28 +1,29 @@
 """Decide by five gates whether a newly trained model, the challenger, becomes the champion, and give the reason.
 
-Both models are compared on the same test rows; neither was fitted on them unless the split has changed.
+The models are compared on rows that neither was trained on. The comparison is a statistical test with a given error rate: of
+challengers that are as good as the champion, the gate ``performance`` refuses at most a share of 1 - confidence.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from churn.config import Profit, Promotion
 from churn.errors import ChurnError
 from churn.metrics import calibration_error
-from churn.metrics.bootstrap import bootstrap_weights
-from churn.metrics.ranking import weighted_roc_auc
-from churn.retention import expected_profit
-from churn.retention.profit import realised_profit
 from churn.training.challenge import Challenge, SegmentFigures, segment_figures
+from churn.training.comparison import (
+    Gain,
+    Metric,
+    gain_of,
+    gain_over_record,
+    log_likelihood,
+    metric_of,
+    value_of,
+)
 from churn.training.promotion import Gate, PromotionDecision
-
-# A function that computes a metric of the same rows under many weightings: weights of shape (k, n), result of shape (k,).
-Measured = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 NO_CHAMPION = "there is no champion yet that scores these accounts"
 # Number of simulated sets of outcomes, drawn from the challenger's probabilities to estimate the error due to chance.
@@ -47,99 +48,114 @@ def decide(challenge: Challenge, promotion: Promotion, profit: Profit | None = N
     """
     gates = tuple(gate(challenge, promotion, profit) for gate in GATES)
     refused = [gate for gate in gates if not gate.passed]
-    if not refused:
+    if challenge.unchanged:
+        reason = "The model is the same model as the champion, so nothing changes"
+    elif not refused:
         reason = f"Promoted, all gates passed: {gates[0].sentence}"
     elif promotion.force:
         reason = f"Promoted by force although {len(refused)} of {len(gates)} gates refused it: {_said(refused)}"
     else:
         reason = f"Not promoted, {len(refused)} of {len(gates)} gates refused it: {_said(refused)}"
+    forced = promotion.force and bool(refused) and not challenge.unchanged
     return PromotionDecision(
-        promote=promotion.force or not refused,
-        forced=promotion.force and bool(refused),
+        promote=challenge.unchanged or promotion.force or not refused,
+        forced=forced,
         reason=reason,
         gates=gates,
         gain=_gain(challenge, promotion, profit),
         compared_with=challenge.champion_version,
+        unchanged=challenge.unchanged,
     )
 
 
 def performance(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """Gate: the gain of the challenger over the champion is at least the margin, with the wanted confidence.
+    """Gate: the challenger does not lose against the champion.
 
-    Paired bootstrap: both models are compared on the same resampled rows (Efron and Tibshirani 1993, chapter 16). The
-    value is the gain that a share of ``promotion.confidence`` of the resamples reaches: it is at or above the margin if and
-    only if at least that share of the resamples is.
+    Two metrics are compared: the configured one, with a margin, and the log loss, which also falls behind where the ranking is
+    right and the probabilities are wrong. With a margin of at most 0, a challenger is refused if one of them is worse than
+    tolerated with the wanted confidence; as there are two, each bound has half of the error. With a margin above 0, the
+    gain in the configured metric must reach it with the wanted confidence. The value is the bound that is compared with the
+    margin.
     """
-    metric = _metric(challenge, promotion, profit)
-    challenger = metric.measure(challenge.challenger)
-    mine = challenger.whole
+    metric = metric_of(challenge, promotion, profit)
     if challenge.champion is None:
+        mine = value_of(metric, challenge.challenger)
         figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{metric.unit}}"
-        return Gate("performance", True, None, promotion.margin, f"{NO_CHAMPION}; {metric.name} {figure}")
-    if math.isnan(mine):
+        return Gate(
+            "performance", True, None, promotion.margin, f"{NO_CHAMPION}; {metric.name} {figure}", checked=False
+        )
+    if challenge.unchanged:
+        return Gate("performance", True, 0.0, promotion.margin, "it is the same model as the champion", checked=False)
+    if len(np.unique(challenge.labels)) < 2:
         sentence = f"{metric.name} cannot be compared: the test rows have one outcome only"
         return Gate("performance", False, None, promotion.margin, sentence)
-    champion = metric.measure(challenge.champion)
-    blocks = bootstrap_weights(len(challenge.labels), promotion.bootstrap_samples, promotion.random_state)
-    gains = np.concatenate([challenger.of(weights) - champion.of(weights) for weights in blocks])
-    gains = np.sort(gains[np.isfinite(gains)])[::-1]
-    needed = max(1, math.ceil(promotion.confidence * len(gains) - ROUNDING * len(gains)))
-    sure = float(gains[needed - 1]) if len(gains) else math.nan
-    passed = sure >= promotion.margin - ROUNDING
-    unit, theirs = metric.unit, champion.whole
+    if challenge.unseen is None:
+        return _uncertain(challenge, promotion, metric)
+    common = challenge.of(challenge.unseen)
+    rows = f"on {len(common.labels):,} accounts that neither was trained on"
+    return _compared(common, metric_of(common, promotion, profit), promotion, rows)
+
+
+def _compared(challenge: Challenge, metric: Metric, promotion: Promotion, rows: str) -> Gate:
+    """Compare both models on all rows of the challenge."""
+    required = promotion.margin > 0
+    confidence = promotion.confidence if required else (1 + promotion.confidence) / 2
+    gain = gain_of(challenge, metric, confidence, promotion)
+    bound = gain.low if required else gain.high
+    passed = bound >= promotion.margin - ROUNDING
     sentence = (
-        f"{metric.name} {mine:{unit}}, the champion's {theirs:{unit}}: the gain is {mine - theirs:+{unit}}, and at least "
-        f"{sure:+{unit}} in {promotion.confidence:.0%} of {len(gains):,} resamples (needed: {promotion.margin:+g})"
+        f"{metric.name} {gain.challenger:{metric.unit}}, the champion's {gain.champion:{metric.unit}} {rows}: "
+        f"{_bounded(gain, metric, bound, required=required)} (needed: {promotion.margin:+g})"
     )
-    return Gate("performance", passed, _finite(sure), promotion.margin, sentence)
+    if not required:
+        loss = log_likelihood(challenge)
+        fit = gain_of(challenge, loss, confidence, promotion)
+        if fit.high < -promotion.log_loss_rise - ROUNDING:
+            passed = False
+            sentence += (
+                f"; the log loss is {-fit.challenger:.4f}, the champion's {-fit.champion:.4f}, and with confidence higher by at "
+                f"least {-fit.high:.4f} (tolerated: {promotion.log_loss_rise:g})"
+            )
+    return Gate("performance", passed, _finite(bound), promotion.margin, sentence)
+
+
+def _bounded(gain: Gain, metric: Metric, bound: float, *, required: bool) -> str:
+    side = "at least" if required else "at most"
+    return f"the gain is {gain.value:+{metric.unit}}, with confidence {side} {bound:+{metric.unit}}"
+
+
+def _uncertain(challenge: Challenge, promotion: Promotion, metric: Metric) -> Gate:
+    """Compare without rows that the champion surely was not trained on.
+
+    The champion may look better on these rows than it is. So a challenger also passes if it is not worse than the champion
+    was at its own training.
+    """
+    gate = _compared(challenge, metric, promotion, "on accounts of which the champion may have been trained on some")
+    reason = f"{challenge.doubt}. So " if challenge.doubt else ""
+    if gate.passed:
+        return gate._replace(sentence=f"{reason}both were compared on all test rows: {gate.sentence}")
+    confidence = promotion.confidence
+    record = gain_over_record(challenge, confidence)
+    if record is None:
+        return gate._replace(sentence=f"{reason}both were compared on all test rows: {gate.sentence}")
+    required = promotion.margin > 0
+    margin = promotion.margin if promotion.metric == "roc_auc" else 0.0
+    bound = record.low if required else record.high
+    sentence = (
+        f"{reason}the challenger was compared with the champion's ROC AUC at its own training, on other accounts: "
+        f"{record.challenger:.4f}, the champion's {record.champion:.4f}, a gain of {record.value:+.4f}, with "
+        f"{confidence:.0%} confidence {'at least' if required else 'at most'} {bound:+.4f} (needed: {margin:+g})"
+    )
+    return Gate("performance", bound >= margin - ROUNDING, _finite(bound), margin, sentence)
 
 
 def _gain(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> float | None:
-    """Return the gain over the champion on the test rows; None without a champion, or if the metric is undefined."""
-    if challenge.champion is None:
+    """Return the gain over the champion on the rows of the comparison; None without a champion, or if it is undefined."""
+    common = challenge if challenge.unseen is None else challenge.of(challenge.unseen)
+    if common.champion is None:
         return None
-    metric = _metric(challenge, promotion, profit)
-    gain = metric.measure(challenge.challenger).whole - metric.measure(challenge.champion).whole
-    return _finite(gain)
-
-
-class _Measured(NamedTuple):
-    """A metric of some scores: its value on all test rows, and a function for many weightings of them."""
-
-    whole: float
-    of: Measured
-
-
-class _Metric(NamedTuple):
-    """The metric by which models are compared: its function, its name, and the format of its values."""
-
-    measure: Callable[[NDArray[Any]], _Measured]
-    name: str
-    unit: str
-
-
-def _metric(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> _Metric:
-    labels = np.asarray(challenge.labels)
-    one = np.ones((1, len(labels)))
-
-    def measured(of: Measured) -> _Measured:
-        return _Measured(float(of(one)[0]), of)
-
-    if promotion.metric == "roc_auc":
-        return _Metric(lambda scores: measured(weighted_roc_auc(labels, scores)), "ROC AUC", "z.4f")
-    if profit is None:
-        raise ChurnError(
-            "promotion.metric = 'expected_profit' needs the parameters of profit; set them, or use 'roc_auc'"
-        )
-    worth = np.full(len(labels), profit.account_value) if challenge.value is None else np.asarray(challenge.value)
-    worth = np.where(pd.isna(worth), profit.account_value, worth).astype(np.float64)
-
-    def profit_per_account(scores: NDArray[Any]) -> _Measured:
-        acted = expected_profit(scores, worth, profit) > 0
-        earned = realised_profit(labels, acted, worth, profit)
-        return measured(lambda weights: np.asarray(weights @ earned / weights.sum(axis=1), dtype=np.float64))
-
-    return _Metric(profit_per_account, "expected profit per account", "z.3f")
+    metric = metric_of(common, promotion, profit)
+    return _finite(value_of(metric, common.challenger) - value_of(metric, common.champion))
 
 
 def calibration(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
@@ -182,8 +198,8 @@ def latency(challenge: Challenge, promotion: Promotion, profit: Profit | None) -
 
 
 def segments(challenge: Challenge, promotion: Promotion, profit: Profit | None) -> Gate:
-    """Gate: the ROC AUC of no large segment falls below that of the champion by more than the limit."""
-    unknown = [name for name in promotion.segments if name not in challenge.segments]
+    """Gate: the ROC AUC of no large segment surely falls below that of the champion by more than the limit."""
+    unknown = [name for name in promotion.segments or () if name not in challenge.segments]
     if unknown:
         known = ", ".join(challenge.segments) or "none"
         raise ChurnError(
@@ -191,33 +207,45 @@ def segments(challenge: Challenge, promotion: Promotion, profit: Profit | None) 
             f"choose from: {known}"
         )
     limit = promotion.segment_drop
-    if not promotion.segments:
-        return Gate("segments", True, None, limit, "no segments are configured")
+    names = tuple(challenge.segments) if promotion.segments is None else promotion.segments
+    if not names:
+        return Gate("segments", True, None, limit, "there are no segments to compare", checked=False)
     if challenge.champion is None:
-        return Gate("segments", True, None, limit, NO_CHAMPION)
+        return Gate("segments", True, None, limit, NO_CHAMPION, checked=False)
+    if challenge.unchanged:
+        return Gate("segments", True, 0.0, limit, "it is the same model as the champion", checked=False)
+    if challenge.unseen is None:
+        return Gate("segments", True, None, limit, challenge.doubt, checked=False)
     drops = [
         (figures.champion_roc_auc - figures.roc_auc, figures)
         for figures in segment_figures(challenge, promotion)
-        if figures.segment in promotion.segments
+        if figures.segment in names
         and figures.judged
         and figures.roc_auc is not None
         and figures.champion_roc_auc is not None
     ]
     if not drops:
-        sentence = f"no segment has {promotion.segment_rows:,} test rows and both outcomes, so none is judged"
-        return Gate("segments", True, None, limit, sentence)
+        sentence = (
+            f"no category of {', '.join(names)} has {promotion.segment_rows:,} rows and both outcomes, so none is "
+            "judged"
+        )
+        return Gate("segments", True, None, limit, sentence, checked=False)
     # Sort by the drop alone: the tuples behind it cannot be compared.
     drops.sort(key=lambda item: item[0], reverse=True)
-    failed = [figures for drop, figures in drops if drop > limit + ROUNDING]
+    # All categories together must not refuse an equal model more often than the confidence allows (Bonferroni).
+    quantile = NormalDist().inv_cdf(1 - (1 - promotion.confidence) / len(drops))
+    failed = [
+        figures for drop, figures in drops if drop - quantile * (figures.standard_error or 0.0) > limit + ROUNDING
+    ]
     worst, figures = drops[0]
     if failed:
-        sentence = "; ".join(map(_compared, failed)) + f" (limit: a fall of {limit:g})"
+        sentence = "; ".join(map(_in_segment, failed)) + f" (limit: a fall of {limit:g}, surely exceeded)"
     else:
-        sentence = f"{len(drops)} judged, the least favourable is {_compared(figures)} (limit: a fall of {limit:g})"
+        sentence = f"{len(drops)} judged, the least favourable is {_in_segment(figures)} (limit: a fall of {limit:g})"
     return Gate("segments", not failed, worst, limit, sentence)
 
 
-def _compared(figures: SegmentFigures) -> str:
+def _in_segment(figures: SegmentFigures) -> str:
     return (
         f"{figures.segment} '{figures.category}' ({figures.rows:,} rows): ROC AUC {figures.roc_auc:.4f}, "
         f"the champion's {figures.champion_roc_auc:.4f}"

@@ -14,6 +14,7 @@ class Gate(NamedTuple):
         figure: Measured value, in the unit of the limit; None if nothing could be measured.
         limit: Least value for ``performance``, largest value for the others; None if there is no limit.
         sentence: The result as a sentence without a full stop.
+        checked: Whether there was anything to check; if not, the gate counts as passed.
     """
 
     name: str
@@ -21,6 +22,12 @@ class Gate(NamedTuple):
     figure: float | None
     limit: float | None
     sentence: str
+    checked: bool = True
+
+    @property
+    def word(self) -> str:
+        """The result in a word or two."""
+        return ("passed" if self.checked else "not checked") if self.passed else "failed"
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class PromotionDecision:
         sha256: Content hash of the challenger.
         fingerprint: Hash of data, parameters, code and packages of the training, see `churn.registry.fingerprint`.
         version: Version of the challenger in the registry, after the decision was carried out.
+        unchanged: Whether the challenger is the champion itself, trained again.
     """
 
     promote: bool
@@ -49,6 +57,7 @@ class PromotionDecision:
     sha256: str = ""
     fingerprint: str | None = None
     version: str | None = None
+    unchanged: bool = False
 
     def about(self, sha256: str, fingerprint: str) -> Self:
         """Return the decision with the hash and the fingerprint of its challenger."""
@@ -77,10 +86,10 @@ class PromotionDecision:
     @property
     def tags(self) -> dict[str, str]:
         """Tags of the model version and of the run."""
-        outcome = "promoted" if self.promote else "not promoted"
+        outcome = "unchanged" if self.unchanged else "promoted" if self.promote else "not promoted"
         tags = {"promotion": f"{outcome}, forced" if self.forced else outcome, "promotion_reason": self.reason}
         for gate in self.gates:
-            tags[f"gate.{gate.name}"] = f"{'passed' if gate.passed else 'failed'}: {gate.sentence}"
+            tags[f"gate.{gate.name}"] = f"{gate.word}: {gate.sentence}"
         return tags
 
     def to_dict(self) -> dict[str, Any]:

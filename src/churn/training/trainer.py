@@ -19,6 +19,7 @@ from churn.model.trees import Booster, scaled
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import FrameTable, Table, spacing
 from churn.tables.parallel import one_thread
+from churn.tables.split import Split
 from churn.training import tuning
 from churn.training.boosting import FittedTrees, assign_folds, fit_booster, fit_booster_of
 from churn.training.calibration import fit_calibration
@@ -37,6 +38,9 @@ def train_model(
     features: FeatureEngineering,
     training: Training,
     encoder: Encoder | None = None,
+    *,
+    test_accounts: pd.DataFrame | None = None,
+    split: Split | None = None,
 ) -> ChurnModel:
     """Train a model, by the same steps as the pipeline.
 
@@ -46,6 +50,8 @@ def train_model(
         features: Ratios and the least number of rows of a category; not used if an encoder is given.
         training: Parameters of booster, folds, search and calibration.
         encoder: Encoder fitted on these rows; None to fit one.
+        test_accounts: Canonical test rows for the reference of the scores, see `assemble_model`.
+        split: The split by which they are test rows, likewise.
 
     Raises:
         AccountsError: If a class has fewer than two rows.
@@ -57,7 +63,7 @@ def train_model(
         training, encoder, _ = choose_parameters(trials, accounts, encoder, schema, features, training)
     encoded = encode_rows(FrameTable(accounts), encoder, [schema.label.column])
     parts = fit_parts(encoded, folds, encoder, schema, training)
-    return assemble_model(parts, encoder, accounts, schema, training)
+    return assemble_model(parts, encoder, accounts, schema, training, test_accounts=test_accounts, split=split)
 
 
 def fold_rows(labels: NDArray[np.int8], training: Training) -> pd.DataFrame:
@@ -177,7 +183,14 @@ def blend(trees: FittedTrees, linear: FittedLinear, labels: NDArray[np.int8], tr
 
 @one_thread()
 def assemble_model(
-    parts: Parts, encoder: Encoder, accounts: pd.DataFrame, schema: AccountSchema, training: Training
+    parts: Parts,
+    encoder: Encoder,
+    accounts: pd.DataFrame,
+    schema: AccountSchema,
+    training: Training,
+    *,
+    test_accounts: pd.DataFrame | None = None,
+    split: Split | None = None,
 ) -> ChurnModel:
     """Blend trees and logistic regression, calibrate them and assemble the deployable model.
 
@@ -187,6 +200,10 @@ def assemble_model(
         accounts: Canonical training rows, all or a sample, for the reference profile and the importance of columns.
         schema: Schema of the table.
         training: Weight, calibration, threshold and risk bands.
+        test_accounts: Canonical test rows with their label, all or a sample, for the reference of the scores: what the
+            deployed model emits on rows that it was not fitted on. The models of the folds emit other scores. None if
+            there are no test rows.
+        split: The split by which they are test rows, stored with the model.
     """
     labels, folds = parts.margins["outcome"].to_numpy(), parts.margins["fold"].to_numpy()
     blended = blend(
@@ -204,9 +221,24 @@ def assemble_model(
         linear=blended.linear,
         threshold=training.threshold,
         risk_bands=training.risk_bands,
-        reference=profile.with_score(fit_score_profile(probability)),
-        performance=classification_metrics(labels, probability, training.threshold),
+        reference=profile,
         calibration=fit_calibration(blended.margin, labels, training.calibration),
+        split=split,
+    )
+    emitted = probability
+    if test_accounts is not None:
+        emitted = model.probability(test_accounts)
+        # Together they are more rows than the test rows alone, and neither was fitted on.
+        labels = np.append(labels, test_accounts[schema.label.column].to_numpy(np.int8))
+        probability = np.append(probability, emitted)
+    model = replace(
+        model,
+        reference=profile.with_score(fit_score_profile(emitted)),
+        performance={
+            **classification_metrics(labels, probability, training.threshold),
+            "rows": len(labels),
+            "churn_rate": float(labels.mean()),
+        },
     )
     # Evenly spaced rows: a table may be sorted.
     few = accounts.iloc[:: spacing(len(accounts), IMPORTANCE_ROWS)]

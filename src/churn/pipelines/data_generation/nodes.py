@@ -1,16 +1,23 @@
 """Nodes of the pipeline data_generation."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from churn.config import AccountSchema, Simulation, Staging
-from churn.errors import ChurnError
+from churn.config import AccountSchema, FeatureEngineering, Simulation, Staging
+from churn.errors import AccountsError, ChurnError
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import as_text, check_accounts
+from churn.tables.cells import text_of
+from churn.tables.split import held_out_rows
+from churn.training.feasibility import class_fault, snapshot_faults
 
+logger = logging.getLogger(__name__)
+
+SOURCE = "source accounts"
 SIMULATED_COLUMNS = ("account_id", *RANGES, *CATEGORIES)
 
 
@@ -31,12 +38,19 @@ class Snapshots(NamedTuple):
 
 
 def make_snapshots(
-    source_accounts: pd.DataFrame | None, schema: AccountSchema, simulation: Simulation, staging: Staging
+    source_accounts: pd.DataFrame | None,
+    schema: AccountSchema,
+    simulation: Simulation,
+    staging: Staging,
+    feature_engineering: FeatureEngineering,
 ) -> Snapshots:
-    """Stage the account table of the environment, or simulate one if it has none."""
+    """Stage the account table of the environment, or simulate one if it has none.
+
+    What the later pipelines would refuse in the snapshots is refused here, before they replace the staged ones.
+    """
     if source_accounts is None:
         return simulate_snapshots(schema, simulation)
-    return stage_snapshots(source_accounts, schema, staging)
+    return stage_snapshots(source_accounts, schema, staging, feature_engineering)
 
 
 def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapshots:
@@ -44,6 +58,7 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
 
     Raises:
         ChurnError: If the schema has columns that the simulated table does not have.
+        AccountsError: If too few training accounts churn, or stay.
     """
     known = {schema.id, *schema.numeric_names, *schema.categorical}
     strange = sorted(known - set(SIMULATED_COLUMNS))
@@ -54,6 +69,9 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
         )
     label = schema.label.column
     training = simulate_accounts(simulation.training_rows, simulation.training_seed, simulation)
+    if fault := class_fault(np.asarray(training.churned, dtype=np.int8), schema):
+        remedy = f"raise simulation.training_rows ({simulation.training_rows:,})"
+        raise AccountsError("simulated accounts", [f"{fault}; {remedy}"])
     scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
     oracle = pd.DataFrame(
         {
@@ -69,22 +87,57 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
     )
 
 
-def stage_snapshots(source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging) -> Snapshots:
-    """Hold out a share of a labelled table as the scoring snapshot, stratified by label and seeded."""
-    from sklearn.model_selection import train_test_split
+def stage_snapshots(
+    source_accounts: pd.DataFrame, schema: AccountSchema, staging: Staging, feature_engineering: FeatureEngineering
+) -> Snapshots:
+    """Hold out a share of a labelled table as the scoring snapshot, by a keyed hash of the id.
 
-    checked = check_accounts(source_accounts, schema, subject="source accounts", labelled=True).accounts
-    label = schema.label.column
-    training, scoring = train_test_split(
-        np.arange(len(checked)),
-        test_size=staging.scoring_share,
-        random_state=staging.random_state,
-        stratify=checked[label],
-    )
-    held_out = source_accounts.iloc[np.sort(scoring)]
+    So an account is held out from every table or from none, as long as key and share stay: a later table with more accounts
+    trains on those that an earlier one trained on.
+
+    Raises:
+        AccountsError: Lists every fault of the table, and what the later pipelines would refuse in its snapshots.
+    """
+    checked = check_accounts(source_accounts, schema, subject=SOURCE, labelled=True)
+    for note in checked.left_out:
+        logger.info(note)
+    used = _storable(source_accounts[checked.used])
+    label, accounts = schema.label.column, checked.accounts
+    labels = accounts[label].to_numpy(np.int8)
+    if fault := class_fault(labels, schema):
+        raise AccountsError(SOURCE, [f"{fault}; add accounts"])
+    scored = held_out_rows(accounts[schema.id], staging.random_state, staging.scoring_share)
+    if fault := class_fault(labels[~scored], schema) or (
+        None if scored.any() else "the scoring snapshot would be empty"
+    ):
+        remedy = (
+            f"add accounts, or choose another staging.scoring_share ({staging.scoring_share:g}) or staging.random_state"
+        )
+        raise AccountsError(SOURCE, [f"{fault}; {remedy}"])
+    if faults := snapshot_faults(accounts[~scored], accounts[scored], schema, feature_engineering):
+        raise AccountsError(SOURCE, faults)
+    held_out = used[scored]
     return Snapshots(
-        training=source_accounts.iloc[np.sort(training)],
+        training=used[~scored],
         scoring=held_out.drop(columns=label),
         outcomes=held_out[[schema.id, label]],
         oracle=pd.DataFrame({schema.id: as_text(pd.Series([], dtype="str")), "probability": np.zeros(0)}),
     )
+
+
+def _storable(accounts: pd.DataFrame) -> pd.DataFrame:
+    """Return accounts whose columns with values of several types are text, as a file has one type for each column."""
+    texts = {}
+    for name in accounts.columns:
+        if not pd.api.types.is_object_dtype(accounts[name].dtype):
+            continue
+        texts[name], unreadable = text_of(accounts[name])
+        if unreadable.any():
+            logger.info(
+                "source accounts: %s of %s values of %s are lists, records or bytes, which a snapshot cannot hold; they are "
+                "empty in it",
+                unreadable.sum(),
+                len(accounts),
+                name,
+            )
+    return accounts.assign(**texts)

@@ -16,6 +16,7 @@ def create_pipeline() -> Pipeline:
                     "schema": "params:accounts",
                     "simulation": "params:simulation",
                     "staging": "params:staging",
+                    "feature_engineering": "params:feature_engineering",
                 },
                 outputs=["training_accounts@table", "scoring_accounts@table", "scoring_outcomes@table", "oracle"],
                 name="make_snapshots",

@@ -3,20 +3,22 @@
 from typing import Any, NamedTuple
 
 from churn.config import AccountSchema, FeatureEngineering
+from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
-from churn.training.splitting import training_rows
+from churn.training.splitting import split_fault, split_of
 
 SUBJECT = "training accounts"
 
 
-class Split(NamedTuple):
-    """Disjoint training and test rows, in the order of the source."""
+class Parts(NamedTuple):
+    """Disjoint training and test rows, in the order of the source, and the description of the split."""
 
     train: Table
     test: Table
+    split: dict[str, Any]
 
 
 def describe_source(
@@ -34,12 +36,23 @@ def validate_accounts(training_accounts: Batches, schema: AccountSchema) -> Chec
 
 def split_accounts(
     valid_accounts: CheckedTable, schema: AccountSchema, feature_engineering: FeatureEngineering
-) -> Split:
-    """Split into training and test rows, stratified by label and seeded."""
-    label = schema.label.column
-    is_train = training_rows(valid_accounts.labels(), feature_engineering, label=label, subject=SUBJECT)
+) -> Parts:
+    """Split into training and test rows by a keyed hash of the id, the same for an account in every training.
+
+    Raises:
+        AccountsError: Lists every fault of the table, or says that one of the parts would have too few accounts of a class.
+    """
+    label, split = schema.label.column, split_of(feature_engineering)
+    labels, is_test, sketch = valid_accounts.checked_rows(split)
+    used = labels >= 0
+    if fault := split_fault(labels[used], is_test[used], label):
+        raise AccountsError(SUBJECT, [fault])
     columns = [schema.id, *schema.numeric_names, *schema.categorical, label]
-    return Split(valid_accounts.chosen(columns, is_train), valid_accounts.chosen(columns, ~is_train))
+    return Parts(
+        valid_accounts.chosen(columns, used & ~is_test),
+        valid_accounts.chosen(columns, used & is_test),
+        split.of(sketch).to_dict(),
+    )
 
 
 def fit_encoder(

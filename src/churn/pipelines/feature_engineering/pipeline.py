@@ -28,7 +28,7 @@ def create_pipeline() -> Pipeline:
                     "schema": "params:accounts",
                     "feature_engineering": "params:feature_engineering",
                 },
-                outputs=["train_accounts@batches", "test_accounts@batches"],
+                outputs=["train_accounts@batches", "test_accounts@batches", "training_split"],
                 name="split_accounts",
             ),
             node(

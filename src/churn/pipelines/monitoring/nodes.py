@@ -40,6 +40,6 @@ def report_health(health: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": render_health_report(health)}
 
 
-def track_health(health: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the health metrics in the form that kedro-mlflow logs."""
-    return {name: {"value": value, "step": 0} for name, value in flat_metrics(health).items()}
+def track_health(health: dict[str, Any]) -> dict[str, float]:
+    """Return the health metrics by the names that they have in MLflow."""
+    return flat_metrics(health)

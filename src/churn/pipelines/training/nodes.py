@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training
+from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training, dumped
 from churn.config.console import with_bar
 from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
 from churn.model import ChurnModel, Encoder
 from churn.model.linear import Linear
 from churn.model.trees import Booster
-from churn.registry.fingerprint import Fingerprint, fingerprint_of_training, package_versions
+from churn.registry.fingerprint import package_versions
 from churn.reporting import plots
 from churn.reporting.model_card import model_card as describe
 from churn.reporting.plots import Figure
@@ -23,15 +22,14 @@ from churn.retention import account_values
 from churn.retention.maximum_profit import expected_maximum_profit, save_rate_distribution
 from churn.retention.profit import profit_policies
 from churn.tables import Table, spacing
-from churn.training import boosting, decide, leakage, trainer, tuning
+from churn.tables.split import Split
+from churn.training import boosting, leakage, trainer, tuning
 from churn.training.challenge import Challenge, latency_of, segment_figures
 from churn.training.evaluation import Fold, baseline_probabilities, cross_validate, evaluate
-from churn.training.promotion import PromotionDecision
 from churn.training.trainer import Parts
 from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
-
 # Rows to fit baselines on: with more they would take longer without getting better.
 BASELINE_ROWS = 100_000
 
@@ -104,12 +102,22 @@ def assemble_model(
     validation_margins: pd.DataFrame,
     encoder: dict[str, Any],
     train_accounts: pd.DataFrame,
+    test_accounts: pd.DataFrame,
+    training_split: dict[str, Any],
     schema: AccountSchema,
     training: Training,
 ) -> ChurnModel:
-    """Blend and calibrate the parts and assemble the deployable model, from training rows only."""
+    """Blend and calibrate the parts and assemble the deployable model; test rows are for the reference of its scores only."""
     parts = Parts(booster, linear_part, validation_margins)
-    return trainer.assemble_model(parts, Encoder.from_dict(encoder), train_accounts, schema, training)
+    return trainer.assemble_model(
+        parts,
+        Encoder.from_dict(encoder),
+        train_accounts,
+        schema,
+        training,
+        test_accounts=test_accounts,
+        split=Split.from_dict(training_split),
+    )
 
 
 def evaluate_model(
@@ -123,9 +131,9 @@ def evaluate_model(
     return evaluate(churn_model, train_accounts, test_accounts, oracle, schema)
 
 
-def track_metrics(training_metrics: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Return the metrics in the form that kedro-mlflow logs."""
-    return {name: {"value": value, "step": 0} for name, value in training_metrics.items()}
+def track_metrics(training_metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics, which the catalog logs to MLflow."""
+    return training_metrics
 
 
 class EvaluationPlots(NamedTuple):
@@ -205,7 +213,8 @@ def measure_baselines(
     names = Encoder.from_dict(encoder).feature_names
     some = train_features.iloc[:: spacing(len(train_features), BASELINE_ROWS)]
     scores = baseline_probabilities(
-        *_matrix(some, names, schema),
+        some[names].to_numpy(np.float32),
+        some[schema.label.column].to_numpy(np.int8),
         test_features[names].to_numpy(np.float32),
         training.evaluation.random_state,
     )
@@ -271,66 +280,6 @@ def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> flo
     return latency_of(churn_model, test_accounts.head(1000))
 
 
-def challenge_champion(
-    churn_model: ChurnModel,
-    reigning_champion: ChurnModel | None,
-    reigning_version: str | None,
-    test_accounts: pd.DataFrame,
-    latency_ms: float,
-    schema: AccountSchema,
-    training: Training,
-    promotion: Promotion,
-    profit: Profit,
-) -> Challenge:
-    """Score the same test rows with champion and challenger, as the input of the gates."""
-    labels, probability = _labels_and_scores(churn_model, test_accounts, schema)
-    comparable = reigning_champion is not None and not reigning_champion.misfits(schema)
-    return Challenge(
-        labels=labels,
-        challenger=probability,
-        champion=reigning_champion.probability(test_accounts) if reigning_champion and comparable else None,
-        value=account_values(test_accounts, profit),
-        segments={name: test_accounts[name].to_numpy(object) for name in promotion.segments},
-        latency_ms=latency_ms,
-        leaks=leakage.find_leaks(test_accounts, schema, training.leakage),
-        champion_version=reigning_version,
-    )
-
-
-def fingerprint_training(
-    churn_model: ChurnModel,
-    training_source: dict[str, Any],
-    schema: AccountSchema,
-    feature_engineering: FeatureEngineering,
-    training: Training,
-) -> dict[str, Any]:
-    """Compute the fingerprint of the training: its data, parameters, code and packages."""
-    made_of = fingerprint_of_training(training_source, schema, feature_engineering, training)
-    return {"model_sha256": churn_model.sha256, "made_of": made_of.model_dump(mode="json")}
-
-
-def decide_promotion(
-    challenge: Challenge,
-    churn_model: ChurnModel,
-    training_fingerprint: dict[str, Any],
-    promotion: Promotion,
-    profit: Profit,
-) -> PromotionDecision:
-    """Decide whether the challenger becomes the champion; return the result of every gate and the reason."""
-    made_of = Fingerprint.model_validate(training_fingerprint["made_of"])
-    return decide(challenge, promotion, profit).about(churn_model.sha256, made_of.sha256)
-
-
-def promote_champion(proposed_promotion: PromotionDecision) -> PromotionDecision:
-    """Pass the decision to the registry."""
-    return proposed_promotion
-
-
-def note_promotion(done: PromotionDecision) -> dict[str, Any]:
-    """Return the decision as the registry carried it out, as plain JSON types."""
-    return done.to_dict()
-
-
 def describe_model(
     churn_model: ChurnModel,
     challenge: Challenge,
@@ -343,6 +292,7 @@ def describe_model(
     tuning_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
+    profit: Profit,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
     """Create the model card: data, parameters, metrics, decision, and the command to reproduce the model."""
@@ -362,11 +312,9 @@ def describe_model(
         segments=[segment._asdict() for segment in segment_figures(challenge, promotion)],
         promotion=promotion_decision,
         importance=churn_model.importance,
+        example_costs=profit.examples,
         tuning=tuning_summary,
-        parameters={
-            name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
-            for name, block in parameters.items()
-        },
+        parameters=dumped(parameters),
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",
             "data_sha256": training_source["sha256"],
@@ -387,9 +335,3 @@ def _labels_and_scores(
     churn_model: ChurnModel, rows: pd.DataFrame, schema: AccountSchema
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     return rows[schema.label.column].to_numpy(np.int8), churn_model.probability(rows)
-
-
-def _matrix(
-    rows: pd.DataFrame, names: list[str], schema: AccountSchema
-) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    return rows[names].to_numpy(np.float32), rows[schema.label.column].to_numpy(np.int8)
