@@ -13,6 +13,7 @@ from churn.datasets import AccountBatchesDataset, SparkAccountsDataset
 from churn.errors import ChurnError
 from churn.spark.session import explained
 from churn.tables import checked_table
+from churn.tables.split import Split
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
@@ -33,7 +34,7 @@ SEMICOLON = COMMA.replace(",", ";").replace(".25", ",25")
 def labels_of(kind: type[Any], file: Path) -> tuple[list[int], pd.DataFrame]:
     table = kind(filepath=str(file), schema=SCHEMA.model_dump(mode="json"), labelled=True).load()
     checked = checked_table(table, SCHEMA, None, "accounts")
-    labels = checked.labels()
+    labels = checked.checked_rows(Split(1, 0.3)).labels
     names = ["customer", "seats", "revenue", "city"]
     return labels.tolist(), checked.chosen(names, labels >= 0).frame()
 
