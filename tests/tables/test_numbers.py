@@ -40,7 +40,7 @@ def read(cells: list[str], numbers: Numbers) -> list[Any]:
         (["1.234,5 kr", "0,5 kr"], [1234.5, 0.5]),
         (["12%", "12,5 %", "-1%", "0"], [0.12, 0.125, -0.01, 0]),
         (["true", "False", "1"], [1, 0, 1]),
-        (["\u22125", "0.5"], [-5, 0.5]),
+        (["\u22125", "- 5", "-0.5"], [-5, -5, -0.5]),
     ],
 )
 def test_values(cells: list[str], values: list[Any]) -> None:

@@ -34,7 +34,8 @@ def write_csv(table: "pa.Table", file: Any, *, header: bool = True, written_as: 
 
     written_as = written_as or FileFormat()
     delimiter = written_as.delimiter or (";" if written_as.decimal == "," else ",")
-    special = f'[",;\t\r\n{re.escape(delimiter)}]'
+    separators = delimiter if written_as.decimal == "," else f",;{delimiter}"
+    special = f'["\t\r\n{re.escape(separators)}]'
     if written_as.decimal == ",":
         table = _with_decimal_commas(table)
     names = pa.chunked_array([table.column_names])

@@ -124,7 +124,8 @@ def _pattern(decimal: str, thousands: str, percent: bool, symbol: str | None) ->
     point = re.escape(decimal)
     groups = f"|[0-9]{{1,3}}(?:[{_SEPARATORS[thousands]}][0-9]{{3}})+" if thousands else ""
     core = f"(?:(?:[0-9]+{groups})(?:{point}[0-9]*)?|{point}[0-9]+){_EXPONENT}"
-    blank, sign, end = f"[{BLANKS}]?", f"[+{_MINUS}]?", f"[{_MINUS}]?"
+    blank, end = f"[{BLANKS}]?", f"[{_MINUS}]?"
+    sign = f"(?:[+{_MINUS}]{blank})?"
     if percent:
         return f"^(?:{sign}{core}{end}{blank}%|{sign}0+(?:{point}0*)?)$"  # zero needs no unit
     before = f"(?:{re.escape(symbol)}{blank})?" if symbol else ""
