@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import (
-    BooleanType,
     ByteType,
     DataType,
     DoubleType,
@@ -176,7 +175,7 @@ class SparkAccounts:
         Raises:
             AccountsError: Lists every fault of the table.
         """
-        row_schema = self.row_schema({TEST: BooleanType()})
+        row_schema = self.row_schema({TEST: ByteType()})
         label = self.schema.label.column
         with explained(self.subject):
             made = self.mapped(checked_partition(self.schema, split, arrow_schema(row_schema)), row_schema).persist()
@@ -190,7 +189,7 @@ class SparkAccounts:
                 part = unpacked_rows(row)
                 if len(part):
                     places = self._places(part[ROW].to_numpy())
-                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy(bool)
+                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy() == 1
         return CheckedRows(labels, is_test, sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes))
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
@@ -266,7 +265,7 @@ def checked_partition(schema: AccountSchema, split: Split, row_schema: pa.Schema
             accounts = note.check_batch(batch, schema, None)
             ids = accounts[schema.id]
             note.sketch = sketch_of([np.array(note.sketch, dtype=np.uint64), hashes_of(ids)])
-            yield as_batch(accounts.assign(**{TEST: split.test_rows(ids)}), row_schema, len(accounts))
+            yield as_batch(accounts.assign(**{TEST: split.test_rows(ids).astype(np.int8)}), row_schema, len(accounts))
         yield note_row(note, NOTES, row_schema)
 
     return run
