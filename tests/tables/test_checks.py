@@ -117,7 +117,7 @@ def test_ids_empty_and_repeated_without_showing_them() -> None:
         ({"left": ["No"] * 4}, "left: holds one class only ('no'); a model needs accounts of both"),
         (
             {"left": ["Yes", "No", "?", "Yes"]},
-            "left: holds 3 different values ('?', 'no', 'yes', ...), a label has two",
+            "left: 1 value is neither churned nor stayed, for example '?' (row 3); accounts.label.positive is 'Yes'",
         ),
         (
             {"left": ["Y", "N", "N", "Y"]},

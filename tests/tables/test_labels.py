@@ -152,9 +152,14 @@ REST = "; name the values that mean stayed in accounts.label.negative, others in
             f"{NEITHER}, for example 'pending', 'pending' (rows 3, 5); {BOTH_GIVEN}{REST}",
         ),
         (
+            ["gone", "here", "pending"],
+            {"positive": "gone"},
+            "left: holds 3 different values ('gone', 'here', 'pending', ...), a label has two; name the one that means stayed",
+        ),
+        (
             ["yes", "no", "pending"],
             {"positive": "yes"},
-            "left: holds 3 different values ('no', 'pending', 'yes', ...), a label has two; name the one that means stayed in ",
+            "left: 1 value is neither churned nor stayed, for example 'pending' (row 3); accounts.label.positive is 'yes'",
         ),
         (["gone", "here"], {"positive": "yes"}, "left: accounts.label.positive is 'yes', which never occurs; it holds 'gone'"),
         (["new", "new"], {"drop": "new"}, "left: no row is left, as accounts.label.unknown and drop have all its values"),

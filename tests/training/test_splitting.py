@@ -1,35 +1,48 @@
 """The split into training and test rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from churn.config import FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering
 from churn.errors import AccountsError
-from churn.training.splitting import split_rows
-from tests.conftest import rng
+from churn.pipelines.feature_engineering.nodes import split_accounts, validate_accounts
+from tests.conftest import in_batches, rng
 
-SETTINGS = FeatureEngineering(test_share=0.25)
-
-
-def test_rows_that_are_left_out_are_in_neither_part() -> None:
-    labels = rng(1).choice(np.array([-1, 0, 1], dtype=np.int8), 1000)
-    train, test = split_rows(labels, SETTINGS, label="left", subject="t")
-    np.testing.assert_array_equal(train | test, labels >= 0)
-    assert not (train & test).any()
-    assert test.sum() == np.ceil((labels >= 0).sum() * 0.25)
-    assert labels[train].mean() == pytest.approx(labels[test].mean(), abs=0.01)
+SCHEMA = AccountSchema.model_validate(
+    {
+        "id": "key",
+        "label": {"column": "left", "positive": "yes", "drop": ["new"], "unknown": ["?"]},
+        "numeric": ["size"],
+    }
+)
 
 
-def test_without_such_rows_every_row_is_in_one_part() -> None:
-    labels = (np.arange(400) % 3 == 0).astype(np.int8)
-    train, test = split_rows(labels, SETTINGS, label="left", subject="t")
-    assert (train ^ test).all()
-    # Rows that are left out do not change which of the others are drawn.
-    longer = np.concatenate([labels, np.full(100, -1, dtype=np.int8)])
-    np.testing.assert_array_equal(split_rows(longer, SETTINGS, label="left", subject="t")[0][:400], train)
+def table_of(labels: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"key": [f"a{row}" for row in range(len(labels))], "left": labels, "size": np.arange(len(labels))}
+    )
+
+
+def split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    checked = validate_accounts(in_batches(table, 70), SCHEMA)
+    train, test, _ = split_accounts(checked, SCHEMA, FeatureEngineering(test_share=0.25))
+    return train.frame(), test.frame()
+
+
+def test_rows_in_neither_class_are_in_neither_part() -> None:
+    table = table_of(rng(1).choice(["yes", "no", "new", "?"], 400).tolist())
+    train, test = split(table)
+    known = table[table["left"].isin(["yes", "no"])]
+    assert sorted([*train["key"], *test["key"]]) == sorted(known["key"])
+    for part in (train, test):
+        expected = known.set_index("key")["left"][part["key"]] == "yes"
+        assert part["left"].tolist() == expected.astype(int).tolist()
+    # They do not change the part of any other account.
+    alone = split(known)
+    assert [list(part["key"]) for part in alone] == [list(train["key"]), list(test["key"])]
 
 
 def test_a_class_needs_rows_that_are_not_left_out() -> None:
-    labels = np.array([1] * 9 + [0] * 50 + [-1] * 50, dtype=np.int8)
     with pytest.raises(AccountsError, match="left: a class has only 9 rows, 10 are needed"):
-        split_rows(labels, SETTINGS, label="left", subject="t")
+        split(table_of(["yes"] * 9 + ["no"] * 50 + ["new"] * 50))

@@ -51,15 +51,13 @@ class _Meanings(NamedTuple):
 
     Attributes:
         positive: Values that mean churned.
-        negative: Values that mean stayed; None if they are not given.
-        opposite: Values that mean stayed unless others are given: the usual opposites of the positive ones.
+        stayed: Values that mean stayed; if none are given, the usual opposites of the positive ones.
         unknown: Values that mean not known yet, as written, by key.
         drop: Values of rows in neither class, as written, by key.
     """
 
     positive: frozenset[str]
-    negative: frozenset[str] | None
-    opposite: frozenset[str]
+    stayed: frozenset[str]
     unknown: Mapping[str, str]
     drop: Mapping[str, str]
 
@@ -75,8 +73,7 @@ def _meanings(label: Label) -> _Meanings:
     pairs = [pair for pair in _OPPOSITES if len(pair & positive) == 1]
     return _Meanings(
         positive,
-        None if label.negatives is None else frozenset(keys(label.negatives)),
-        frozenset().union(*pairs) - positive,
+        frozenset().union(*pairs) - positive if label.negatives is None else frozenset(keys(label.negatives)),
         keys(label.unknown),
         keys(label.drop),
     )
@@ -111,13 +108,12 @@ def _read(labels: pd.Series, schema: AccountSchema) -> _Labels:
     codes, values = pd.factorize(texts)
     # The last value is the blank one, which missing cells have as code -1.
     keys = [*(Label.key(str(value)) for value in values), ""]
-    stayed = meant.opposite if meant.negative is None else meant.negative
     churned = np.array([key in meant.positive for key in keys])
     unknown = np.array([key in meant.unknown for key in keys])
     drop = np.array([key in meant.drop for key in keys])
     other = ~(churned | unknown | drop)
     other[-1] = False
-    undecided = other & np.array([key not in stayed for key in keys])
+    undecided = other & np.array([key not in meant.stayed for key in keys])
     return _Labels(
         texts, unreadable, churned[codes], other[codes], undecided[codes], unknown[codes], drop[codes] & ~unreadable
     )
@@ -146,7 +142,8 @@ class LabelledRows:
         rows: Number of rows checked.
         labels: The different labels of the rows to train on; at most a few more than the expected two are kept.
         left_out: Number of rows that are not trained on, by their label in lower case.
-        found: Faults of single labels.
+        found: Faults of labels that are missing or not a single value.
+        undecided: The fault of labels that the schema gives no meaning, if any.
         with_values: Columns that have a value in some row to train on.
     """
 
@@ -154,6 +151,7 @@ class LabelledRows:
     labels: frozenset[str] = frozenset()
     left_out: dict[str, int] = field(default_factory=dict)
     found: list[Fault] = field(default_factory=list)
+    undecided: list[Fault] = field(default_factory=list)
     with_values: frozenset[str] = frozenset()
 
     def check_batch(self, accounts: pd.DataFrame, labels: pd.Series, schema: AccountSchema) -> pd.Series:
@@ -168,9 +166,8 @@ class LabelledRows:
         found = _unreadable(read, schema, self.rows + 1)
         if missing.any():
             found.append(Fault.of(schema.label.column, "missing", missing, None, self.rows + 1, _EVERY_ROW))
-        if schema.label.negative is not None:
-            found += _undecided(read, schema, self.rows + 1)
         self.found = merged(self.found, found)
+        self.undecided = merged(self.undecided, _undecided(read, schema, self.rows + 1))
         self.labels = _with_labels(self.labels, read.texts[~left_out].dropna().unique())
         self.left_out = _added(self.left_out, _counted(read))
         names = [name for name in (*schema.numeric_names, *schema.categorical) if name not in self.with_values]
@@ -182,6 +179,7 @@ class LabelledRows:
     def extend(self, later: "LabelledRows") -> None:
         """Add the rows that follow these ones."""
         self.found = merged(self.found, [fault.after(self.rows) for fault in later.found])
+        self.undecided = merged(self.undecided, [fault.after(self.rows) for fault in later.undecided])
         self.labels = _with_labels(self.labels, later.labels)
         self.left_out = _added(self.left_out, later.left_out)
         self.with_values |= later.with_values
@@ -202,11 +200,14 @@ class LabelledRows:
 
     def _class_faults(self, schema: AccountSchema) -> Iterator[str]:
         """Yield the faults of a label column that has not two classes."""
-        name, values, label = schema.label.column, sorted(self.labels), schema.label
-        churned = [value for value in values if Label.key(value) in _meanings(label).positive]
-        others = len(values) - len(churned)
+        name, values, label, meant = schema.label.column, sorted(self.labels), schema.label, _meanings(schema.label)
+        churned = [value for value in values if Label.key(value) in meant.positive]
+        others = [value for value in values if Label.key(value) not in meant.positive]
+        decided = [value for value in others if Label.key(value) in meant.stayed]
         shown = ", ".join(map(quoted, values[:MAX_EXAMPLES]))
-        if label.negative is None and others > 1 and (churned or others > 2):
+        if self.undecided and (decided or label.negative is not None):
+            yield from (fault.sentence for fault in self.undecided)
+        elif len(others) > 1 and not decided and (churned or len(others) > 2):
             count = f"{len(values)}" if len(values) < MAX_LABELS else f"{MAX_LABELS} or more"
             yield (
                 f"{name}: holds {count} different values ({shown}, ...), a label has two; name the one that means stayed in "
@@ -222,7 +223,7 @@ class LabelledRows:
         """Return a sentence for a label that is taken for stayed only because it is the other one."""
         meant = _meanings(schema.label)
         others = [value for value in sorted(self.labels) if Label.key(value) not in meant.positive]
-        guessed = [value for value in others if Label.key(value) not in meant.opposite]
+        guessed = [value for value in others if Label.key(value) not in meant.stayed]
         if schema.label.negative is not None or len(guessed) != 1 or len(others) != 1:
             return []
         guess = f"{quoted(guessed[0])} in {schema.label.column} is taken for stayed"
