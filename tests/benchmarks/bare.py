@@ -112,7 +112,7 @@ def inference(folder: Path) -> None:
 
 def training(folder: Path) -> None:
     """Fit, measure, log and promote a model."""
-    from churn.pipelines.training import nodes
+    from churn.pipelines.training import nodes, promotion_nodes
 
     parameters, raw = read_parameters(folder)
     schema, settings = parameters.accounts, parameters.training
@@ -133,7 +133,8 @@ def training(folder: Path) -> None:
         )
         folds = nodes.hold_out_validation(features_table, schema, settings)
         parts = nodes.fit_parts(features_table, folds, encoder, schema, settings)
-        model = nodes.assemble_model(*parts, encoder, sound, schema, settings)
+        split = json.loads((features / "split.json").read_text())
+        model = nodes.assemble_model(*parts, encoder, sound, test_accounts, split, schema, settings)
         flavor.log_model(model, registered_model_name=MODEL)
         baselines = nodes.measure_baselines(train_features, test_features, encoder, schema, settings)
         intervals = nodes.measure_confidence(model, test_accounts, schema, settings)
@@ -152,20 +153,21 @@ def training(folder: Path) -> None:
             mlflow.log_artifact(str(reports / f"{name}.png"), "plots")
         reigning = versions.alias_version(MODEL, "champion")
         champion = flavor.load_model(f"models:/{MODEL}@champion") if reigning else None
-        challenge = nodes.challenge_champion(
+        challenge = promotion_nodes.challenge_champion(
             model,
             champion,
             reigning,
             test_accounts,
+            split,
             nodes.measure_latency(model, test_accounts),
             schema,
             settings,
             parameters.promotion,
             parameters.profit,
         )
-        made_of = nodes.fingerprint_training(model, source, schema, parameters.feature_engineering, settings)
-        proposed = nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
-        decision = nodes.note_promotion(versions.record_decision(MODEL, "champion", proposed))
+        made_of = promotion_nodes.fingerprint_training(model, source, schema, parameters.feature_engineering, settings)
+        proposed = promotion_nodes.decide_promotion(challenge, model, made_of, parameters.promotion, parameters.profit)
+        decision = promotion_nodes.note_promotion(versions.record_decision(MODEL, "champion", proposed))
         card = nodes.describe_model(
             model,
             challenge,

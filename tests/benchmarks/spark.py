@@ -81,6 +81,7 @@ def engineered(parameters: Parameters, table: Path) -> Callable[[], None]:
 
     def run() -> None:
         splits = split_accounts(validate_accounts(source.load(), accounts), accounts, settings)._asdict()
+        del splits["split"]
         stored = {name: SparkRowsDataset(filepath=str(folder / name)) for name in splits}
         for name, rows in splits.items():
             stored[name].save(rows)

@@ -86,6 +86,7 @@ def test_a_parameter_that_is_disarmed_is_told(params: dict[str, Any], name: str)
         {TUNING + "enabled": True, TUNING + "trials": 10},
         {"training__evaluation": {"method": "cross_validation", "folds": 3}},
         {"promotion": {"segments": ["revenue_trend"], "segment_rows": 100}},
+        {"promotion__segment_rows": 100},
         {"decision": {"rule": "capacity", "capacity": 100}},
         {"decision__rule": "threshold"},
         {"inference": {"incremental": True, "rescore": True}},

@@ -4,14 +4,19 @@ import json
 import logging
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import mlflow
 import pandas as pd
 import pytest
 
+from churn.config.catalog import Catalog
 from churn.errors import ChurnError, NothingToDo
+from churn.hooks.retraining import RetrainingHook
+from churn.pipeline_registry import register_pipelines
 from churn.registry import fingerprint
-from tests.conftest import Project
+from tests.conftest import Project, base_parameters
 
 FEW = {"training__booster__n_estimators": 20, "training__only_if_changed": True, "promotion__margin": -1.0}
 
@@ -118,3 +123,16 @@ def test_without_the_parameter_all_is_trained(trained: Project) -> None:
     before = runs_of(trained)
     trained.run("feature_engineering", "training", **{**FEW, "training__only_if_changed": False})
     assert runs_of(trained) == before + 1
+
+
+def test_a_run_that_makes_the_table_says_that_it_trains_in_any_case(caplog: pytest.LogCaptureFixture) -> None:
+    parameters = {**base_parameters(), "training": {"only_if_changed": True}}
+    hook = RetrainingHook()
+    context = SimpleNamespace(config_loader={"parameters": parameters, "globals": {"model": {"name": "churn"}}})
+    hook.after_context_created(cast("Any", context))
+    pipelines = register_pipelines()
+    hook.before_pipeline_run({}, pipelines["inference"], Catalog())
+    assert caplog.messages == []
+    hook.before_pipeline_run({}, pipelines["data_generation"] + pipelines["training"], Catalog())
+    (message,) = caplog.messages
+    assert message.startswith("training.only_if_changed has no effect")

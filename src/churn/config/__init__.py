@@ -4,7 +4,7 @@ The parameters are pure: the core uses them, and they depend on neither Kedro no
 configuration loader with two more resolvers, `churn.config.secrets` masks secrets in logs and messages.
 """
 
-from churn.config.blocks import Block
+from churn.config.blocks import Block, dumped
 from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
@@ -52,5 +52,6 @@ __all__ = [
     "Watch",
     "at_costs",
     "check_parameters",
+    "dumped",
     "idle_parameters",
 ]

@@ -1,5 +1,6 @@
 """Base class and types of the typed parameter blocks."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,14 @@ class Block(BaseModel):
     """A block of parameters: immutable, finite, and closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def dumped(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with their typed blocks as plain JSON types."""
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in parameters.items()
+    }
 
 
 def block_in(annotation: Any) -> type[Block] | None:

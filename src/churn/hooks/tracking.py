@@ -15,8 +15,8 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from pydantic import BaseModel
 
+from churn.config import dumped
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
@@ -245,8 +245,4 @@ TRACKING = Tracking()
 
 def flatten(parameters: dict[str, Any]) -> dict[str, str]:
     """Return nested or typed parameters as ``block.field`` to text, cut to MLflow's limit; empty blocks are left out."""
-    plain = {
-        key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-        for key, value in parameters.items()
-    }
-    return {name: str(value)[:MAX_PARAMETER_LENGTH] for name, value in flat(plain) if value != {}}
+    return {name: str(value)[:MAX_PARAMETER_LENGTH] for name, value in flat(dumped(parameters)) if value != {}}

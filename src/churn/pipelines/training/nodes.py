@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
-from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training
+from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training, dumped
 from churn.config.console import with_bar
 from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
 from churn.model import ChurnModel, Encoder
 from churn.model.linear import Linear
 from churn.model.trees import Booster
-from churn.registry.fingerprint import Fingerprint, fingerprint_of_training, package_versions
+from churn.registry.fingerprint import package_versions
 from churn.reporting import plots
 from churn.reporting.model_card import model_card as describe
 from churn.reporting.plots import Figure
@@ -24,15 +23,13 @@ from churn.retention.maximum_profit import expected_maximum_profit, save_rate_di
 from churn.retention.profit import profit_policies
 from churn.tables import Table, spacing
 from churn.tables.split import Split
-from churn.training import boosting, decide, leakage, trainer, tuning
-from churn.training.challenge import Challenge, challenge, latency_of, segment_figures
+from churn.training import boosting, leakage, trainer, tuning
+from churn.training.challenge import Challenge, latency_of, segment_figures
 from churn.training.evaluation import Fold, baseline_probabilities, cross_validate, evaluate
-from churn.training.promotion import PromotionDecision
 from churn.training.trainer import Parts
 from churn.training.tuning import Trial
 
 logger = logging.getLogger(__name__)
-
 # Rows to fit baselines on: with more they would take longer without getting better.
 BASELINE_ROWS = 100_000
 
@@ -283,66 +280,6 @@ def measure_latency(churn_model: ChurnModel, test_accounts: pd.DataFrame) -> flo
     return latency_of(churn_model, test_accounts.head(1000))
 
 
-def challenge_champion(
-    churn_model: ChurnModel,
-    reigning_champion: ChurnModel | None,
-    reigning_version: str | None,
-    test_accounts: pd.DataFrame,
-    training_split: dict[str, Any],
-    latency_ms: float,
-    schema: AccountSchema,
-    training: Training,
-    promotion: Promotion,
-    profit: Profit,
-) -> Challenge:
-    """Score the test rows with champion and challenger, and find those that neither was trained on: the input of the gates."""
-    return challenge(
-        churn_model,
-        reigning_champion,
-        reigning_version,
-        test_accounts,
-        Split.from_dict(training_split),
-        value=account_values(test_accounts, profit),
-        leaks=leakage.find_leaks(test_accounts, schema, training.leakage),
-        latency_ms=latency_ms,
-        promotion=promotion,
-    )
-
-
-def fingerprint_training(
-    churn_model: ChurnModel,
-    training_source: dict[str, Any],
-    schema: AccountSchema,
-    feature_engineering: FeatureEngineering,
-    training: Training,
-) -> dict[str, Any]:
-    """Compute the fingerprint of the training: its data, parameters, code and packages."""
-    made_of = fingerprint_of_training(training_source, schema, feature_engineering, training)
-    return {"model_sha256": churn_model.sha256, "made_of": made_of.model_dump(mode="json")}
-
-
-def decide_promotion(
-    challenge: Challenge,
-    churn_model: ChurnModel,
-    training_fingerprint: dict[str, Any],
-    promotion: Promotion,
-    profit: Profit,
-) -> PromotionDecision:
-    """Decide whether the challenger becomes the champion; return the result of every gate and the reason."""
-    made_of = Fingerprint.model_validate(training_fingerprint["made_of"])
-    return decide(challenge, promotion, profit).about(churn_model.sha256, made_of.sha256)
-
-
-def promote_champion(proposed_promotion: PromotionDecision) -> PromotionDecision:
-    """Pass the decision to the registry."""
-    return proposed_promotion
-
-
-def note_promotion(done: PromotionDecision) -> dict[str, Any]:
-    """Return the decision as the registry carried it out, as plain JSON types."""
-    return done.to_dict()
-
-
 def describe_model(
     churn_model: ChurnModel,
     challenge: Challenge,
@@ -377,10 +314,7 @@ def describe_model(
         importance=churn_model.importance,
         example_costs=profit.examples,
         tuning=tuning_summary,
-        parameters={
-            name: block.model_dump(mode="json") if isinstance(block, BaseModel) else block
-            for name, block in parameters.items()
-        },
+        parameters=dumped(parameters),
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",
             "data_sha256": training_source["sha256"],

@@ -4,27 +4,29 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from churn.pipelines.training.nodes import (
     assemble_model,
-    challenge_champion,
     check_leakage,
     choose_parameters,
     collect_metrics,
     cross_validate_model,
-    decide_promotion,
     describe_model,
     evaluate_model,
-    fingerprint_training,
     fit_parts,
     hold_out_validation,
     measure_baselines,
     measure_confidence,
     measure_latency,
     measure_profit,
-    note_promotion,
     plot_evaluation,
-    promote_champion,
     render_card,
     search_parameters,
     track_metrics,
+)
+from churn.pipelines.training.promotion_nodes import (
+    challenge_champion,
+    decide_promotion,
+    fingerprint_training,
+    note_promotion,
+    promote_champion,
 )
 
 
