@@ -192,7 +192,7 @@ class SparkAccounts:
                 part = unpacked_rows(row)
                 if len(part):
                     places = self._places(part[ROW].to_numpy())
-                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy(bool)
+                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy()
         sketch = sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes)
         return CheckedRows(labels, is_test, sketch, self._guessed)
 
