@@ -68,8 +68,7 @@ def test_split_encoder_and_features_are_the_local_ones(
     assert "rare" not in encoders[1].vocabularies[schema.categorical[0]]
     assert set(schema.categorical) <= encoders[1].missing
     kept = [schema.id, schema.label.column]
-    assert here.split == there.split
-    for local, other in zip(here[:2], there[:2], strict=True):
+    for local, other in ((here.train, there.train), (here.test, there.test)):
         same(local, other)
         same(encode_rows(local, encoders[0], kept), encode_rows(other, encoders[0], kept))
 
@@ -108,10 +107,10 @@ def test_values_of_any_type_and_rows_in_neither_class(
     own = AccountSchema.model_validate({**schema.model_dump(), "label": label, "not_above": []})
     folder = write(table.set_index(schema.id) if kind == "index" else table, tmp_path / "accounts", kind)
     here, there = (splits(folder, own, FeatureEngineering(), spark=spark) for spark in (False, True))
-    assert here.split == there.split
-    for local, other in zip(here[:2], there[:2], strict=True):
+    for local, other in ((here.train, there.train), (here.test, there.test)):
         same(local, other)
-    rows = pd.concat([part.frame() for part in there[:2]]).sort_values(schema.id, ignore_index=True)
+    assert here.split == there.split
+    rows = pd.concat([there.train.frame(), there.test.frame()]).sort_values(schema.id, ignore_index=True)
     used = table[~gone]
     assert rows[schema.id].tolist() == used[schema.id].astype(str).tolist()
     assert set(rows[first]) == {"true", "false"}

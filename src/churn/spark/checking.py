@@ -122,6 +122,7 @@ class SparkAccounts:
         """Declare the table and its schema, see `churn.tables.batches.CheckedBatches`."""
         self.table, self.schema, self.model, self.subject = table, schema, model, subject
         self._kept: DataFrame | None = None
+        self._guessed: tuple[str, ...] = ()
         # For each partition, the number of rows before it, and in it.
         self._starts: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
@@ -164,6 +165,7 @@ class SparkAccounts:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
             found.extend(note.findings)
         found.raise_faults(repetitions(made, self.schema.id, self._starts), self.schema, self.model, self.subject)
+        self._guessed = found.labelled.guessed(self.schema)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
@@ -190,7 +192,8 @@ class SparkAccounts:
                 if len(part):
                     places = self._places(part[ROW].to_numpy())
                     labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy() == 1
-        return CheckedRows(labels, is_test, sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes))
+        sketch = sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes)
+        return CheckedRows(labels, is_test, sketch, self._guessed)
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
         """Return selected rows; call `checked_rows` before, which checks the table.
