@@ -57,7 +57,7 @@ def test_round_trip(tmp_path: Path, suffix: str) -> None:
     assert not table.exists()
     table.save(frame)
     assert table.exists()
-    pd.testing.assert_frame_equal(table.load(), frame)
+    pd.testing.assert_frame_equal(table.load(), frame, check_dtype=suffix != "csv")  # a number of a CSV file is a float
     assert [file.name for file in (tmp_path / "new").iterdir()] == [f"a.{suffix}"]
 
 
@@ -71,8 +71,8 @@ def test_plain_text_is_not_quoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "Empty CSV file"),
-        ("key,seats\na,1\nb\n", "Expected 2 columns, got 1"),
+        ("", "the file is empty"),
+        ("key,seats\na,1\nb\n", "row 2 has 1"),
     ],
 )
 def test_malformed_files_are_named(tmp_path: Path, text: str, expected: str) -> None:
@@ -97,7 +97,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused() -> None:
-    with pytest.raises(Exception, match=r"a.xlsx: an account table is a .csv, .csv.gz or .parquet file"):
+    with pytest.raises(Exception, match=r"a.xlsx: an account table is a .csv or .parquet file"):
         AccountsDataset(filepath="a.xlsx", schema=SCHEMA)
 
 
@@ -105,7 +105,7 @@ def test_a_failing_save_keeps_the_old_table(tmp_path: Path, monkeypatch: pytest.
     table = dataset(tmp_path / "a.csv")
     table.save(pd.DataFrame({"key": ["old"]}))
 
-    def half(_: Any, file: Any) -> None:
+    def half(_: Any, file: Any, **__: Any) -> None:
         file.write(b"key\nnew")
         raise OSError(28, "No space left on device")
 

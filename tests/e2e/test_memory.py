@@ -18,14 +18,14 @@ SCORE = """
 import resource, sys
 from datetime import date
 from pathlib import Path
-from churn.tables import CheckedBatches
-from churn.datasets import AccountBatchesDataset, ResultsDataset, accounts
+from churn.tables import CheckedBatches, csv_file, reading
+from churn.datasets import AccountBatchesDataset, ResultsDataset
 from churn.model import ChurnModel
 from churn.config import Decision, Profit, Reasons
 from churn.scoring import select
 from churn.scoring.run import ScoringRun
 
-accounts.PIECE_BYTES, accounts.BATCH_ROWS = 1 << 18, 1 << 14
+csv_file.PIECE_BYTES, reading.BATCH_ROWS = 1 << 18, 1 << 14
 model, table, results = sys.argv[1:]
 model = ChurnModel.load(Path(model))
 batches = AccountBatchesDataset(filepath=table, schema=model.schema.model_dump(mode="json")).load()

@@ -288,7 +288,7 @@ def test_the_table_is_the_same_from_every_file_and_batch(
         pd.testing.assert_frame_equal(canonical(whole), expected)
         for rows in (4, 1000):
             monkeypatch.setattr("churn.tables.reading.BATCH_ROWS", rows)
-            monkeypatch.setattr("churn.tables.reading.PIECE_BYTES", 300 * rows)
+            monkeypatch.setattr("churn.tables.csv_file.PIECE_BYTES", 300 * rows)
             found, parts = Findings(), []
             for batch in AccountBatchesDataset(filepath=str(file), labelled=True, **options).load():
                 parts.append(found.check_batch(batch, SCHEMA, None))

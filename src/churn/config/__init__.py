@@ -9,6 +9,7 @@ from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
 from churn.config.parameters import Parameters, check_parameters
+from churn.config.reading import FileFormat
 from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.training import (
@@ -31,6 +32,7 @@ __all__ = [
     "Evaluation",
     "EventKind",
     "FeatureEngineering",
+    "FileFormat",
     "Inference",
     "Label",
     "Leakage",

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from churn.config.blocks import Block
 from churn.config.published import LIST_COLUMNS, SCORE_COLUMNS, is_published
+from churn.config.reading import FileFormat
 
 # Spellings of a missing value in a numeric column. In a text column only a blank cell is missing: NA is also Namibia.
 MISSING_NUMBERS = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None")
@@ -175,6 +176,7 @@ class AccountSchema(_GrownBlock):
         description="Values of categorical columns and of the label that mean missing; case is ignored. A blank cell is "
         "always missing.",
     )
+    format: FileFormat = Field(default=FileFormat(), description="The format of CSV files.")
 
     @property
     def numeric_names(self) -> tuple[str, ...]:

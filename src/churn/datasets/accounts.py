@@ -6,12 +6,11 @@ from typing import Any, NoReturn, TypeVar
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.config import AccountSchema
+from churn.config import AccountSchema, FileFormat
 from churn.errors import ChurnError
 from churn.stores.partitions import Partitions
-from churn.tables.cells import RowNumbers, as_frame
-from churn.tables.csv import NULL_SPELLINGS, write_csv
-from churn.tables.reading import AccountBatches, check_same_columns
+from churn.tables.csv import write_csv
+from churn.tables.reading import AccountBatches
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +30,18 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
         filepath: str,
         schema: dict[str, Any] | None = None,
         roles: dict[str, Any] | None = None,
-        delimiter: str = ",",
+        delimiter: str | None = None,
         credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """Declare the table.
 
         Args:
-            filepath: Path or URL that ends in ``.csv``, ``.csv.gz`` or ``.parquet``, or of a folder with such files.
+            filepath: Path or URL of a CSV or Parquet file, perhaps compressed, or of a folder with such files; see
+                `churn.stores.partitions.FORMATS`.
             schema: The parameter block ``accounts``.
             roles: The name of ``schema`` before version 0.2; it still works, with a warning.
-            delimiter: Character between the cells of a CSV file.
+            delimiter: Character between the cells of a CSV file; stronger than ``format.delimiter`` of the schema.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
 
@@ -57,22 +57,24 @@ class _AccountFilesDataset(AbstractDataset[_Saved, _Loaded]):
             )
         self._files = Partitions(filepath, credentials)
         self._schema = AccountSchema.model_validate(given[0])
-        self._delimiter = delimiter
+        if delimiter is not None:
+            changed = FileFormat.model_validate({**self._schema.format.model_dump(), "delimiter": delimiter})
+            self._schema = self._schema.model_copy(update={"format": changed})
         self.metadata = metadata
 
     def _exists(self) -> bool:
         return self._files.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._files.uri, "delimiter": self._delimiter}
+        return {"filepath": self._files.uri, "delimiter": self._schema.format.delimiter}
 
 
 class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
-    """An account table in a CSV or Parquet file.
+    """An account table in CSV or Parquet files.
 
-    Unlike ``pandas.CSVDataset``, it reads the types from the schema: the id, the label and the categories are text, so that
-    ``00123`` stays ``00123``; the types of other columns are inferred. The error for a malformed file names the file and
-    the row.
+    It reads the files as `AccountBatches` does, with all their columns. In a CSV file, numeric columns of the schema are
+    numbers, and all other columns are text, so that ``00123`` stays ``00123``. The error for a malformed file names the file
+    and the row.
 
     Example:
         ```yaml
@@ -89,43 +91,7 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
         Raises:
             ChurnError: If there is no file, or a file is empty or malformed, or its columns differ from those of the first.
         """
-        names = self._files.names()
-        frames = [self._load_file(name) for name in names]
-        columns = [[str(column) for column in frame.columns] for frame in frames]
-        check_same_columns(dict(zip(map(self._files.address, names), columns, strict=True)))
-        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-
-    def _load_file(self, name: str) -> pd.DataFrame:
-        import pyarrow as pa
-
-        uri = self._files.address(name)
-        with self._files.store.reading(name) as file:
-            try:
-                table = self._read_parquet(file) if uri.endswith(".parquet") else self._read_csv(file)
-            except pa.ArrowInvalid as error:
-                raise ChurnError(f"{uri} cannot be read as an account table: {error}") from error
-        return as_frame(table)
-
-    def _read_parquet(self, file: Any) -> Any:
-        from pyarrow import parquet
-
-        table = parquet.read_table(file)
-        numbers = RowNumbers.of(table.schema)
-        return numbers.added(table, 0) if numbers else table
-
-    def _read_csv(self, file: Any) -> Any:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        return csv.read_csv(
-            file,
-            parse_options=csv.ParseOptions(delimiter=self._delimiter),
-            convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in self._schema.text_columns},
-                null_values=NULL_SPELLINGS,
-                strings_can_be_null=False,
-            ),
-        )
+        return AccountBatches(self._files, self._schema, every_column=True).frame()
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the whole table; in a folder, write a single file.
@@ -142,10 +108,10 @@ class AccountsDataset(_AccountFilesDataset[pd.DataFrame, pd.DataFrame]):
                 f"{self._files.uri} has other files than {name}, with which the new table would be mixed; move them away"
             )
         table = pa.Table.from_pandas(data, preserve_index=False)
-        if self._files.address(name).endswith(".parquet"):
+        if self._files.address(name).lower().endswith(".parquet"):
             self._files.store.write(lambda file: parquet.write_table(table, file), name)
         else:
-            self._files.store.write(lambda file: write_csv(table, file), name)
+            self._files.store.write(lambda file: write_csv(table, file, written_as=self._schema.format), name)
 
     def preview(self, nrows: int = 5) -> Any:
         """Return the first rows for kedro-viz."""
@@ -173,7 +139,7 @@ class AccountBatchesDataset(_AccountFilesDataset[NoReturn, "AccountBatches"]):
         Raises:
             ChurnError: If there is no file.
         """
-        return AccountBatches(self._files, self._schema, self._delimiter, self._labelled)
+        return AccountBatches(self._files, self._schema, labelled=self._labelled)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Raise an error: the table is saved through its own catalog entry."""

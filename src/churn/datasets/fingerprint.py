@@ -62,9 +62,9 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
     def _look(self, name: str) -> tuple[str, int | None]:
         """Return the hash and the number of rows of a file; rows of a compressed file are not counted."""
         address, store = self._files.address(name), self._files.store
-        if not self._rows or address.endswith(".gz"):
+        if not self._rows or store.compression(name) is not None:
             return store.sha256(name), None
-        if address.endswith(".parquet"):
+        if address.lower().endswith(".parquet"):
             from pyarrow import ArrowInvalid, parquet
 
             with store.reading(name) as file:
@@ -72,12 +72,14 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
                     return store.sha256(name), int(parquet.ParquetFile(file).metadata.num_rows)
                 except ArrowInvalid as error:
                     raise ChurnError(f"{address} cannot be read as an account table: {error}") from error
-        # Without the header; a cell with line breaks counts as several rows.
-        lines, last = 0, b""
+        # Without the header; line breaks within quotes end no row.
+        lines, quotes, last = 0, 0, b""
 
         def look(chunk: bytes) -> None:
-            nonlocal lines, last
-            lines, last = lines + chunk.count(b"\n"), chunk[-1:]
+            nonlocal lines, quotes, last
+            parts = chunk.split(b'"')
+            lines += sum(part.count(b"\n") for part in parts[quotes % 2 :: 2])
+            quotes, last = quotes + len(parts) - 1, chunk[-1:]
 
         digest = store.sha256(name, look)
         return digest, max(0, lines - 1 + (last not in (b"", b"\n")))

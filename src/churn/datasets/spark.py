@@ -19,7 +19,7 @@ class SparkAccountsDataset(AccountBatchesDataset):
             ChurnError: If there is no file.
         """
         _register()
-        return SparkTable(self._files, self._schema, self._delimiter, self._labelled)
+        return SparkTable(self._files, self._schema, labelled=self._labelled)
 
 
 class SparkOutcomesDataset(OutcomeBatchesDataset):
@@ -31,7 +31,7 @@ class SparkOutcomesDataset(OutcomeBatchesDataset):
         Raises:
             ChurnError: If there is no file.
         """
-        return SparkTable(self._files, self._schema, self._delimiter, self._labelled)
+        return SparkTable(self._files, self._schema, labelled=self._labelled)
 
 
 class SparkResultsDataset(ResultsDataset):

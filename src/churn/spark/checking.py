@@ -179,7 +179,7 @@ class SparkAccounts:
         """
         row_schema = self.row_schema({TEST: ByteType()})
         label = self.schema.label.column
-        with explained(self.subject):
+        with explained(self.subject, self.table.examine):
             made = self.mapped(checked_partition(self.schema, split, arrow_schema(row_schema)), row_schema).persist()
             self._kept = made
             weakref.finalize(self, _released, made).atexit = False

@@ -49,12 +49,12 @@ def scored_accounts_on_spark(
     if not isinstance(outcomes, SparkTable):
         # The outcomes are not on Spark: join on the driver.
         return scored_accounts.dispatch(Table)(predictions, outcomes, schema, bands)
-    with explained(OUTCOMES):
+    with explained(OUTCOMES, outcomes.examine):
         check_outcome_columns(outcomes.columns, schema)
         # Persisted, as they are read more than once.
         looked_at = _looked_at(outcomes, schema).persist()
     try:
-        with explained(OUTCOMES):
+        with explained(OUTCOMES, outcomes.examine):
             rows = _checked(looked_at, schema)
         known = looked_at.where(column(NOTE).isNull()).select(
             column(schema.id).alias("account"), column(OUTCOME).alias("outcome")

@@ -88,7 +88,7 @@ class SparkScoring(Scoring):
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; the whole table is checked first."""
         accounts = self._accounts
-        with explained(accounts.subject):
+        with explained(accounts.subject, accounts.table.examine):
             # Persisted by Spark, in memory and then on disk, as it is read more than once.
             scored = self._scored().persist()
             try:

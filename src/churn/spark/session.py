@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -210,8 +210,12 @@ def running() -> bool:
 
 
 @contextmanager
-def explained(subject: str) -> Iterator[None]:
+def explained(subject: str, examine: Callable[[], None] | None = None) -> Iterator[None]:
     """Turn errors of Spark into one sentence; errors of the project's own functions are raised unchanged.
+
+    Args:
+        subject: What Spark reads.
+        examine: Called if Spark cannot read a row of a CSV file; raises an error that names the row.
 
     Raises:
         ChurnError: If Spark cannot read its input, or fails itself.
@@ -220,10 +224,16 @@ def explained(subject: str) -> Iterator[None]:
         yield
     except Exception as error:
         # Kedro wraps the errors of data sets.
-        ours = any("Traceback (most recent call last)" in str(each) for each in (error, error.__cause__))
-        said = None if ours else reason_of(error) or reason_of(error.__cause__)
+        text = "\n".join(str(each) for each in (error, error.__cause__))
+        if ours := re.search(r"^churn\.errors\.\w+: (.+(?:\n  - .+)*)", text, re.MULTILINE):
+            raise ChurnError(f"{subject}: {ours.group(1)}") from error
+        said = None
+        if "Traceback (most recent call last)" not in text:
+            said = reason_of(error) or reason_of(error.__cause__)
         if said is None:
             raise
+        if examine is not None and "Malformed CSV record" in said:
+            examine()
         raise ChurnError(f"{subject}: Spark says: {said}") from error
 
 

@@ -1,6 +1,5 @@
 """The interface of all stores."""
 
-import gzip
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -9,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any, NamedTuple, Protocol, cast
 
 from churn.errors import ChurnError
+from churn.stores.compression import Compression, compression_of, unpacked
 
 CHUNK = 1 << 20
 
@@ -96,14 +96,22 @@ class Store(ABC):
 
     @contextmanager
     def reading(self, name: str = "") -> Iterator[IO[bytes]]:
-        """Open a file for reading, decompressed if its name ends in ``.gz``.
+        """Open a file for reading, decompressed if it is compressed with gzip, zstd or ZIP, whatever its name.
+
+        Raises:
+            ChurnError: If it does not exist, may not be read, or is compressed and damaged.
+        """
+        with self._open(name) as file:
+            yield unpacked(file, self.address(name))
+
+    def compression(self, name: str = "") -> Compression | None:
+        """Return how a file is compressed, if it is.
 
         Raises:
             ChurnError: If it does not exist or may not be read.
         """
         with self._open(name) as file:
-            packed = self.address(name).endswith(".gz")
-            yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if packed else file
+            return compression_of(file)
 
     def write_json(self, content: Any, name: str = "") -> Stored:
         """Write a JSON document, indented."""

@@ -5,7 +5,8 @@ from typing import Any
 from churn.errors import ChurnError
 from churn.stores import Store, open_store
 
-FORMATS = (".csv", ".csv.gz", ".parquet")
+# Ends of the names of tables, in any case. The content decides whether a file is compressed.
+FORMATS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst", ".zip", ".parquet")
 
 
 class Partitions:
@@ -29,10 +30,10 @@ class Partitions:
         last = filepath.rstrip("/").rsplit("/", 1)[-1]
         self.is_folder = "." not in last
         self.store: Store = open_store(filepath.rstrip("/"), credentials)
-        if not self.is_folder and not filepath.endswith(FORMATS):
+        if not self.is_folder and not filepath.lower().endswith(FORMATS):
             raise ChurnError(
-                f"{filepath}: an account table is a .csv, .csv.gz or .parquet file, or a folder of them without a dot in its "
-                "name"
+                f"{filepath}: an account table is a .csv or .parquet file (or .tsv, .csv.gz, .csv.zst, .zip), or a folder of "
+                "them without a dot in its name"
             )
 
     def names(self) -> list[str]:
@@ -44,7 +45,7 @@ class Partitions:
         names = self._found()
         if not names:
             raise ChurnError(
-                f"{self.uri} holds no table; put .csv, .csv.gz or .parquet files there"
+                f"{self.uri} holds no table; put .csv or .parquet files there (or .tsv, .csv.gz, .csv.zst, .zip)"
                 if self.is_folder
                 else f"{self.uri} does not exist"
             )
@@ -69,4 +70,4 @@ class Partitions:
 
 
 def _is_part(name: str) -> bool:
-    return name.endswith(FORMATS) and not any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.lower().endswith(FORMATS) and not any(part.startswith((".", "_")) for part in name.split("/"))

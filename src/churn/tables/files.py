@@ -17,7 +17,11 @@ class FileStore(Protocol):
         ...
 
     def reading(self, name: str = "") -> AbstractContextManager[IO[bytes]]:
-        """Open a file for reading; it is decompressed if its name ends in ``.gz``."""
+        """Open a file for reading, decompressed if it is compressed."""
+        ...
+
+    def compression(self, name: str = "") -> str | None:
+        """Return how a file is compressed: ``gzip``, ``zip``, ``zstd``, or None."""
         ...
 
 

@@ -1,9 +1,8 @@
 """Read account tables from files in batches."""
 
 import copy
-import csv as python_csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +12,8 @@ from churn.config import AccountSchema
 from churn.config.console import progress
 from churn.errors import ChurnError, FaultsError
 from churn.tables.cells import RowNumbers, as_frame
-from churn.tables.csv import NULL_SPELLINGS, normalise_numbers
+from churn.tables.csv_file import CsvFile
+from churn.tables.file_faults import say
 from churn.tables.files import FileStore, TableFiles
 
 if TYPE_CHECKING:
@@ -22,25 +22,35 @@ if TYPE_CHECKING:
 
 # Rows of a batch: exactly these of a Parquet file, at least these of a CSV file.
 BATCH_ROWS = 1 << 17
-# Bytes of the pieces in which a CSV file is read. PyArrow reads up to 32 of them ahead.
-PIECE_BYTES = 4 << 20
 
 
 class AccountBatches:
     """Rows of an account table in files, read in batches; each iteration starts from the first file.
 
-    Ids and categories are text; numeric columns are numbers, or text from the first batch of a file on that holds any
-    other value. Columns that the schema does not name are left out, and so is the label unless `labelled` is true.
+    In a CSV file, ids, categories and the label are text; numeric columns are numbers, or text in batches that hold any other
+    value. Columns that the schema does not name are left out, and so is the label unless `labelled` is true.
     """
 
-    def __init__(self, files: TableFiles, schema: AccountSchema, delimiter: str = ",", labelled: bool = False) -> None:
+    def __init__(
+        self, files: TableFiles, schema: AccountSchema, *, labelled: bool = False, every_column: bool = False
+    ) -> None:
         """Declare the table: the files that exist now.
+
+        Args:
+            files: The files.
+            schema: Schema of the table, with the parameters of the format.
+            labelled: Whether to read the label too.
+            every_column: Whether to read all columns of the files; those that the schema does not name are text.
 
         Raises:
             ChurnError: If there is no file.
         """
-        wanted = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
-        self._tables = {name: _TableFile(files.store, name, schema, delimiter, wanted) for name in files.names()}
+        used = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
+        self._wanted = used
+        self._uri = files.store.address()
+        self._tables = {
+            name: TableFile(files.store, name, schema, None if every_column else used) for name in files.names()
+        }
 
     def only(self, names: Iterable[str]) -> Self:
         """Return the table restricted to some of its files; the empty name is that of a single file."""
@@ -57,8 +67,29 @@ class AccountBatches:
             ChurnError: If a file is empty or malformed, or its columns differ from those of the first.
         """
         found = {table.uri: table.columns for table in self._tables.values()}
+        self._tell_dialects()
         check_same_columns(found)
         return next(iter(found.values()))
+
+    def _tell_dialects(self) -> None:
+        """Log what is not plain in the CSV files, once for files that are alike."""
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for table in self._tables.values():
+            if table.csv and table.csv.dialect.notes:
+                alike.setdefault(table.csv.dialect.notes, []).append(table.uri)
+        for notes, uris in alike.items():
+            which = uris[0] if len(uris) == 1 else f"{self._uri} ({len(uris)} files, such as {uris[0]})"
+            say(f"{which} is read with: {'; '.join(notes)}. To change it, set accounts.format")
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows as one frame.
+
+        Raises:
+            ChurnError: If a file is empty or malformed, or its columns differ from those of the first.
+        """
+        _ = self.columns
+        frames = [table.frame() for table in self._tables.values()]
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Iterate over the rows in batches, with a progress bar on a terminal.
@@ -66,6 +97,7 @@ class AccountBatches:
         Raises:
             ChurnError: If a file is malformed.
         """
+        _ = self.columns
         with progress("Reading accounts", sum(table.size for table in self._tables.values())) as show:
             before = 0
             for table in self._tables.values():
@@ -75,102 +107,116 @@ class AccountBatches:
                 before += table.size
 
 
-class _TableFile:
-    """One file of a table; ``uri`` is its path or URL."""
+class TableFile:
+    """One file of a table.
 
-    def __init__(self, store: FileStore, name: str, schema: AccountSchema, delimiter: str, wanted: set[str]) -> None:
-        self._store, self._name, self._schema, self.delimiter, self._wanted = store, name, schema, delimiter, wanted
+    Attributes:
+        uri: Its path or URL.
+        csv: The file as a CSV file, if it is one.
+    """
+
+    def __init__(self, store: FileStore, name: str, schema: AccountSchema, wanted: set[str] | None) -> None:
+        """Declare the file, and the columns to read; None for all."""
+        self._store, self._name, self._wanted = store, name, wanted
         self.uri = store.address(name)
-        self.is_parquet = self.uri.endswith(".parquet")
-        # Known once the columns are read.
-        self.row_numbers: RowNumbers | None = None
+        self.csv = None if self.uri.lower().endswith(".parquet") else CsvFile(store, name, schema)
 
     @cached_property
     def size(self) -> int:
+        """Size in bytes."""
         return self._store.size(self._name)
 
     @cached_property
     def columns(self) -> list[str]:
-        import pyarrow as pa
+        """Names of all columns."""
+        if self.csv:
+            return self.csv.columns
+        return [*self._parquet_schema.names, *([self.row_numbers.name] if self.row_numbers else [])]
+
+    @property
+    def row_numbers(self) -> RowNumbers | None:
+        """Column of a Parquet file that is only described, if any."""
+        return None if self.csv else RowNumbers.of(self._parquet_schema)
+
+    @cached_property
+    def compression(self) -> str | None:
+        """How the file is compressed, if it is."""
+        return self._store.compression(self._name)
+
+    @cached_property
+    def _parquet_schema(self) -> "pa.Schema":
         from pyarrow import parquet
 
-        with self._store.reading(self._name) as file:
-            try:
-                if self.is_parquet:
-                    schema = parquet.read_schema(file)
-                    self.row_numbers = RowNumbers.of(schema)
-                    return [*schema.names, *([self.row_numbers.name] if self.row_numbers else [])]
-                text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-                return next(python_csv.reader(text, delimiter=self.delimiter))
-            except (pa.ArrowInvalid, UnicodeDecodeError, python_csv.Error, StopIteration) as error:
-                reason = "the file is empty" if isinstance(error, StopIteration) else error
-                raise ChurnError(f"{self.uri} cannot be read as an account table: {reason}") from error
+        with self._store.reading(self._name) as file, self._explained():
+            return parquet.read_schema(file)
 
     def batches(self) -> Iterator[tuple[pd.DataFrame, int]]:
         """Yield the rows in batches, and the number of bytes of the file read so far."""
+        held: list[pa.Table] = []
+        done = 0
+        for table, done in self._tables():
+            if held and held[0].schema != table.schema:
+                yield as_frame(_joined(held)), done
+                held = []
+            held.append(table)
+            if sum(map(len, held)) >= BATCH_ROWS:
+                yield as_frame(_joined(held)), done
+                held = []
+        if held:
+            yield as_frame(_joined(held)), done
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows."""
+        tables = [table for table, _ in self._tables()]
+        return as_frame(_joined(tables) if tables else self._without_rows())
+
+    def _without_rows(self) -> "pa.Table":
         import pyarrow as pa
 
-        try:
-            held: list[pa.RecordBatch] = []
-            done = 0
-            for batch, done in self._parquet_batches() if self.is_parquet else self._csv_batches():
-                held.append(batch)
-                if sum(map(len, held)) >= BATCH_ROWS:
-                    yield as_frame(pa.Table.from_batches(held)), done
-                    held = []
-            if held:
-                yield as_frame(pa.Table.from_batches(held)), done
-        except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
+        if self.csv:
+            return pa.schema([(name, pa.string()) for name in self._read]).empty_table()
+        table = self._parquet_schema.empty_table()
+        return self.row_numbers.added(table, 0) if self.row_numbers else table
+
+    def _tables(self) -> Iterator[tuple["pa.Table", int]]:
+        return self.csv.tables(self._read) if self.csv else self._parquet_tables()
 
     @property
     def _read(self) -> list[str]:
-        return [name for name in dict.fromkeys(self.columns) if name in self._wanted]
+        return [name for name in dict.fromkeys(self.columns) if self._wanted is None or name in self._wanted]
 
-    def _parquet_batches(self) -> Iterator[tuple["pa.RecordBatch", int]]:
+    def _parquet_tables(self) -> Iterator[tuple["pa.Table", int]]:
+        import pyarrow as pa
         from pyarrow import parquet
 
-        with self._store.reading(self._name) as file:
+        with self._store.reading(self._name) as file, self._explained():
             table = parquet.ParquetFile(file)
             done = 0
             for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
                 if self.row_numbers and self.row_numbers.name in self._read:
                     batch = self.row_numbers.added(batch, done)
                 done += len(batch)
-                yield batch, self.size * done // table.metadata.num_rows
+                yield pa.Table.from_batches([batch]), self.size * done // table.metadata.num_rows
 
-    def _csv_batches(self) -> Iterator[tuple["pa.RecordBatch", int]]:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         import pyarrow as pa
 
-        given = 0
         try:
-            for given, batch in enumerate(self._csv_batches_of(as_numbers=True), start=1):
-                yield batch, given * PIECE_BYTES
+            yield
         except pa.ArrowInvalid as error:
-            # A value is not a number: read on as text, so that the check can name it. Batches begin where they did before.
-            if "conversion error" not in str(error):
-                raise
-            for position, batch in enumerate(self._csv_batches_of(as_numbers=False), start=1):
-                if position > given:
-                    yield normalise_numbers(batch, self._schema.numeric_names), position * PIECE_BYTES
+            raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
 
-    def _csv_batches_of(self, *, as_numbers: bool) -> Iterator["pa.RecordBatch"]:
-        import pyarrow as pa
-        from pyarrow import csv
 
-        numeric = self._schema.numeric_names if as_numbers else ()
-        with self._store.reading(self._name) as file:
-            yield from csv.open_csv(
-                file,
-                read_options=csv.ReadOptions(block_size=PIECE_BYTES),
-                parse_options=csv.ParseOptions(delimiter=self.delimiter),
-                convert_options=csv.ConvertOptions(
-                    column_types={name: pa.float64() if name in numeric else pa.string() for name in self._read},
-                    include_columns=self._read,
-                    null_values=NULL_SPELLINGS,
-                    strings_can_be_null=False,
-                ),
-            )
+def _joined(tables: list["pa.Table"]) -> "pa.Table":
+    """Return the rows of tables with the same columns; a column that is text in one of them is text."""
+    import pyarrow as pa
+
+    if len({table.schema for table in tables}) > 1:
+        texts = {item.name for table in tables for item in table.schema if pa.types.is_string(item.type)}
+        schema = pa.schema([(item.name, pa.string() if item.name in texts else item.type) for item in tables[0].schema])
+        tables = [table.cast(schema) for table in tables]
+    return pa.concat_tables(tables)
 
 
 def check_same_columns(columns: Mapping[str, Sequence[str]]) -> None:

@@ -1,0 +1,258 @@
+"""Read one CSV file of a table, whatever its dialect."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, TYPE_CHECKING
+
+from churn.config import AccountSchema
+from churn.errors import ChurnError, FaultsError
+from churn.tables.dialect import Layout, evidence_of, layout_of, placeholders
+from churn.tables.file_faults import FileFaults, ParsedBlock, say
+from churn.tables.files import FileStore
+from churn.tables.numbers import Evidence, Numbers
+from churn.tables.parallel import cores, in_order
+from churn.tables.parsing import parsed
+from churn.tables.records import Block, blocks
+from churn.tables.text import FALLBACK, UNREADABLE, TextPieces, mended, with_line_feeds
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Bytes of the pieces in which a CSV file is read, and of the first part by which its dialect is found out.
+PIECE_BYTES = 2 << 20
+SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written.
+
+    Attributes:
+        layout: Where its cells are.
+        encoding: Its encoding; None for UTF-8, perhaps with other bytes.
+        has_returns: Whether its lines end in carriage returns only.
+        numbers: How its numbers are written.
+        notes: What differs from a plain file and was not given by the parameters, in words.
+    """
+
+    layout: Layout
+    encoding: str | None
+    has_returns: bool
+    numbers: Numbers
+    notes: tuple[str, ...]
+
+
+class CsvFile:
+    """A CSV file of a table.
+
+    Attributes:
+        uri: Its path or URL.
+    """
+
+    def __init__(self, store: FileStore, name: str, schema: AccountSchema) -> None:
+        """Declare the file; nothing is read yet.
+
+        Args:
+            store: Store that holds the file.
+            name: Its name in the store.
+            schema: Schema of the table, with the parameters of its format.
+        """
+        self._store, self._name, self._schema = store, name, schema
+        self.uri = store.address(name)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns; raises the errors of `dialect`."""
+        return [name for name in self.dialect.layout.names if name]
+
+    @property
+    def is_common(self) -> bool:
+        """Whether any reader of CSV files that is told the delimiter and the columns reads the same cells."""
+        given, dialect = self._schema.format, self.dialect
+        is_utf8 = dialect.encoding is None and not dialect.has_returns
+        return is_utf8 and dialect.layout.is_common and dialect.numbers.are_plain and not given.line_breaks
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """How the file is written.
+
+        Raises:
+            ChurnError: If the file has no header or is damaged, or its numbers have two meanings.
+        """
+        given = self._schema.format
+        with self._store.reading(self._name) as file:
+            text = TextPieces(file, given.encoding, PIECE_BYTES)
+            sample, whole = _first(text, SAMPLE_BYTES)
+        has_returns = b"\n" not in sample and b"\r" in sample
+        if has_returns:
+            sample = sample.replace(b"\r", b"\n")
+        try:
+            layout, rows = layout_of(sample, self._schema, whole=whole)
+        except ChurnError as error:
+            raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
+        notes = list(layout.notes)
+        if text.encoding is not None and text.encoding != given.encoding:
+            notes.append(f"encoding {text.encoding}")
+        evidence = evidence_of(rows, self._schema)
+        if evidence.is_undecided(given):
+            if layout.delimiter == "," and set(evidence.open) == {"."}:
+                notes.append(f"decimal point: {evidence.open['.']} could also be a whole number")
+            else:
+                evidence = self._decided(Dialect(layout, text.encoding, has_returns, Numbers(), ()), evidence)
+        numbers = evidence.numbers(given)
+        notes += numbers.described(given)
+        return Dialect(layout, text.encoding, has_returns, numbers, tuple(notes))
+
+    def _decided(self, dialect: Dialect, evidence: Evidence) -> Evidence:
+        """Return what the whole file says about its numbers, where the first rows do not say enough."""
+        numeric = {name for name in self._schema.numeric_names if name in dialect.layout.names}
+        row = 1
+        for part in self._parsed(dialect, numeric, ()):
+            for name in numeric:
+                evidence.add(name, part.table.column(name).combine_chunks(), row)
+            if not evidence.is_undecided(self._schema.format):
+                return evidence
+            row += len(part.table) + len(part.wrong)
+        faults = [
+            f"{cell.column}: {cell.text!r} (row {cell.row}) is {cell.text.replace(separator, '')} or "
+            f"{cell.text.replace(separator, '.')}, and no other number of the file says which; set accounts.format.decimal to "
+            "'.' or ','"
+            for separator, cell in evidence.open.items()
+        ]
+        raise FaultsError(f"{self.uri}: numbers with two meanings", faults)
+
+    def tables(self, wanted: Iterable[str], *, as_text: bool = False) -> Iterator[tuple["pa.Table", int]]:
+        """Read the rows.
+
+        Args:
+            wanted: Names of the columns to read.
+            as_text: Whether numbers are returned as text, in plain notation.
+
+        Yields:
+            Rows and the number of bytes of text read so far. Numeric columns of the schema are float64, or text from the
+            first value on that is not a number; the other columns are text.
+
+        Raises:
+            ChurnError: If the file is damaged, or rows cannot be told apart; no rows are returned from there on, and all such
+                faults of the file are listed.
+        """
+        dialect = self.dialect
+        wanted = set(wanted)
+        read = {name for name in dialect.layout.names if name in wanted}
+        numeric = () if as_text and dialect.numbers.are_plain else self._schema.numeric_names
+        faults = FileFaults(self.uri, dialect.layout.names)
+        done = 0
+        for part in self._parsed(dialect, read, numeric, as_text=as_text):
+            done += len(part.block.data)
+            faults.add(part)
+            if len(part.table) and not faults.found:
+                yield part.table, done
+        faults.report(self._schema)
+
+    def _parsed(
+        self, dialect: Dialect, read: set[str], numeric: Iterable[str], *, as_text: bool = False
+    ) -> Iterator[ParsedBlock]:
+        names = placeholders(dialect.layout.names)
+        columns = [name for name in names if name in read] or names[:1]  # one at least, to count the rows
+        if dialect.layout.has_end_delimiters:
+            columns.append(names[-1])
+        numbers = [name for name in columns if name in set(numeric)]
+
+        def parse(block: Block) -> ParsedBlock:
+            return self._block(block, dialect, names, columns, numbers, as_text)
+
+        with self._store.reading(self._name) as file:
+            yield from in_order(parse, self._blocks(file, dialect), workers=cores())
+
+    def _blocks(self, file: IO[bytes], dialect: Dialect) -> Iterator[Block]:
+        pieces = iter(TextPieces(file, self._schema.format.encoding, PIECE_BYTES))
+        if dialect.has_returns:
+            pieces = with_line_feeds(pieces)
+        yield from blocks(_after(pieces, dialect.layout.start), dialect.layout.delimiter)
+
+    def _block(
+        self, block: Block, dialect: Dialect, names: list[str], columns: list[str], numbers: list[str], as_text: bool
+    ) -> ParsedBlock:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        # Columns of numbers that PyArrow can read; the others are read as text.
+        fast = set() if as_text else set(numbers) - dialect.numbers.others
+        is_mended = dialect.encoding is not None
+        data = block.data
+        while True:
+            types = {name: pa.float64() if name in fast else pa.string() for name in columns}
+            decimal = dialect.numbers.decimal
+            try:
+                table, wrong = parsed(data, dialect.layout.delimiter, names, types, self._schema.missing, decimal)
+                break
+            except pa.ArrowInvalid as error:
+                if "invalid UTF8" in str(error) and not is_mended:
+                    data, is_mended = mended(data, self._schema.format.encoding), True
+                    if self._schema.format.encoding is None and not dialect.layout.has_other_bytes:
+                        say(_other_bytes(self.uri))
+                elif "conversion error" in str(error) and fast:
+                    # A cell is not a number: the check of the table names it.
+                    fast = set()
+                else:
+                    raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
+        spilled = []
+        if dialect.layout.has_end_delimiters:
+            spilled = _rows_where(pc.not_equal(table.column(names[-1]), ""))
+            table = table.drop_columns([names[-1]])
+        texts = [name for name in numbers if name not in fast]
+        table = self._with_numbers(table, texts, dialect.numbers, as_text)
+        return ParsedBlock(block, table, wrong, spilled, self._unreadable(table) if is_mended else {})
+
+    def _with_numbers(self, table: "pa.Table", names: list[str], numbers: Numbers, as_text: bool) -> "pa.Table":
+        """Return a table whose columns of numbers, read as text, are numbers where all their cells are."""
+        import pyarrow as pa
+
+        for name in names:
+            texts = table.column(name).combine_chunks()
+            cells = numbers.plain_text(texts, name, self._schema.missing)
+            if not as_text:
+                with suppress(pa.ArrowInvalid):
+                    cells = cells.cast(pa.float64())
+            table = table.set_column(table.column_names.index(name), name, cells)
+        return table
+
+    def _unreadable(self, table: "pa.Table") -> dict[str, list[int]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        used = {*self._schema.text_columns, *self._schema.numeric_names}
+        texts = [item.name for item in table.schema if item.name in used and pa.types.is_string(item.type)]
+        found = {name: _rows_where(pc.match_substring(table.column(name), UNREADABLE)) for name in texts}
+        return {name: rows for name, rows in found.items() if rows}
+
+
+def _rows_where(mask: "pa.ChunkedArray") -> list[int]:
+    import pyarrow.compute as pc
+
+    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return rows
+
+
+def _other_bytes(uri: str) -> str:
+    return f"{uri}: bytes that are not UTF-8 are read as {FALLBACK}; accounts.format.encoding sets another encoding"
+
+
+def _first(pieces: Iterable[bytes], size: int) -> tuple[bytes, bool]:
+    """Return the first part of a text of at least some size, and whether it is the whole text."""
+    first = b""
+    for piece in pieces:
+        first += piece
+        if len(first) > size:
+            return first[:size], False
+    return first, True
+
+
+def _after(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """Return a text from a position on."""
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:] if start else piece
+        start = max(0, start - len(piece))
