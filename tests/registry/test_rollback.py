@@ -10,7 +10,7 @@ from churn.errors import ChurnError
 from churn.model import ChurnModel
 from churn.registry import flavor, versions
 from churn.training.promotion import Gate, PromotionDecision
-from tests.conftest import Project, train
+from tests.conftest import Project
 
 
 def decision(sha256: str, promote: bool = True) -> PromotionDecision:
@@ -21,15 +21,10 @@ def decision(sha256: str, promote: bool = True) -> PromotionDecision:
 
 
 @pytest.fixture
-def client(tmp_path: Path, tracking: None, model: ChurnModel, canonical, parameters) -> mlflow.MlflowClient:
+def client(tmp_path: Path, tracking: None, model: ChurnModel) -> mlflow.MlflowClient:
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("rollback", artifact_location=str(tmp_path / "artifacts"))
-    other = train(
-        canonical,
-        parameters.accounts,
-        parameters.feature_engineering,
-        parameters.training.model_copy(update={"threshold": 0.4}),
-    )
+    other = replace(model, threshold=0.4)
     with mlflow.start_run(experiment_id=experiment):
         for each in (model, other):
             flavor.log_model(each, registered_model_name="churn")
