@@ -323,6 +323,16 @@ def test_rows_of_arrow_keep_their_types() -> None:
     pd.testing.assert_frame_equal(as_frame(table.to_batches()[0]), frame)
 
 
+def test_files_of_different_types_are_one_table(tmp_path: Path) -> None:
+    table = strange_table(0)
+    single = table.assign(**{name: table[name].astype("float32") for name in ("real", "single", "mixed")})
+    by_pandas(single.iloc[:10], tmp_path / "1")
+    as_parquet(single.iloc[10:20], tmp_path / "2")
+    by_arrow(single.iloc[20:], tmp_path / "3")
+    whole = AccountsDataset(filepath=str(tmp_path), schema=SCHEMA.model_dump(mode="json")).load()
+    pd.testing.assert_frame_equal(canonical(whole), canonical(single))
+
+
 def stored(table: pa.Table) -> io.BytesIO:
     file = io.BytesIO()
     parquet.write_table(table, file)
