@@ -78,6 +78,16 @@ def test_faults_are_named_as_locally(tmp_path: Path, change: Callable[[str], str
             labels_of(kind, tmp_path / "t.csv")
 
 
+def test_rows_between_two_quotes_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = COMMA
+    for row in ("C010,yes,10,10.25,Köln,", "C014,yes,14,14.25,Köln,"):
+        text = text.replace(row, row + '"')
+    (tmp_path / "t.csv").write_text(text)
+    labels, _ = labels_of(SparkAccountsDataset, tmp_path / "t.csv")
+    assert len(labels) == 36
+    assert any("row 10, column note (4 line breaks)" in record.message for record in caplog.records)
+
+
 def test_what_begins_after_the_first_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("churn.tables.csv_file.SAMPLE_BYTES", 300)
     (tmp_path / "t.csv").write_bytes(COMMA.encode("cp1252").replace(b"K\xf6ln", b"Bonn", 20))

@@ -53,7 +53,7 @@ def test_values(cells: list[str], values: list[Any]) -> None:
     ("cells", "shown"),
     [
         (["0.5", "1,5"], "1,5 (see accounts.format)"),
-        (["1.50", "1,5", "0,5"], "0,5 (see accounts.format)"),
+        (["0,5", "1,5", "1.50"], "1.50 (see accounts.format)"),
         (["12%", "13%", "14"], "14 (without %)"),
         (["$5", "$6.5", "€7"], "€7 (another currency)"),
         (["3", "12.05.2024"], "12.05.2024 (see accounts.format)"),

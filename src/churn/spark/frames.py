@@ -47,6 +47,8 @@ class SparkTable(AccountBatches):
             elif _is_for_spark(table):
                 yield _read_by_spark(spark, table.csv, self._wanted)
             else:
+                if table.csv.has_line_breaks:
+                    _look_at_quotes(table.csv)
                 yield _read_here(spark, table.csv, [name for name in table.csv.columns if name in self._wanted])
 
     def examine(self) -> None:
@@ -57,7 +59,7 @@ class SparkTable(AccountBatches):
         """
         for table in self._tables.values():
             if table.csv is not None:
-                deque(table.csv.tables(table.csv.columns[:1]), maxlen=0)
+                _look_at_quotes(table.csv)
         raise ChurnError(
             "quoted cells have line breaks, which begin only after the first MiB of a file; set accounts.format.line_breaks to "
             "true, and Spark reads each file in one task"
@@ -72,6 +74,11 @@ def _read_parquet(spark: "SparkSession", table: TableFile) -> "DataFrame":
     if numbers is None:
         return rows
     return rows.withColumn(numbers.name, F.col("_metadata.row_index") * numbers.step + numbers.start)
+
+
+def _look_at_quotes(file: CsvFile) -> None:
+    """Read a file on the driver: warnings about quotes would be lost in the workers, and rows there cannot be counted."""
+    deque(file.tables(file.columns[:1]), maxlen=0)
 
 
 def _is_for_spark(table: TableFile) -> bool:

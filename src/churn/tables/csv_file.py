@@ -74,6 +74,11 @@ class CsvFile:
         is_utf8 = dialect.encoding is None and not dialect.has_returns
         return is_utf8 and dialect.layout.is_common and dialect.numbers.are_plain and not given.line_breaks
 
+    @property
+    def has_line_breaks(self) -> bool:
+        """Whether cells have line breaks within quotes, as far as the first rows and the parameters say."""
+        return self._schema.format.line_breaks or self.dialect.layout.has_line_breaks
+
     @cached_property
     def dialect(self) -> Dialect:
         """How the file is written.
@@ -170,7 +175,8 @@ class CsvFile:
         pieces = iter(TextPieces(file, self._schema.format.encoding, PIECE_BYTES))
         if dialect.has_returns:
             pieces = with_line_feeds(pieces)
-        yield from blocks(_after(pieces, dialect.layout.start), dialect.layout.delimiter)
+        layout = dialect.layout
+        yield from blocks(_after(pieces, layout.start), layout.delimiter, len(layout.names))
 
     def _block(
         self, block: Block, dialect: Dialect, names: list[str], columns: list[str], numbers: list[str], as_text: bool

@@ -55,6 +55,7 @@ class Layout:
         notes: What differs from a plain file, in words.
         is_common: Whether the first line is the header, and the other lines are the rows.
         has_other_bytes: Whether the first rows have bytes that are not UTF-8.
+        has_line_breaks: Whether the first rows have line breaks within quotes.
     """
 
     delimiter: str
@@ -64,6 +65,7 @@ class Layout:
     notes: tuple[str, ...]
     is_common: bool
     has_other_bytes: bool
+    has_line_breaks: bool
 
 
 def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layout, "pa.Table"]:
@@ -131,6 +133,7 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
         notes=tuple(notes),
         is_common=is_common and not has_end_delimiters,
         has_other_bytes=has_other_bytes,
+        has_line_breaks=quotes.has_line_breaks,
     )
     return layout, sample.slice(descriptions)
 

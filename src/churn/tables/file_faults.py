@@ -80,7 +80,7 @@ class FileFaults:
     _spilled: _Rows = field(default_factory=_Rows)
     _unreadable: dict[str, _Rows] = field(default_factory=dict)
     _other: list[str] = field(default_factory=list)
-    _long_cells: list[str] = field(default_factory=list)
+    _odd_cells: list[str] = field(default_factory=list)
 
     @property
     def found(self) -> bool:
@@ -102,9 +102,9 @@ class FileFaults:
                 f"rows {self.rows + 1} to {self.rows + max(block.records, records)} cannot be told apart, because quotes stand "
                 "at places where CSV has none; double each quote within a cell, and put the cell in quotes"
             )
-        for cell in block.long_cells:
+        for cell in block.odd_cells:
             place = f"row {self.rows + cell.record + 1}, column {self._column(cell.column)}"
-            self._long_cells.append(f"{place} ({cell.line_breaks} line breaks)")
+            self._odd_cells.append(f"{place} ({cell.line_breaks} line break{'s' if cell.line_breaks > 1 else ''})")
         if block.unclosed is not None:
             record, column = block.unclosed
             self._other.append(
@@ -123,11 +123,11 @@ class FileFaults:
         Raises:
             FaultsError: Lists the faults.
         """
-        if self._long_cells:
-            more = "; ..." if len(self._long_cells) > MAX_EXAMPLES else ""
+        if self._odd_cells:
+            more = "; ..." if len(self._odd_cells) > MAX_EXAMPLES else ""
             say(
-                f"{self.uri}: quoted cells with many line breaks, which may be rows between two quotes that do not belong "
-                f"together: {'; '.join(self._long_cells[:MAX_EXAMPLES])}{more}"
+                f"{self.uri}: quoted cells with line breaks that may be rows between two quotes which do not belong together: "
+                f"{'; '.join(self._odd_cells[:MAX_EXAMPLES])}{more}"
             )
         faults = list(self._sentences(schema.format.encoding))
         if faults:

@@ -5,6 +5,7 @@ nothing, because it is 1207 in one country and 1.207 in another.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -173,14 +174,14 @@ class Evidence:
     """What some rows of a file say about the notation of its numbers.
 
     Attributes:
-        proofs: For a decimal separator, the first cell that proves it.
+        proofs: For a decimal separator, the number of cells that prove it.
         open: For a separator, the first cell in which it is either decimal or between thousands.
         grouped: Columns with separators between groups of three digits, by separator.
         percent: Columns with percent signs.
         currencies: Currency symbol of each column that has one.
     """
 
-    proofs: dict[str, Cell] = field(default_factory=dict)
+    proofs: Counter[str] = field(default_factory=Counter)
     open: dict[str, Cell] = field(default_factory=dict)
     grouped: dict[str, set[str]] = field(default_factory=dict)
     percent: set[str] = field(default_factory=set)
@@ -206,15 +207,13 @@ class Evidence:
         for separator, pattern in _GROUPED.items():
             if pc.any(pc.match_substring_regex(core, pattern)).as_py():
                 self.grouped.setdefault(separator, set()).add(column)
-        for found, patterns, proved in ((self.proofs, _PROOFS, ".,"), (self.open, _OPEN, separators)):
-            for separator in proved:
-                at = (
-                    -1
-                    if separator in found
-                    else pc.index(pc.match_substring_regex(core, patterns[separator]), True).as_py()
-                )
-                if at >= 0:
-                    found[separator] = Cell(column, rows[at].as_py() + first_row, cells[at].as_py())
+        for separator in ".,":
+            proving = pc.sum(pc.match_substring_regex(core, _PROOFS[separator])).as_py() or 0
+            self.proofs += Counter({separator: proving})
+        for separator in separators:
+            at = pc.index(pc.match_substring_regex(core, _OPEN[separator]), True).as_py()
+            if at >= 0 and separator not in self.open:
+                self.open[separator] = Cell(column, rows[at].as_py() + first_row, cells[at].as_py())
 
     def _add_units(self, column: str, cells: "pa.Array") -> None:
         import pyarrow.compute as pc
@@ -239,8 +238,10 @@ class Evidence:
             given: The parameters.
         """
         other = {".": ",", ",": "."}
-        proofs = self.open if given.thousands == "" and not self.proofs else self.proofs
-        decimal: str = "," if "," in proofs and "." not in proofs else "."
+        # Cells of the other notation are faults then: a number has to be written as most are.
+        decimal: str = "," if self.proofs[","] > self.proofs["."] else "."
+        if given.thousands == "" and not self.proofs and set(self.open) == {","}:
+            decimal = ","
         if given.decimal is not None:
             decimal = given.decimal
         elif given.thousands in (",", "."):

@@ -15,13 +15,14 @@ Places = NDArray[np.int64]
 QUOTE, LINE_BREAK, RETURN = b'"\n\r'
 # A record that is longer is refused: a quote was not closed.
 MAX_RECORD = 64 << 20
-# A quoted cell with at least this number of line breaks may be two stray quotes, and is reported.
+# A quoted cell with at least this number of line breaks is reported, and at most so many cells of a block.
 MANY_LINE_BREAKS = 10
+MAX_ODD_CELLS = 4
 
 
 @dataclass(frozen=True)
-class LongCell:
-    """A quoted cell with many line breaks.
+class OddCell:
+    """A quoted cell that may be rows between two stray quotes: it has many line breaks, or the delimiters of whole rows.
 
     Attributes:
         record: Number of records of the block before its own.
@@ -41,23 +42,24 @@ class Block:
     Attributes:
         data: Their text.
         records: Their number, if it was counted: only where there are quotes.
-        long_cells: The cells with many line breaks.
+        odd_cells: The first few cells that may be rows between two stray quotes.
         unclosed: Place of a quote that is never closed, as number of records and number of cells before it; the record with
             that quote is not part of the block.
     """
 
     data: bytes | memoryview
     records: int | None = None
-    long_cells: tuple[LongCell, ...] = ()
+    odd_cells: tuple[OddCell, ...] = ()
     unclosed: tuple[int, int] | None = None
 
 
-def blocks(pieces: Iterable[bytes], delimiter: str) -> Iterator[Block]:
+def blocks(pieces: Iterable[bytes], delimiter: str, columns: int) -> Iterator[Block]:
     """Cut text into blocks of whole records; empty blocks are left out.
 
     Args:
         pieces: The text in pieces of any size, in an encoding that has ASCII in single bytes.
         delimiter: The character between cells.
+        columns: Number of cells of a record.
     """
     rest = b""
     for piece in pieces:
@@ -71,7 +73,7 @@ def blocks(pieces: Iterable[bytes], delimiter: str) -> Iterator[Block]:
         quotes = Quotes(text, delimiter)
         end = quotes.end
         if end:
-            yield quotes.block(end)
+            yield quotes.block(end, columns)
         elif len(text) > MAX_RECORD:
             break
         rest = text[end:]
@@ -84,7 +86,7 @@ def blocks(pieces: Iterable[bytes], delimiter: str) -> Iterator[Block]:
             return
         quotes = Quotes(text, delimiter)
         if not quotes.is_open:
-            yield quotes.block(len(text))
+            yield quotes.block(len(text), columns)
             return
     yield Block(b"", 0, unclosed=quotes.unclosed)
 
@@ -136,12 +138,12 @@ class Quotes:
         """Place of the quote that is not closed, see `Block.unclosed`."""
         return self._place(int(self._quotes[-1]))
 
-    def block(self, end: int) -> Block:
-        """Return the records up to a position."""
+    def block(self, end: int, columns: int) -> Block:
+        """Return the records up to a position, each of so many cells."""
         ends = self._ends[self._ends < end]
         if end and (not len(ends) or ends[-1] != end - 1):
             ends = np.append(ends, end)
-        return Block(memoryview(self._text)[:end], self._count(ends), tuple(self._long_cells(end)))
+        return Block(memoryview(self._text)[:end], self._count(ends), tuple(self._odd_cells(end, columns)))
 
     def _effective(self, characters: NDArray[np.uint8], quotes: Places) -> Places:
         """Return the quotes that open or close cells, in turns; doubled quotes close a cell and open it again."""
@@ -183,16 +185,23 @@ class Quotes:
         delimiters = np.flatnonzero(cells) + start
         return self._count(ends), int((np.searchsorted(self._quotes, delimiters) % 2 == 0).sum())
 
-    def _long_cells(self, end: int) -> Iterator[LongCell]:
+    def _odd_cells(self, end: int, columns: int) -> Iterator[OddCell]:
         if not self.has_line_breaks:
             return
         quotes = self._quotes[self._quotes < end]
         opening, closing = quotes[0::2], quotes[1::2]
         apart = opening[1:] != closing[:-1] + 1
-        starts, stops = (
-            opening[np.insert(apart, 0, True)[: len(opening)]],
-            closing[np.append(apart, True)[: len(closing)]],
-        )
-        breaks = np.searchsorted(self._line_breaks, stops) - np.searchsorted(self._line_breaks, starts)
-        for at in np.flatnonzero(breaks >= MANY_LINE_BREAKS).tolist():
-            yield LongCell(*self._place(int(starts[at])), int(breaks[at]))
+        starts = opening[np.insert(apart, 0, True)[: len(opening)]]
+        stops = closing[np.append(apart, True)[: len(closing)]]
+
+        def within(places: Places) -> Places:
+            found: Places = np.searchsorted(places, stops) - np.searchsorted(places, starts)
+            return found
+
+        breaks = within(self._line_breaks)
+        characters = np.frombuffer(self._text, dtype=np.uint8)
+        delimiters = within(np.flatnonzero(characters == self._delimiter))
+        # Two stray quotes in the same column of different rows leave a row of the right length.
+        rows = (breaks > 0) & (columns > 2) & (delimiters == breaks * (columns - 1))
+        for at in np.flatnonzero(rows | (breaks >= MANY_LINE_BREAKS))[:MAX_ODD_CELLS].tolist():
+            yield OddCell(*self._place(int(starts[at])), int(breaks[at]))
