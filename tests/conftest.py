@@ -170,7 +170,7 @@ def nested(params: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def make_project(folder: Path, **simulation: Any) -> Project:
+def make_project(folder: Path, *, baselines: bool = True, **simulation: Any) -> Project:
     """A project in a folder, with fewer rows unless told otherwise."""
     shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     project = Project(folder)
@@ -190,7 +190,13 @@ def make_project(folder: Path, **simulation: Any) -> Project:
         known = yaml.safe_load(file.read_text()) if file.exists() else {}
         project.configure(environment, "globals", known | content)
     project.configure(
-        "local", "parameters", {"simulation": {"training_rows": 3000, "scoring_rows": 1000, **simulation}}
+        "local",
+        "parameters",
+        {
+            "simulation": {"training_rows": 3000, "scoring_rows": 1000, **simulation},
+            # Fitting the models of scikit-learn is a third of the time of a small training; `finished` has them.
+            "training": {"evaluation": {"baselines": baselines}},
+        },
     )
     return project
 
@@ -215,7 +221,7 @@ def with_database(project: Project, empty_database: Path) -> Project:
 
 @pytest.fixture
 def project(tmp_path: Path, empty_database: Path) -> Project:
-    return with_database(make_project(tmp_path), empty_database)
+    return with_database(make_project(tmp_path, baselines=False), empty_database)
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ class Stack:
             buckets: A prefix inside the buckets, so that tests do not meet each other.
             variables: Other values of the ``.env``.
         """
-        project = make_project(folder)
+        project = make_project(folder, baselines=False)
         text = "".join(f"{name}={value}\n" for name, value in {**self.variables, **variables}.items())
         (folder / ".env").write_text(text)
         content = yaml.safe_load((project.conf / "minio/globals.yml").read_text())
@@ -123,7 +123,8 @@ class Stack:
             content["stores"]["metrics"] = f"{content['stores']['staging']}/training"
             content["model"] = {"name": f"churn_{buckets}", "experiment": f"churn_model_{buckets}"}
         project.configure("minio", "globals", content)
-        project.configure("minio", "parameters", {"simulation": {"training_rows": 3000, "scoring_rows": 1000}})
+        known = yaml.safe_load((project.conf / "local/parameters.yml").read_text())
+        project.configure("minio", "parameters", known)
         return project
 
 

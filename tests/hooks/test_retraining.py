@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has trained once."""
     from tests.conftest import make_project
 
-    project = make_project(tmp_path_factory.mktemp("retraining"))
+    project = make_project(tmp_path_factory.mktemp("retraining"), baselines=False)
     project.run("data_generation")
     project.run("feature_engineering", "training", **FEW)
     return project

@@ -101,6 +101,7 @@ def test_a_name_that_two_boxes_have_needs_its_box() -> None:
         both.only_nodes("write")
 
 
+@pytest.mark.e2e
 def test_kedro_viz_draws_the_boxes_and_what_lies_between(checkout: Path) -> None:
     shown = viz_of(checkout)
     names = {each["id"]: each["name"] for each in shown["nodes"] if each["type"] == "data"}

@@ -343,4 +343,4 @@ def test_a_misspelt_table_is_not_replaced_by_a_simulation(project: Project) -> N
 
 def test_an_unknown_pipeline_or_environment(project: Project) -> None:
     assert "Did you mean one of these instead?\n    inference" in refused(project, "inferense")
-    assert "not a valid directory" in refused_env(project, "nowhere", "inference")
+    assert "no environment 'nowhere'" in refused_env(project, "nowhere", "inference")

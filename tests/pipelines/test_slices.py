@@ -545,6 +545,28 @@ def test_health_with_and_without_outcomes(small: Parameters, snapshots: dict[str
     assert "<html" in later["health_report"]["html"]
 
 
+def test_outcomes_have_the_labels_that_the_model_was_trained_with(
+    small: Parameters, snapshots: dict[str, Any], scored: Publication
+) -> None:
+    from dataclasses import replace
+
+    label = small.accounts.label.model_copy(update={"positive": "gone"})
+    own = small.model_copy(update={"accounts": small.accounts.model_copy(update={"label": label})})
+    table = snapshots["scoring_outcomes@table"]
+    outcomes = table.assign(is_churned=table["is_churned"].map({True: "gone", False: "here"}))
+
+    def realised(outcomes: pd.DataFrame, **profile: Any) -> Any:
+        published = replace(scored, run_id="r-1", profile=scored.profile | profile)
+        given = {"results__latest": published, "scoring_outcomes__batches": InMemory(outcomes)}
+        return run(monitoring.create_pipeline(), own, **given)["health_report"]["metrics"]["realised_performance"]
+
+    assert realised(outcomes, stayed=["here"])["coverage"] == 1.0
+    with pytest.raises(AccountsError, match="values are neither churned nor stayed, for example 'here'"):
+        realised(outcomes)
+    with pytest.raises(AccountsError, match="values are neither churned nor stayed, for example 'pending'"):
+        realised(outcomes.replace({"is_churned": {"here": "pending"}}), stayed=["here"])
+
+
 def test_a_table_that_does_not_fit_is_refused_before_scoring(
     small: Parameters, snapshots: dict[str, Any], trained: dict[str, Any]
 ) -> None:

@@ -10,7 +10,7 @@ from churn.errors import ChurnError
 from churn.model import ChurnModel
 from churn.registry import flavor, versions
 from churn.training.promotion import Gate, PromotionDecision
-from tests.conftest import Project, train
+from tests.conftest import Project
 
 
 def decision(sha256: str, promote: bool = True) -> PromotionDecision:
@@ -21,15 +21,10 @@ def decision(sha256: str, promote: bool = True) -> PromotionDecision:
 
 
 @pytest.fixture
-def client(tmp_path: Path, tracking: None, model: ChurnModel, canonical, parameters) -> mlflow.MlflowClient:
+def client(tmp_path: Path, tracking: None, model: ChurnModel) -> mlflow.MlflowClient:
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("rollback", artifact_location=str(tmp_path / "artifacts"))
-    other = train(
-        canonical,
-        parameters.accounts,
-        parameters.feature_engineering,
-        parameters.training.model_copy(update={"threshold": 0.4}),
-    )
+    other = replace(model, threshold=0.4)
     with mlflow.start_run(experiment_id=experiment):
         for each in (model, other):
             flavor.log_model(each, registered_model_name="churn")
@@ -126,3 +121,36 @@ def test_a_champion_that_came_meanwhile_is_not_replaced_unseen(client: mlflow.Ml
     versions.roll_back("churn", "champion")
     assert versions.record_decision("churn", "champion", replace(decision(sha256), compared_with="1")).promote
     assert versions.alias_version("churn", "champion") == "2"
+
+
+def test_a_champion_that_came_in_the_same_moment_is_not_replaced(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow reads an alias before it writes it: of two that insert it at once, the database refuses one."""
+    client.delete_registered_model_alias("churn", "champion")
+    known = decision(client.get_model_version("churn", "2").tags["sha256"])
+    assert known.compared_with is None
+    set_alias = mlflow.MlflowClient.set_registered_model_alias
+
+    def second(self: mlflow.MlflowClient, name: str, alias: str, version: str) -> None:
+        set_alias(self, name, alias, "1")
+        raise mlflow.exceptions.MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", second)
+    done = versions.record_decision("churn", "champion", known)
+    assert not done.promote
+    assert "version 1 became the champion" in done.reason
+    assert versions.alias_version("churn", "champion") == "1"
+
+
+def test_a_registry_that_refuses_the_alias_is_an_error(
+    client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.delete_registered_model_alias("churn", "champion")
+
+    def refused(self: mlflow.MlflowClient, name: str, alias: str, version: str) -> None:
+        raise mlflow.exceptions.MlflowException("no")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refused)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="no"):
+        versions.record_decision("churn", "champion", decision(client.get_model_version("churn", "2").tags["sha256"]))

@@ -1,5 +1,6 @@
 """Scores of a table in batches are those of the whole table, and so is what follows from them."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -94,6 +95,14 @@ def test_the_best_are_those_that_the_list_begins_with() -> None:
         one = slice(row, row + 1)
         candidates.add(frame.iloc[one], probability[one], gain[one], gain[one])
     assert candidates.best()["account_id"].tolist() == ["b", "c", "f"]
+
+
+def test_the_label_that_means_stayed_is_published_for_monitoring(accounts: pd.DataFrame, model: ChurnModel) -> None:
+    def profile_of(model: ChurnModel) -> dict[str, Any]:
+        return scored(accounts, model, 100, Decision(list_length=1), profit=Profit())[1].profile
+
+    assert "stayed" not in profile_of(model)
+    assert profile_of(replace(model, schema=model.schema.taking_for_stayed(["here"])))["stayed"] == ["here"]
 
 
 def test_a_column_of_the_accounts_may_be_called_like_a_score() -> None:

@@ -59,7 +59,7 @@ def spark(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Spa
 @pytest.fixture
 def spark_project(tmp_path: Path) -> Project:
     """A project whose environment `spark` keeps to its folder."""
-    return for_spark(make_project(tmp_path))
+    return for_spark(make_project(tmp_path, baselines=False))
 
 
 def for_spark(project: Project) -> Project:

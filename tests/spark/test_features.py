@@ -16,7 +16,7 @@ from churn.datasets import AccountBatchesDataset, SparkAccountsDataset
 from churn.errors import AccountsError, ChurnError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
-from churn.pipelines.feature_engineering.nodes import Split, split_accounts, validate_accounts
+from churn.pipelines.feature_engineering.nodes import Parts, split_accounts, validate_accounts
 from churn.tables import Table
 from churn.training.encoding import fit_encoder
 from tests.conftest import Project
@@ -39,7 +39,7 @@ def gaps(labelled: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
     return table
 
 
-def splits(path: Path, schema: AccountSchema, settings: FeatureEngineering, *, spark: bool) -> Split:
+def splits(path: Path, schema: AccountSchema, settings: FeatureEngineering, *, spark: bool) -> Parts:
     kind = SparkAccountsDataset if spark else AccountBatchesDataset
     table = kind(filepath=str(path), schema=schema.model_dump(mode="json"), labelled=True).load()
     return split_accounts(validate_accounts(table, schema), schema, settings)
@@ -68,7 +68,7 @@ def test_split_encoder_and_features_are_the_local_ones(
     assert "rare" not in encoders[1].vocabularies[schema.categorical[0]]
     assert set(schema.categorical) <= encoders[1].missing
     kept = [schema.id, schema.label.column]
-    for local, other in zip(here, there, strict=True):
+    for local, other in ((here.train, there.train), (here.test, there.test)):
         same(local, other)
         same(encode_rows(local, encoders[0], kept), encode_rows(other, encoders[0], kept))
 
@@ -107,9 +107,10 @@ def test_values_of_any_type_and_rows_in_neither_class(
     own = AccountSchema.model_validate({**schema.model_dump(), "label": label, "not_above": []})
     folder = write(table.set_index(schema.id) if kind == "index" else table, tmp_path / "accounts", kind)
     here, there = (splits(folder, own, FeatureEngineering(), spark=spark) for spark in (False, True))
-    for local, other in zip(here, there, strict=True):
+    for local, other in ((here.train, there.train), (here.test, there.test)):
         same(local, other)
-    rows = pd.concat([part.frame() for part in there]).sort_values(schema.id, ignore_index=True)
+    assert here.split == there.split
+    rows = pd.concat([there.train.frame(), there.test.frame()]).sort_values(schema.id, ignore_index=True)
     used = table[~gone]
     assert rows[schema.id].tolist() == used[schema.id].astype(str).tolist()
     assert set(rows[first]) == {"true", "false"}

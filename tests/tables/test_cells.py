@@ -86,6 +86,26 @@ def test_the_text_of_a_value(values: Any, expected: list[str | None]) -> None:
     pd.testing.assert_series_equal(many.tail(len(column)).reset_index(drop=True), as_text(column), check_index=False)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_every_writer_of_numbers_means_the_same(kind: type[np.floating[Any]]) -> None:
+    random = rng(3)
+    powers = 10.0 ** random.integers(-45, 38, 3000)
+    values = np.concatenate([random.normal(size=3000) * powers, np.rint(random.random(1000) * 1e17), powers]).astype(
+        kind
+    )
+    column = pd.Series(values)
+    expected = as_text(column)
+    for written in (
+        pd.Series([str(value) for value in values]),  # as Python and pandas
+        pa.array(values).cast(pa.string()).to_pandas(),
+        pd.Series(list(values), dtype=object),
+        column.astype("category"),
+        pd.Series(values, dtype=kind.__name__.capitalize()),
+    ):
+        pd.testing.assert_series_equal(as_text(written), expected)
+    np.testing.assert_array_equal(expected.astype(float).astype(kind), np.where(values == 0, 0, values))
+
+
 def test_texts_that_mean_missing() -> None:
     assert texts(["n/a", "N/A", "NA", " n/a ", ""], ("n/a",)) == [None, None, "NA", None, None]
     assert texts([-999, 1, -999.0], ("-999",)) == [None, "1", None]
@@ -285,16 +305,32 @@ def test_rows_of_arrow_keep_their_types() -> None:
             "i": pa.array([2**60 + 1, None]),
             "b": pa.array([True, None]),
             "u": pa.array([uuid.UUID(int=5).bytes, None], pa.uuid()),
+            "d": pa.array([10_000 * 366, None], pa.int32()).cast(pa.date32()),
+            "t": pa.array([36_000_000_000_001, None], pa.time64("ns")),
+            "c": pa.array([DECIMAL("1.50"), None], pa.decimal128(5, 2)),
         }
     )
     frame = as_frame(table)
-    assert [texts(frame[name]) for name in ("i", "b", "u")] == [
+    assert [texts(frame[name]) for name in table.column_names] == [
         ["1152921504606846977", None],
         ["true", None],
         ["00000000-0000-0000-0000-000000000005", None],
+        ["11990-09-28", None],
+        ["10:00:00.000000001", None],
+        ["1.50", None],
     ]
     assert as_frame(pa.table({"whole": [1, 2]}))["whole"].dtype == np.int64
     pd.testing.assert_frame_equal(as_frame(table.to_batches()[0]), frame)
+
+
+def test_files_of_different_types_are_one_table(tmp_path: Path) -> None:
+    table = strange_table(0)
+    single = table.assign(**{name: table[name].astype("float32") for name in ("real", "single", "mixed")})
+    by_pandas(single.iloc[:10], tmp_path / "1")
+    as_parquet(single.iloc[10:20], tmp_path / "2")
+    by_arrow(single.iloc[20:], tmp_path / "3")
+    whole = AccountsDataset(filepath=str(tmp_path), schema=SCHEMA.model_dump(mode="json")).load()
+    pd.testing.assert_frame_equal(canonical(whole), canonical(single))
 
 
 def stored(table: pa.Table) -> io.BytesIO:

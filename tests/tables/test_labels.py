@@ -180,7 +180,8 @@ def test_faults_of_labels(labels: list[Any], label: dict[str, Any], expected: st
 
 
 def test_a_label_that_is_taken_for_stayed_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    said = "t: 'here' in left is taken for stayed; set accounts.label.negative to it, or outcomes with this value are refused"
+    why = "the only value beside accounts.label.positive; set accounts.label.negative to say so"
+    said = f"t: 'here' in left is taken for stayed, {why}"
     assert check_accounts(table_of(["gone", "here"]), schema_of(positive="gone"), subject="t", labelled=True).notes == [
         said
     ]

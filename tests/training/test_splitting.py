@@ -1,12 +1,15 @@
 """The split into training and test rows."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import AccountSchema, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering, Label, Training
 from churn.errors import AccountsError
 from churn.pipelines.feature_engineering.nodes import split_accounts, validate_accounts
+from churn.pipelines.training.nodes import assemble_model
 from tests.conftest import in_batches, rng
 
 SCHEMA = AccountSchema.model_validate(
@@ -41,6 +44,33 @@ def test_rows_in_neither_class_are_in_neither_part() -> None:
     # They do not change the part of any other account.
     alone = split(known)
     assert [list(part["key"]) for part in alone] == [list(train["key"]), list(test["key"])]
+
+
+def test_the_label_that_is_taken_for_stayed_is_described() -> None:
+    def described(labels: list[str], **label: str) -> Any:
+        schema = SCHEMA.model_copy(update={"label": Label(column="left", **label)})
+        checked = validate_accounts(in_batches(table_of(labels * 100), 70), schema)
+        return split_accounts(checked, schema, FeatureEngineering()).split.get("stayed")
+
+    assert described(["gone", "Here"], positive="Gone") == ["here"]
+    assert described(["gone", "here"], positive="gone", negative="here") is None
+    assert described(["yes", "no"], positive="yes") is None
+
+
+def test_the_model_stores_the_label_that_was_taken_for_stayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("churn.training.trainer.assemble_model", lambda *given, **_: given[3])
+    monkeypatch.setattr("churn.model.Encoder.from_dict", lambda stored: stored)
+    split = {"key": 1, "share": 0.3, "sketch": ""}
+    others: Any = (None, None, None, {}, None, None)
+
+    def stored(split: dict[str, Any], schema: AccountSchema) -> tuple[str, ...] | None:
+        model: Any = assemble_model(*others, split, schema, Training())
+        return model.label.negatives
+
+    assert stored(split, SCHEMA) is None
+    assert stored(split | {"stayed": ["here"]}, SCHEMA) == ("here",)
+    own = SCHEMA.model_copy(update={"label": SCHEMA.label.model_copy(update={"negative": "No"})})
+    assert stored(split | {"stayed": ["here"]}, own) == ("No",)
 
 
 def test_a_class_needs_rows_that_are_not_left_out() -> None:

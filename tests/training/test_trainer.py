@@ -45,7 +45,7 @@ def test_a_model_does_not_depend_on_the_number_of_threads(parameters: Parameters
     from threadpoolctl import threadpool_limits
 
     schema = parameters.accounts
-    simulated = simulate_accounts(30_000, 3, Simulation())
+    simulated = simulate_accounts(12_000, 3, Simulation())
     labelled = simulated.accounts.assign(**{schema.label.column: simulated.churned})
     accounts = check_accounts(labelled, schema, subject="accounts", labelled=True).accounts
     few = parameters.training.model_copy(
@@ -74,7 +74,8 @@ def test_a_long_table_is_trained_on_from_batches(
     from churn.pipelines.feature_engineering.nodes import encode_accounts, fit_encoder
     from churn.pipelines.training.nodes import assemble_model, fit_parts, hold_out_validation
 
-    accounts, training = parameters.accounts, parameters.training
+    few = parameters.training.booster.model_copy(update={"n_estimators": 60, "learning_rate": 0.15})
+    accounts, training = parameters.accounts, parameters.training.model_copy(update={"booster": few})
     encoder = fit_encoder(InParts(canonical), accounts, parameters.feature_engineering)
     assert encoder == fit_encoder(FrameTable(canonical), accounts, parameters.feature_engineering)
     fewer = training.model_copy(update={"evaluation": training.evaluation.model_copy(update={"rows": 1500})})

@@ -72,7 +72,7 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
-UNKNOWN_NAMES = ("Pipeline does not contain", "Pipeline contains no nodes")
+UNKNOWN_NAMES = ("Failed to find the pipeline named", "Pipeline does not contain", "Pipeline contains no nodes")
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """The schema of the account table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -70,7 +70,7 @@ class Label(_GrownBlock):
     negative: TextOrTexts | None = Field(
         default=None,
         description="Value or values that mean stayed. If empty, training takes the only other value, and outcomes take the "
-        "usual opposite of `positive`, such as `no` of `yes`.",
+        "one that training took, or the usual opposite of `positive`, such as `no` of `yes`.",
     )
     unknown: Texts = Field(
         default=(),
@@ -187,6 +187,12 @@ class AccountSchema(_GrownBlock):
     def text_columns(self) -> tuple[str, ...]:
         """Columns that are always read as text: id, label and categorical columns."""
         return (self.id, self.label.column, *self.categorical)
+
+    def taking_for_stayed(self, labels: Sequence[str]) -> Self:
+        """Return the schema with these labels as `Label.negative`, unless that is set or there are none."""
+        if self.label.negative is not None or not labels:
+            return self
+        return self.model_copy(update={"label": self.label.model_copy(update={"negative": tuple(labels)})})
 
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:

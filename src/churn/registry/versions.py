@@ -46,14 +46,12 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
             "run the whole training pipeline, which registers it"
         )
     version_name = str(entry.version)
-    before = alias_version(name, alias)
-    done = decision.carried_out(alias, version_name, before)
-    if done.promote and before != version_name:
-        if before is not None:
-            client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
-        # Directly after reading the alias: MLflow cannot read and set it in one step.
-        client.set_registered_model_alias(name, alias, version_name)
-    client.set_registered_model_tag(name, LAST_TAG, version_name)
+    done = _carry_out(decision, name, alias, version_name)
+    try:
+        client.set_registered_model_tag(name, LAST_TAG, version_name)
+    except MlflowException:
+        # As with the alias: of two trainings that insert the tag at the same moment, one is refused; now it is there.
+        client.set_registered_model_tag(name, LAST_TAG, version_name)
     # A champion that was trained again keeps the tags and the reason of its promotion.
     of_version = _fingerprint_tags(done) if done.unchanged else {**done.tags, **_fingerprint_tags(done)}
     for key, value in of_version.items():
@@ -62,6 +60,26 @@ def record_decision(name: str, alias: str, decision: PromotionDecision) -> Promo
         mlflow.set_tags({**done.tags, **_fingerprint_tags(done)})
     if not done.unchanged:
         client.update_model_version(name, version_name, description=f"{done.reason}{_card_link(entry)}")
+    return done
+
+
+def _carry_out(decision: PromotionDecision, name: str, alias: str, version_name: str) -> PromotionDecision:
+    """Move the alias if the decision says so, and return the decision as it was carried out."""
+    client = mlflow.MlflowClient()
+    before = alias_version(name, alias)
+    done = decision.carried_out(alias, version_name, before)
+    if not done.promote or before == version_name:
+        return done
+    if before is not None:
+        client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
+    try:
+        # Directly after reading the alias: MLflow cannot read and set it in one step.
+        client.set_registered_model_alias(name, alias, version_name)
+    except MlflowException:
+        # Two trainings that promote the first champion at the same moment both insert the alias; the database lets one.
+        if alias_version(name, alias) == before:
+            raise
+        return _carry_out(decision, name, alias, version_name)
     return done
 
 

@@ -176,6 +176,7 @@ class Scoring(ABC):
                 "importance": dict(model.importance),
                 "threshold": model.threshold,
                 "risk_bands": [band.name for band in model.risk_bands],
+                **({"stayed": list(stayed)} if (stayed := model.schema.label.negatives) else {}),
             },
             model={
                 "uri": origin.uri if origin else None,

@@ -20,7 +20,6 @@ from pydantic import TypeAdapter
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
 from pyspark.sql.types import (
-    BooleanType,
     ByteType,
     DataType,
     DoubleType,
@@ -123,6 +122,7 @@ class SparkAccounts:
         """Declare the table and its schema, see `churn.tables.batches.CheckedBatches`."""
         self.table, self.schema, self.model, self.subject = table, schema, model, subject
         self._kept: DataFrame | None = None
+        self._guessed: tuple[str, ...] = ()
         # For each partition, the number of rows before it, and in it.
         self._starts: dict[int, int] = {}
         self._lengths: dict[int, int] = {}
@@ -165,6 +165,7 @@ class SparkAccounts:
             self._starts[note.partition], self._lengths[note.partition] = found.rows, note.findings.rows
             found.extend(note.findings)
         found.raise_faults(repetitions(made, self.schema.id, self._starts), self.schema, self.model, self.subject)
+        self._guessed = found.labelled.guessed(self.schema)
         for note in notes:
             if note.error is not None:
                 raise ChurnError(note.error)
@@ -176,7 +177,7 @@ class SparkAccounts:
         Raises:
             AccountsError: Lists every fault of the table.
         """
-        row_schema = self.row_schema({TEST: BooleanType()})
+        row_schema = self.row_schema({TEST: ByteType()})
         label = self.schema.label.column
         with explained(self.subject, self.table.examine):
             made = self.mapped(checked_partition(self.schema, split, arrow_schema(row_schema)), row_schema).persist()
@@ -190,8 +191,9 @@ class SparkAccounts:
                 part = unpacked_rows(row)
                 if len(part):
                     places = self._places(part[ROW].to_numpy())
-                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy()
-        return CheckedRows(labels, is_test, sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes))
+                    labels[places], is_test[places] = part[label].to_numpy(), part[TEST].to_numpy() == 1
+        sketch = sketch_of(np.array(note.sketch, dtype=np.uint64) for note in notes)
+        return CheckedRows(labels, is_test, sketch, self._guessed)
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> SparkRows:
         """Return selected rows; call `checked_rows` before, which checks the table.
@@ -266,7 +268,7 @@ def checked_partition(schema: AccountSchema, split: Split, row_schema: pa.Schema
             accounts = note.check_batch(batch, schema, None)
             ids = accounts[schema.id]
             note.sketch = sketch_of([np.array(note.sketch, dtype=np.uint64), hashes_of(ids)])
-            yield as_batch(accounts.assign(**{TEST: split.test_rows(ids)}), row_schema, len(accounts))
+            yield as_batch(accounts.assign(**{TEST: split.test_rows(ids).astype(np.int8)}), row_schema, len(accounts))
         yield note_row(note, NOTES, row_schema)
 
     return run

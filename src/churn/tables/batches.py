@@ -138,11 +138,13 @@ class CheckedRows(NamedTuple):
         labels: Label of each row, shape (n,): 1 churned, 0 stayed, -1 for rows that are in neither class.
         is_test: Whether each row is a test row, shape (n,).
         sketch: Sketch of the ids, see `churn.tables.split.Split`.
+        guessed: Label that is taken for stayed only because it is the other one, see `LabelledRows.guessed`.
     """
 
     labels: NDArray[np.int8]
     is_test: NDArray[np.bool_]
     sketch: tuple[int, ...]
+    guessed: tuple[str, ...] = ()
 
 
 class CheckedTable(Protocol):
@@ -196,6 +198,7 @@ class CheckedBatches:
             subject: Name of the table in messages.
         """
         self._batches, self._schema, self._model, self.subject = batches, schema, model, subject
+        self._guessed: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Iterate over the canonical rows; raises the errors of `mapped`."""
@@ -228,6 +231,7 @@ class CheckedBatches:
                     yield cast("Made", made)
             again = ids.suspects()
         found.raise_faults(repetitions(self._batches, self._schema.id, again), self._schema, self._model, self.subject)
+        self._guessed = found.labelled.guessed(self._schema)
 
     def checked_rows(self, split: Split) -> CheckedRows:
         """Return the label and the part of each row of a training table; raises the errors of `mapped`."""
@@ -238,11 +242,12 @@ class CheckedBatches:
                 rows[label].to_numpy(np.int8), split.test_rows(rows[name]), sketch_of([hashes_of(rows[name])])
             )
 
-        labels, is_test, sketches = zip(*self.mapped(look, cores()), strict=True)
+        labels, is_test, sketches, _ = zip(*self.mapped(look, cores()), strict=True)
         return CheckedRows(
             np.concatenate(labels),
             np.concatenate(is_test),
             sketch_of(np.array(sketch, dtype=np.uint64) for sketch in sketches),
+            self._guessed,
         )
 
     def chosen(self, columns: list[str], mask: NDArray[np.bool_]) -> "SomeRows":

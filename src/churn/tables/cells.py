@@ -104,13 +104,22 @@ def as_numbers(series: pd.Series, missing: Collection[str] = MISSING_NUMBERS) ->
 def as_frame(table: "pa.Table | pa.RecordBatch") -> pd.DataFrame:
     """Convert rows to pandas without loss: whole numbers and truth values with missing ones keep their type.
 
+    Dates, times of day and decimals, for which pandas has no type, are text, and numbers are float64 rather than float32.
     Columns that pandas had stored as an index are columns.
     """
     table = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
     for position, field in enumerate(table.schema):
-        if isinstance(field.type, pa.UuidType):
-            texts = [None if value is None else str(value) for value in table.column(position).to_pylist()]
-            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
+        column, kind = table.column(position), field.type
+        if isinstance(kind, pa.UuidType):
+            converted = pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
+        elif pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_decimal(kind):
+            converted = column.cast(pa.string())
+        elif kind == pa.float32():
+            # The decimal that it is written as, so that files with float32 and float64 can be joined.
+            converted = column.cast(pa.string()).cast(pa.float64())
+        else:
+            continue
+        table = table.set_column(position, field.name, converted)
     incomplete = {column.type for column in table.columns if column.null_count}
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, types_mapper=lambda kind: _NULLABLE.get(kind) if kind in incomplete else None

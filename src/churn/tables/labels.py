@@ -219,15 +219,19 @@ class LabelledRows:
             positive = ", ".join(map(quoted, label.positives))
             yield f"{name}: accounts.label.positive is {positive}, which never occurs; it holds {shown}"
 
-    def guesses(self, schema: AccountSchema) -> list[str]:
-        """Return a sentence for a label that is taken for stayed only because it is the other one."""
+    def guessed(self, schema: AccountSchema) -> tuple[str, ...]:
+        """Return the label that is taken for stayed only because it is the other one, if there is one."""
+        if schema.label.negative is not None:
+            return ()
         meant = _meanings(schema.label)
-        others = [value for value in sorted(self.labels) if Label.key(value) not in meant.positive]
-        guessed = [value for value in others if Label.key(value) not in meant.stayed]
-        if schema.label.negative is not None or len(guessed) != 1 or len(others) != 1:
-            return []
-        guess = f"{quoted(guessed[0])} in {schema.label.column} is taken for stayed"
-        return [f"{guess}; set accounts.label.negative to it, or outcomes with this value are refused"]
+        others = [value for value in self.labels if Label.key(value) not in meant.positive]
+        return tuple(others) if len(others) == 1 and Label.key(others[0]) not in meant.stayed else ()
+
+    def guesses(self, schema: AccountSchema) -> list[str]:
+        """Return a sentence for the label of `guessed`."""
+        name = schema.label.column
+        why = "the only value beside accounts.label.positive; set accounts.label.negative to say so"
+        return [f"{quoted(value)} in {name} is taken for stayed, {why}" for value in self.guessed(schema)]
 
 
 @dataclass

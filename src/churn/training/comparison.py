@@ -81,15 +81,28 @@ def metric_of(challenge: Challenge, promotion: Promotion, profit: Profit | None)
     return Metric("expected profit per account", "z.3f", profit_per_account)
 
 
-def log_likelihood(challenge: Challenge) -> Metric:
-    """Return the negative log loss: it falls where probabilities are wrong, also if the ranking is right."""
+def log_loss_gain(challenge: Challenge, confidence: float) -> Gain:
+    """Compare the log loss of both models on the same rows, as its negative: more is better.
+
+    It rises where probabilities are wrong, also if the ranking is right. The gain is a mean over the rows, so its bounds are
+    those of the normal distribution.
+
+    Args:
+        challenge: Predictions of both models.
+        confidence: Confidence of each of the two bounds.
+    """
+    if challenge.champion is None:
+        raise ValueError("there is no champion to compare with")
     labels = np.asarray(challenge.labels).astype(bool)
 
-    def of(scores: NDArray[Any]) -> Measured:
+    def likelihoods(scores: NDArray[Any]) -> NDArray[np.float64]:
         given = np.clip(np.asarray(scores, dtype=np.float64), LEAST, 1 - LEAST)
-        return _mean_of(np.log(np.where(labels, given, 1 - given)))
+        return np.log(np.where(labels, given, 1 - given))
 
-    return Metric("log loss", "z.4f", of)
+    mine, theirs = likelihoods(challenge.challenger), likelihoods(challenge.champion)
+    gain = mine - theirs
+    span = NormalDist().inv_cdf(confidence) * float(gain.std() / np.sqrt(len(gain)))
+    return Gain(float(mine.mean()), float(theirs.mean()), float(gain.mean()) - span, float(gain.mean()) + span)
 
 
 def _mean_of(values: NDArray[np.float64]) -> Measured:

@@ -19,7 +19,7 @@ from churn.training.comparison import (
     Metric,
     gain_of,
     gain_over_record,
-    log_likelihood,
+    log_loss_gain,
     metric_of,
     value_of,
 )
@@ -108,8 +108,7 @@ def _compared(challenge: Challenge, metric: Metric, promotion: Promotion, rows: 
         f"{_bounded(gain, metric, bound, required=required)} (needed: {promotion.margin:+g})"
     )
     if not required:
-        loss = log_likelihood(challenge)
-        fit = gain_of(challenge, loss, confidence, promotion)
+        fit = log_loss_gain(challenge, confidence)
         if fit.high < -promotion.log_loss_rise - ROUNDING:
             passed = False
             sentence += (

@@ -14,7 +14,10 @@ SUBJECT = "training accounts"
 
 
 class Parts(NamedTuple):
-    """Disjoint training and test rows, in the order of the source, and the description of the split."""
+    """Disjoint training and test rows, in the order of the source, and the description of the split.
+
+    The description has the label that was taken for stayed in ``stayed``, if the schema does not say it.
+    """
 
     train: Table
     test: Table
@@ -43,7 +46,7 @@ def split_accounts(
         AccountsError: Lists every fault of the table, or says that one of the parts would have too few accounts of a class.
     """
     label, split = schema.label.column, split_of(feature_engineering)
-    labels, is_test, sketch = valid_accounts.checked_rows(split)
+    labels, is_test, sketch, guessed = valid_accounts.checked_rows(split)
     used = labels >= 0
     if fault := split_fault(labels[used], is_test[used], label):
         raise AccountsError(SUBJECT, [fault])
@@ -51,7 +54,7 @@ def split_accounts(
     return Parts(
         valid_accounts.chosen(columns, used & ~is_test),
         valid_accounts.chosen(columns, used & is_test),
-        split.of(sketch).to_dict(),
+        split.of(sketch).to_dict() | ({"stayed": list(guessed)} if guessed else {}),
     )
 
 

@@ -15,6 +15,8 @@ def measure_health(
 ) -> dict[str, Any]:
     """Compare the current results with the model's reference, and with the outcomes if they are known."""
     profile = results.profile
+    # The label that the training of the model took for stayed.
+    schema = schema.taking_for_stayed(profile.get("stayed", ()))
     return health_metrics(
         scored_accounts(results.predictions, scoring_outcomes, schema, profile["risk_bands"]),
         bands=profile["risk_bands"],

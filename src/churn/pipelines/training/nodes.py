@@ -113,7 +113,7 @@ def assemble_model(
         parts,
         Encoder.from_dict(encoder),
         train_accounts,
-        schema,
+        schema.taking_for_stayed(training_split.get("stayed", ())),
         training,
         test_accounts=test_accounts,
         split=Split.from_dict(training_split),
