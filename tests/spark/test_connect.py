@@ -95,3 +95,17 @@ def test_a_table_that_is_not_there(project: Project) -> None:
     assert done.returncode == 1
     assert "scoring_accounts is not there yet" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_another_dialect_is_read_on_the_server(project: Project) -> None:
+    local = project.run_folder()
+    as_of = json.loads((local / "manifest.json").read_text())["as_of"]
+    file = project.staging / "inference_data.csv"
+    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    rows.replace(r"^(-?\d+)\.(\d+)$", r"\1,\2", regex=True).to_csv(file, sep="\t", index=False, encoding="utf-16")
+    done = project.kedro("run", "--env", "spark", "--pipelines", "inference", "--params", f"inference.as_of={as_of}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    published = project.run_folder()
+    assert published != local
+    for name in ("inference_result.csv", "retention_list.csv", "input_profile.json"):
+        assert (published / name).read_bytes() == (local / name).read_bytes(), name
