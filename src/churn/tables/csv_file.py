@@ -33,6 +33,7 @@ class Dialect:
         layout: Where its cells are.
         encoding: Its encoding; None for UTF-8, perhaps with other bytes.
         has_returns: Whether its lines end in carriage returns only.
+        is_small: Whether the part by which the dialect was found out is the whole file.
         numbers: How its numbers are written.
         notes: What differs from a plain file and was not given by the parameters, in words.
     """
@@ -40,6 +41,7 @@ class Dialect:
     layout: Layout
     encoding: str | None
     has_returns: bool
+    is_small: bool
     numbers: Numbers
     notes: tuple[str, ...]
 
@@ -130,10 +132,10 @@ class CsvFile:
             if layout.delimiter == "," and set(evidence.open) == {"."}:
                 notes.append(f"decimal point: {evidence.open['.']} could also be a whole number")
             else:
-                evidence = self._decided(Dialect(layout, text.encoding, has_returns, Numbers(), ()), evidence)
+                evidence = self._decided(Dialect(layout, text.encoding, has_returns, whole, Numbers(), ()), evidence)
         numbers = evidence.numbers(given)
         notes += numbers.described(given)
-        return Dialect(layout, text.encoding, has_returns, numbers, tuple(notes))
+        return Dialect(layout, text.encoding, has_returns, whole, numbers, tuple(notes))
 
     def _decided(self, dialect: Dialect, evidence: Evidence) -> Evidence:
         """Return what the whole file says about its numbers, where the first rows do not say enough."""
@@ -194,7 +196,7 @@ class CsvFile:
             return self._block(block, dialect, names, columns, numbers, as_text)
 
         with self._store.reading(self._name) as file:
-            yield from in_order(parse, self._blocks(file, dialect), workers=cores())
+            yield from in_order(parse, self._blocks(file, dialect), workers=1 if dialect.is_small else cores())
 
     def _blocks(self, file: IO[bytes], dialect: Dialect) -> Iterator[Block]:
         pieces = iter(TextPieces(file, self._schema.format.encoding, PIECE_BYTES))

@@ -85,7 +85,7 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
     """
     given = schema.format
     known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
-    header = _header(text, known, given.delimiter, given.title_lines, whole=whole)
+    header = _header(text, schema, known, whole=whole)
     notes = []
     if given.delimiter is None and header.delimiter != ",":
         notes.append("delimiter " + ("tab" if header.delimiter == "\t" else f"'{header.delimiter}'"))
@@ -157,8 +157,11 @@ def placeholders(names: Sequence[str]) -> list[str]:
     return [name or f"(column {place})" for place, name in enumerate(names, start=1)]
 
 
-def _header(text: bytes, known: set[str], delimiter: str | None, title_lines: int | None, *, whole: bool) -> Header:
-    raw = text.split(b"\n", MAX_TITLE_LINES + 100)
+def _header(text: bytes, schema: AccountSchema, known: set[str], *, whole: bool) -> Header:
+    delimiter, title_lines = schema.format.delimiter, schema.format.title_lines
+    # With the columns of accounts to score, a line can only be the header.
+    needed = len({schema.id, *schema.numeric_names, *schema.categorical})
+    raw = text.split(b"\n", (title_lines or MAX_TITLE_LINES) + 100)
     offsets = [0]
     for line in raw:
         offsets.append(offsets[-1] + len(line) + 1)
@@ -181,6 +184,8 @@ def _header(text: bytes, known: set[str], delimiter: str | None, title_lines: in
             hits = len(known.intersection(_clean(name, known) for name in found))
             if hits > score:
                 best, cells, score = (at, each), found, hits
+        if score >= needed:
+            break
     if not score:
         if b"\0" in text:
             raise ChurnError("it is not text; if it is, set accounts.format.encoding")
@@ -270,7 +275,10 @@ def _not_blank(rows: bytes, ends: list[int]) -> Iterator[int]:
 def evidence_of(sample: "pa.Table", schema: AccountSchema) -> Evidence:
     """Return what the rows of a sample say about the notation of numbers."""
     evidence = Evidence()
-    for name in schema.numeric_names:
-        if name in sample.column_names:
-            evidence.add(name, sample.column(name).combine_chunks())
+    columns = {
+        name: sample.column(name).combine_chunks() for name in schema.numeric_names if name in sample.column_names
+    }
+    if columns and not evidence.add_plain(list(columns.values())):
+        for name, texts in columns.items():
+            evidence.add(name, texts)
     return evidence

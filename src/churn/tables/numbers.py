@@ -6,7 +6,7 @@ nothing, because it is 1207 in one country and 1.207 in another.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -32,6 +32,8 @@ ANY_NUMBER = (
 )
 # Characters that a number with a decimal point does not have.
 _SPECIAL = "[^0-9.eE+-]"
+# The same for words too, such as those for missing values; a letter beside a digit may be a currency.
+_NOT_PLAIN = "[^0-9A-Za-z.#/-]|[0-9][A-DF-Za-df-z]|[A-DF-Za-df-z][0-9]"
 _AROUND = f"{_SYMBOL}|{_EXPONENT}$|[()%+{_MINUS}]"
 # What a number of another notation than the rest of its file is shown with in messages.
 HINT, WITHOUT_PERCENT, OTHER_CURRENCY = " (see accounts.format)", " (without %)", " (another currency)"
@@ -186,6 +188,20 @@ class Evidence:
     grouped: dict[str, set[str]] = field(default_factory=dict)
     percent: set[str] = field(default_factory=set)
     currencies: dict[str, str] = field(default_factory=dict)
+
+    def add_plain(self, columns: "Sequence[pa.Array]") -> bool:
+        """Add the cells of numeric columns if they are plain numbers and words without doubt; return whether they are."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        cells = pc.unique(pa.concat_arrays(columns))
+        if pc.any(pc.match_substring_regex(cells, _NOT_PLAIN)).as_py():
+            return False
+        proving = pc.sum(pc.match_substring_regex(cells, _PROOFS["."])).as_py() or 0
+        if not proving and pc.any(pc.match_substring(cells, ".")).as_py():
+            return False
+        self.proofs += Counter({".": proving})
+        return True
 
     def add(self, column: str, texts: "pa.Array", first_row: int = 1) -> None:
         """Add the cells of a numeric column, the first of which is in the row of that number."""
