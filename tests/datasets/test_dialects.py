@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
@@ -126,6 +127,17 @@ def test_cells_with_line_breaks_and_quotes_are_whole(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(EXCEL_GERMAN.encode("cp1252"))
     frame, _ = frames(tmp_path / "t.csv")
     assert frame["note"].tolist() == ["", '5" Rohr;\r\nzweite Zeile', "ß"]
+
+
+def test_what_is_detected_is_told_as_parameters(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.csv").write_bytes(b"Kunden\n" + EXCEL_GERMAN.encode("cp1252"))
+    assert_read(tmp_path / "t.csv")
+    _, _, parameters = caplog.records[0].message.partition("accounts.format: ")
+    fmt = yaml.safe_load(parameters)
+    assert fmt == {"delimiter": ";", "decimal": ",", "thousands": ".", "encoding": "cp1252", "title_lines": 1}
+    caplog.clear()
+    assert_read(tmp_path / "t.csv", fmt)
+    assert "accounts.format" not in caplog.text
 
 
 @pytest.mark.parametrize(("size", "sample"), [(64, 300), (1000, 5000), (1 << 20, 1 << 20)])

@@ -62,6 +62,11 @@ def test_rows_between_two_quotes_are_placed() -> None:
     assert next(blocks([b'a,"b\nc, d",e\n'], ",", 3)).odd_cells == ()
 
 
+def test_a_quote_closed_by_that_of_a_later_cell_is_placed() -> None:
+    (block,) = blocks([b'a,"b,c\nd,e,"f, g"\n'], ",", 3)
+    assert block.odd_cells == (OddCell(record=0, column=1, line_breaks=1, ends_within=True),)
+
+
 def test_a_record_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("churn.tables.records.MAX_RECORD", 100)
     endless = (b"x" * 50 + b"\n" for _ in iter(int, 1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
-from churn.config import AccountSchema
+from churn.config import AccountSchema, FileFormat
 from churn.errors import ChurnError, FaultsError
 from churn.tables.dialect import Layout, evidence_of, layout_of, placeholders
 from churn.tables.file_faults import FileFaults, ParsedBlock, say
@@ -43,6 +43,24 @@ class Dialect:
     numbers: Numbers
     notes: tuple[str, ...]
 
+    def parameters(self, given: FileFormat) -> str:
+        """Return what was detected as parameters in YAML; empty if nothing differs from a plain file.
+
+        Args:
+            given: The parameters that were given, which are left out.
+        """
+        layout, numbers = self.layout, self.numbers
+        found = {
+            "delimiter": "tab" if layout.delimiter == "\t" else layout.delimiter.replace(",", ""),
+            "decimal": numbers.decimal if any(note.startswith("decimal") for note in self.notes) else "",
+            "thousands": numbers.thousands,
+            "encoding": self.encoding or (FALLBACK if layout.has_other_bytes else ""),
+            "title_lines": layout.title_lines,
+            "description_rows": layout.description_rows,
+        }
+        new = [f"{name}: {value!r}" for name, value in found.items() if value and getattr(given, name) is None]
+        return f"{{{', '.join(new)}}}" if new else ""
+
 
 class CsvFile:
     """A CSV file of a table.
@@ -61,6 +79,13 @@ class CsvFile:
         """
         self._store, self._name, self._schema = store, name, schema
         self.uri = store.address(name)
+
+    @property
+    def detected(self) -> str:
+        """What differs from a plain file and was not given, in words and as parameters; empty if there is nothing."""
+        parameters = self.dialect.parameters(self._schema.format)
+        more = f". As parameters, to confirm or correct: accounts.format: {parameters}" if parameters else ""
+        return "; ".join(self.dialect.notes) + more
 
     @property
     def columns(self) -> list[str]:
@@ -98,7 +123,7 @@ class CsvFile:
         except ChurnError as error:
             raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
         notes = list(layout.notes)
-        if text.encoding is not None and text.encoding != given.encoding:
+        if text.encoding is not None and given.encoding is None:
             notes.append(f"encoding {text.encoding}")
         evidence = evidence_of(rows, self._schema)
         if evidence.is_undecided(given):

@@ -51,6 +51,8 @@ class Layout:
         delimiter: The character between cells.
         names: Name of each column; empty for a column that has none and is left out.
         start: Number of bytes of text before the first row.
+        title_lines: Number of lines above the header.
+        description_rows: Number of rows below the header that describe the columns.
         has_end_delimiters: Whether there is a delimiter at the end of each row; the last column is then empty.
         notes: What differs from a plain file, in words.
         is_common: Whether the first line is the header, and the other lines are the rows.
@@ -61,6 +63,8 @@ class Layout:
     delimiter: str
     names: tuple[str, ...]
     start: int
+    title_lines: int
+    description_rows: int
     has_end_delimiters: bool
     notes: tuple[str, ...]
     is_common: bool
@@ -129,6 +133,8 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
         delimiter=header.delimiter,
         names=tuple(names),
         start=start,
+        title_lines=header.lines_above,
+        description_rows=descriptions,
         has_end_delimiters=has_end_delimiters,
         notes=tuple(notes),
         is_common=is_common and not has_end_delimiters,

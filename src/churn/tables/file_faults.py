@@ -104,7 +104,14 @@ class FileFaults:
             )
         for cell in block.odd_cells:
             place = f"row {self.rows + cell.record + 1}, column {self._column(cell.column)}"
-            self._odd_cells.append(f"{place} ({cell.line_breaks} line break{'s' if cell.line_breaks > 1 else ''})")
+            breaks = f"{cell.line_breaks} line break{'s' if cell.line_breaks > 1 else ''}"
+            if cell.ends_within:
+                self._other.append(
+                    f"the quote that opens in {place}, ends with a quote in the middle of a cell, after {breaks}; close or "
+                    "remove it"
+                )
+            else:
+                self._odd_cells.append(f"{place} ({breaks})")
         if block.unclosed is not None:
             record, column = block.unclosed
             self._other.append(

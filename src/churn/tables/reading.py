@@ -73,13 +73,13 @@ class AccountBatches:
 
     def _tell_dialects(self) -> None:
         """Log what is not plain in the CSV files, once for files that are alike."""
-        alike: dict[tuple[str, ...], list[str]] = {}
+        alike: dict[str, list[str]] = {}
         for table in self._tables.values():
-            if table.csv and table.csv.dialect.notes:
-                alike.setdefault(table.csv.dialect.notes, []).append(table.uri)
-        for notes, uris in alike.items():
+            if table.csv and table.csv.detected:
+                alike.setdefault(table.csv.detected, []).append(table.uri)
+        for detected, uris in alike.items():
             which = uris[0] if len(uris) == 1 else f"{self._uri} ({len(uris)} files, such as {uris[0]})"
-            say(f"{which} is read with: {'; '.join(notes)}. To change it, set accounts.format")
+            say(f"{which} is read with: {detected}")
 
     def frame(self) -> pd.DataFrame:
         """Return all rows as one frame.

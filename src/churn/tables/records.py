@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.int64]
 
-QUOTE, LINE_BREAK, RETURN = b'"\n\r'
+QUOTE, LINE_BREAK, RETURN, BLANK = b'"\n\r '
 # A record that is longer is refused: a quote was not closed.
 MAX_RECORD = 64 << 20
 # A quoted cell with at least this number of line breaks is reported, and at most so many cells of a block.
@@ -28,11 +28,13 @@ class OddCell:
         record: Number of records of the block before its own.
         column: Number of cells of the record before it.
         line_breaks: Number of its line breaks.
+        ends_within: Whether text follows its last quote, which then opens another cell.
     """
 
     record: int
     column: int
     line_breaks: int
+    ends_within: bool = False
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,11 @@ class Quotes:
         breaks = within(self._line_breaks)
         characters = np.frombuffer(self._text, dtype=np.uint8)
         delimiters = within(np.flatnonzero(characters == self._delimiter))
-        # Two stray quotes in the same column of different rows leave a row of the right length.
-        rows = (breaks > 0) & (columns > 2) & (delimiters == breaks * (columns - 1))
-        for at in np.flatnonzero(rows | (breaks >= MANY_LINE_BREAKS))[:MAX_ODD_CELLS].tolist():
-            yield OddCell(*self._place(int(starts[at])), int(breaks[at]))
+        # Two stray quotes in the same column of different rows leave a row of the right length. A quote that is closed by the
+        # opening one of a later cell has text after it.
+        rows = (columns > 2) & (delimiters == breaks * (columns - 1))
+        after = characters.take(stops + 1, mode="clip")
+        ends_within = ~np.isin(after, (self._delimiter, LINE_BREAK, RETURN, BLANK)) & (stops + 1 < end)
+        odd = ((rows | ends_within) & (breaks > 0)) | (breaks >= MANY_LINE_BREAKS)
+        for at in np.flatnonzero(odd)[:MAX_ODD_CELLS].tolist():
+            yield OddCell(*self._place(int(starts[at])), int(breaks[at]), bool(ends_within[at]))
