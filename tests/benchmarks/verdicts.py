@@ -253,8 +253,8 @@ def worsened(seed: int, rows: int = 7_000, outcomes: int = 2_000, loss: float = 
     model = model_of(simulated(rows, 5_000_000 + seed, **training))
     scored = simulated(outcomes, 6_000_000 + seed).accounts
     scores = model.probability(scored)
-    # Of pairs with a shuffled score, half are won: so the area falls by about the share of shuffled rows times area - 1/2.
-    share = 1 - np.sqrt(1 - loss / (model.performance["roc_auc"] - 0.5))
+    # With scores shuffled among a share s of all rows, the expected area is (1 - s) area + s / 2.
+    share = loss / (model.performance["roc_auc"] - 0.5)
     random = np.random.default_rng(seed)
     at = random.choice(outcomes, round(share * outcomes), replace=False)
     scores[at] = scores[random.permutation(at)]

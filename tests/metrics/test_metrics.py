@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -162,3 +164,31 @@ def test_the_roc_auc_by_hand() -> None:
     assert ranking.weighted_roc_auc(labels, scores)(np.array([[1.0, 2.0, 1.0, 1.0]]))[0] == pytest.approx(4 / 6)
     assert np.isnan(ranking.Ranking.of([1, 1], [0.1, 0.2]).roc_auc())
     assert np.isnan(ranking.Ranking.of([], []).roc_auc())
+
+
+def test_the_standard_error_of_the_roc_auc_is_that_of_the_placements(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    labels = random.random(400) < 0.3
+    scores = np.round(random.normal(labels.astype(float)), 1)
+    one, other = scores[labels][:, None], scores[~labels][None, :]
+    won = (one > other) + (one == other) / 2
+    expected = math.sqrt(won.mean(axis=1).var(ddof=1) / labels.sum() + won.mean(axis=0).var(ddof=1) / (~labels).sum())
+    assert ranking.Ranking.of(labels, scores).roc_auc_standard_error() == pytest.approx(expected)
+    monkeypatch.setattr("churn.metrics.ranking.PIECE_ROWS", 7)
+    assert ranking.Ranking.of(labels, scores).roc_auc_standard_error() == pytest.approx(expected)
+    assert math.isnan(ranking.Ranking.of([1, 0, 0], [0.1, 0.2, 0.3]).roc_auc_standard_error())
+
+
+def test_the_difference_of_two_areas_has_the_spread_of_repeated_samples() -> None:
+    random = np.random.default_rng(5)
+    found = []
+    for _ in range(200):
+        labels = random.random(300) < 0.3
+        signal = random.normal(labels.astype(float))
+        found.append(
+            ranking.roc_auc_difference(labels, signal + random.normal(size=300) / 2, signal + random.normal(size=300))
+        )
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.15)
+    same = ranking.roc_auc_difference(labels, signal, signal)
+    assert same == (0.0, 0.0)

@@ -208,7 +208,7 @@ def test_a_column_between_the_limits_is_to_be_watched():
     psi = health["drift"][1]["psi"]
     assert 0.1 <= psi < 0.25
     assert health["status"] == "watch"
-    assert health["to_watch"] == [f"Payments ratio: the distribution is moving (PSI {psi:.2f}, watched from 0.1)"]
+    assert health["to_watch"] == [f"Payments ratio: the distribution is moving (PSI {psi:.2f}, watched from 0.04)"]
     assert check(scores, moved, limits=Monitoring(psi_watch=psi + 0.01, psi_alarm=1.0))["status"] == "ok"
     assert check(scores, moved, limits=Monitoring(psi_watch=0.01, psi_alarm=psi))["status"] == "alarm"
 

@@ -29,7 +29,7 @@ class Monitoring(Block):
     """The limits for warnings and alarms of the health report."""
 
     psi_watch: float = Field(
-        default=0.1, gt=0, description="Population stability index from which a column gets a warning."
+        default=0.04, gt=0, description="Population stability index from which a column gets a warning."
     )
     psi_alarm: float = Field(
         default=0.25, gt=0, description="Population stability index from which a column gets an alarm."

@@ -54,6 +54,34 @@ class Ranking(NamedTuple):
         areas /= 2.0
         return float(areas.sum())
 
+    def roc_auc_standard_error(self) -> float:
+        """Return the standard error of the ROC AUC; nan if an outcome occurs less than twice.
+
+        Source: DeLong, DeLong and Clarke-Pearson 1988, doi:10.2307/2531595. The placement of a row is the share of the rows of
+        the other outcome that it wins against, and ties count half.
+        """
+        churned, stayed = self
+        if not len(churned) or min(churned[-1], stayed[-1]) < 2:
+            return float("nan")
+        count, rest = int(churned[-1]), int(stayed[-1])
+        # Sums of the placements of the churned rows and of the others, and of their squares.
+        sums = np.zeros(4)
+        before: tuple[int, int] = (0, 0)
+        for start in range(0, len(churned), PIECE_ROWS):
+            piece = slice(start, start + PIECE_ROWS)
+            of_churned = np.append(np.int32(before[0]), churned[piece])
+            of_stayed = np.append(np.int32(before[1]), stayed[piece])
+            new_churned, new_stayed = np.diff(of_churned), np.diff(of_stayed)
+            won = (rest - of_stayed[1:] + new_stayed / 2) / rest
+            lost = (of_churned[:-1] + new_churned / 2) / count
+            sums += (new_churned @ won, new_churned @ won**2, new_stayed @ lost, new_stayed @ lost**2)
+            before = int(of_churned[-1]), int(of_stayed[-1])
+        variances = (
+            (sums[1] - sums[0] ** 2 / count) / (count - 1) / count,
+            (sums[3] - sums[2] ** 2 / rest) / (rest - 1) / rest,
+        )
+        return math.sqrt(max(0.0, sum(variances)))
+
     def average_precision(self) -> float:
         """Return the mean of the precision at each churned account; nan if none churned."""
         churned, stayed = self

@@ -66,7 +66,7 @@ class ChurnModel:
         reference: Profile of the columns of the training rows, and of the scores of the test rows, which no part of the model
             was fitted on; out-of-fold scores of the training rows if it was trained without test rows.
         performance: Metrics of the scores of the test rows and of the out-of-fold scores together, with the number of these
-            ``rows`` and their ``churn_rate``.
+            ``rows``, their ``churn_rate``, and ``roc_auc_standard_error``.
         importance: For each account column the mean absolute contribution to the margin, in log-odds.
         calibration: Strictly increasing function from the margin to the probability.
         split: Which accounts were test rows; None if that is not known.

@@ -1,5 +1,6 @@
 """Performance of scores: estimated without outcomes, realised with them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,14 +119,15 @@ def realised_performance(
     performance["average_precision"] = ranking.average_precision()
     performance["log_loss"] = log_loss(labels, scores)
     performance["lift_at_10"] = lift(labels, scores, 0.1)
-    churned_then = reference_performance.get("churn_rate", churned / len(labels))
     then, rows_then = reference_performance.get("roc_auc"), reference_performance.get("rows", reference_rows)
-    doubt = roc_auc_standard_error(now, churned, len(labels) - churned)
-    performance["roc_auc_standard_error"] = doubt
-    if then is None or now >= then:
+    doubt = ranking.roc_auc_standard_error()
+    performance["roc_auc_standard_error"] = doubt if math.isfinite(doubt) else None
+    if then is None or now >= then or not math.isfinite(doubt):
         return performance, findings, notes
-    doubt_then = (
-        roc_auc_standard_error(then, rows_then * churned_then, rows_then * (1 - churned_then)) if rows_then else 0.0
+    rate = reference_performance.get("churn_rate", churned / len(labels))
+    # Models that were stored without it.
+    doubt_then = reference_performance.get(
+        "roc_auc_standard_error", roc_auc_standard_error(then, max(2, rows_then * rate), max(2, rows_then * (1 - rate)))
     )
     # Half of the limit is watched: a fall of exactly the limit is measured as less half of the time.
     text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"

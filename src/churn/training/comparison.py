@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from churn.config import Profit, Promotion
 from churn.errors import ChurnError
+from churn.metrics import Ranking
 from churn.metrics.bootstrap import bootstrap_weights
 from churn.metrics.ranking import roc_auc_standard_error, weighted_roc_auc
 from churn.retention import expected_profit
@@ -147,15 +148,13 @@ def gain_over_record(challenge: Challenge, confidence: float) -> Gain | None:
         The gain; None if the champion's ROC AUC is not known, or the challenger's is undefined.
     """
     record, labels = challenge.champion_performance, np.asarray(challenge.labels)
-    area = float(weighted_roc_auc(labels, challenge.challenger)(np.ones((1, len(labels))))[0])
-    then = record.get("roc_auc", math.nan)
-    if not math.isfinite(area) or not math.isfinite(then):
+    ranking = Ranking.of(labels, challenge.challenger)
+    area, then = ranking.roc_auc(), record.get("roc_auc", math.nan)
+    # Models that were stored without a standard error count as measured on as many rows as the challenger.
+    churned, stayed = float(labels.sum()), float((labels == 0).sum())
+    if not math.isfinite(then) or min(churned, stayed) < 2:
         return None
-    # Models that were stored without the number of rows count as measured on as many as the challenger.
-    rows, rate = record.get("rows", len(labels)), record.get("churn_rate", float(labels.mean()))
-    doubts = (
-        roc_auc_standard_error(area, float(labels.sum()), float((labels == 0).sum())),
-        roc_auc_standard_error(then, rows * rate, rows * (1 - rate)),
-    )
+    doubt_then = record.get("roc_auc_standard_error", roc_auc_standard_error(then, churned, stayed))
+    doubts = ranking.roc_auc_standard_error(), doubt_then
     span = NormalDist().inv_cdf(confidence) * math.hypot(*doubts)
     return Gain(area, then, area - then - span, area - then + span)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering, Training
-from churn.metrics import classification_metrics
+from churn.metrics import Ranking, classification_metrics
 from churn.model import ChurnModel, Encoder
 from churn.model.encoder import encode_rows
 from churn.model.linear import Linear
@@ -236,6 +236,7 @@ def assemble_model(
         reference=profile.with_score(fit_score_profile(emitted)),
         performance={
             **classification_metrics(labels, probability, training.threshold),
+            "roc_auc_standard_error": Ranking.of(labels, probability).roc_auc_standard_error(),
             "rows": len(labels),
             "churn_rate": float(labels.mean()),
         },
