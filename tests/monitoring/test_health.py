@@ -383,7 +383,7 @@ def test_probabilities_that_are_off_are_an_alarm():
 def test_what_so_few_outcomes_give_by_chance_is_a_note():
     frame, scores = scored(60)
     churned = np.random.default_rng(5).random(60) < scores
-    health = check(scores, frame, churned, reference_performance={"roc_auc": 0.9})
+    health = check(scores, frame, churned, reference_performance={"roc_auc": 0.8})
     assert health["status"] == "ok"
     real = health["realised_performance"]
     assert 0.05 <= real["calibration_error"] <= real["calibration_error_chance"]

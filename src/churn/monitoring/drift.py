@@ -210,12 +210,12 @@ def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None]
     rows = counts.sum(axis=1)
     if rows.min() == 0:
         return None, None
+    from scipy.special import rel_entr
+
     psi, _ = _index(counts, 0.5)
     shares = counts[:, counts.any(axis=0)] / rows[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(shares > 0, shares * np.log2(shares / shares.mean(axis=0)), 0.0)
     # Rounding can leave equal distributions a hair below zero.
-    return psi, math.sqrt(max(0.0, float(parts.sum()) / 2))
+    return psi, math.sqrt(max(0.0, float(rel_entr(shares, shares.mean(axis=0)).sum()) / 2 / math.log(2)))
 
 
 def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> float | None:

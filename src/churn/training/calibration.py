@@ -15,7 +15,6 @@ STANDARD_ERRORS = 1.0
 # Strength of the prior that draws the slope of the sigmoid towards 1, as a number of rows that agree with the margins.
 SLOPE_PRIOR_ROWS = 50.0
 
-_STEPS = 100
 _FOLDS = 5
 
 
@@ -71,34 +70,31 @@ def _isotonic(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> Calib
 def _line(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float]:
     """Slope and intercept of a logistic regression on the margin, the slope drawn a little towards 1.
 
-    Newton's method in the logarithm of the slope, which cannot go below 0 that way.
+    The parameters are the logarithm of the slope, which cannot go below 0 that way, and the intercept.
     """
-    bend, intercept = 0.0, 0.0
+    from scipy.optimize import minimize
 
-    def loss(bend: float, intercept: float) -> float:
-        z = np.exp(bend) * margin + intercept
-        return float(np.sum(np.logaddexp(0.0, z) - labels * z) + SLOPE_PRIOR_ROWS / 2 * bend**2)
+    def loss(point: NDArray[np.float64]) -> float:
+        z = np.exp(point[0]) * margin + point[1]
+        return float(np.sum(np.logaddexp(0.0, z) - labels * z) + SLOPE_PRIOR_ROWS / 2 * point[0] ** 2)
 
-    current = loss(bend, intercept)
-    for _ in range(_STEPS):
-        x = np.exp(bend) * margin
-        probability = sigmoid(x + intercept)
-        residual, weight = probability - labels, probability * (1.0 - probability)
-        gradient = np.array([residual @ x + SLOPE_PRIOR_ROWS * bend, residual.sum()])
+    def gradient(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.exp(point[0]) * margin
+        residual = sigmoid(x + point[1]) - labels
+        return np.array([residual @ x + SLOPE_PRIOR_ROWS * point[0], residual.sum()])
+
+    def hessian(point: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.exp(point[0]) * margin
+        probability = sigmoid(x + point[1])
+        weight = probability * (1.0 - probability)
         cross = weight @ x
-        # Gauss-Newton: the exact second derivative may point uphill far from the solution.
-        hessian = np.array([[weight @ (x * x) + SLOPE_PRIOR_ROWS, cross], [cross, weight.sum() + 1e-12]])
-        step = np.linalg.solve(hessian, gradient)
-        scale = 1.0
-        while scale > 1e-6 and (tried := loss(bend - scale * step[0], intercept - scale * step[1])) > current:
-            scale /= 2
-        if scale <= 1e-6:
-            break
-        bend, intercept = bend - scale * step[0], intercept - scale * step[1]
-        done, current = current - tried < 1e-10 * (1.0 + abs(current)), tried
-        if done:
-            break
-    return float(np.exp(bend)), float(intercept)
+        bend = weight @ (x * x) + (probability - labels) @ x + SLOPE_PRIOR_ROWS
+        return np.array([[bend, cross], [cross, weight.sum()]])
+
+    # Hardly any step is needed to reach this precision; the loss is a sum over the rows.
+    precision = {"gtol": 1e-8 * len(margin)}
+    found = minimize(loss, np.zeros(2), jac=gradient, hess=hessian, method="trust-exact", options=precision)
+    return float(np.exp(found.x[0])), float(found.x[1])
 
 
 def _curve(margin: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
