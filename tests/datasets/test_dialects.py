@@ -188,6 +188,14 @@ def test_damaged_rows_are_named(tmp_path: Path, changes: dict[int, str], expecte
     assert all(part in message for part in ["t.csv cannot be read", *expected])
 
 
+def test_damaged_rows_in_other_encodings_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.csv").write_bytes(rows_of(30, {7: "0007,no,Köln", 9: '0009,no,1,2.5,"Köln,x'}).encode("cp1252"))
+    message = message_of(tmp_path / "t.csv")
+    assert "row 7 has 3" in message
+    assert "opens in row 9, column city" in message
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_two_stray_quotes_are_one_cell_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "t.csv").write_text(rows_of(1200, {301: '0301,no,1,2.5,Köln,"note', 401: 'a"'}))
     for frame in frames(tmp_path / "t.csv"):

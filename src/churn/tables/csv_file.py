@@ -13,9 +13,9 @@ from churn.tables.file_faults import FileFaults, ParsedBlock, say
 from churn.tables.files import FileStore
 from churn.tables.numbers import Evidence, Numbers
 from churn.tables.parallel import cores, in_order
-from churn.tables.parsing import parsed
+from churn.tables.parsing import WrongLength, parsed
 from churn.tables.records import Block, blocks
-from churn.tables.text import FALLBACK, UNREADABLE, TextPieces, mended, with_line_feeds
+from churn.tables.text import FALLBACK, UNREADABLE, TextPieces, is_utf8, mended, with_line_feeds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -213,24 +213,24 @@ class CsvFile:
 
         # Columns of numbers that PyArrow can read; the others are read as text.
         fast = set() if as_text else set(numbers) - dialect.numbers.others
-        is_mended = dialect.encoding is not None
-        data = block.data
-        while True:
+        data, is_mended = block.data, dialect.encoding is not None
+        # PyArrow cannot report a record that is not UTF-8.
+        if not is_mended and not is_utf8(data):
+            data, is_mended = mended(data, self._schema.format.encoding), True
+            if self._schema.format.encoding is None and not dialect.layout.has_other_bytes:
+                say(_other_bytes(self.uri))
+
+        def read() -> tuple["pa.Table", list[WrongLength]]:
             types = {name: pa.float64() if name in fast else pa.string() for name in columns}
             decimal = dialect.numbers.decimal
-            try:
-                table, wrong = parsed(data, dialect.layout.delimiter, names, types, self._schema.missing, decimal)
-                break
-            except pa.ArrowInvalid as error:
-                if "invalid UTF8" in str(error) and not is_mended:
-                    data, is_mended = mended(data, self._schema.format.encoding), True
-                    if self._schema.format.encoding is None and not dialect.layout.has_other_bytes:
-                        say(_other_bytes(self.uri))
-                elif "conversion error" in str(error) and fast:
-                    # A cell is not a number: the check of the table names it.
-                    fast = set()
-                else:
-                    raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
+            return parsed(data, dialect.layout.delimiter, names, types, self._schema.missing, decimal)
+
+        try:
+            table, wrong = read()
+        except pa.ArrowInvalid:
+            # A cell is not a number: the check of the table names it.
+            fast = set()
+            table, wrong = read()
         spilled = []
         if dialect.layout.has_end_delimiters:
             spilled = _rows_where(pc.not_equal(table.column(names[-1]), ""))

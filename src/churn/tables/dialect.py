@@ -12,7 +12,7 @@ from churn.errors import ChurnError
 from churn.tables.numbers import ANY_NUMBER, Evidence
 from churn.tables.parsing import parsed
 from churn.tables.records import Quotes
-from churn.tables.text import FALLBACK, UNREADABLE, mended
+from churn.tables.text import FALLBACK, UNREADABLE, is_utf8, mended
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +102,7 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
     if not whole:
         rest = rest[: quotes.end]
     valid = rest
-    if has_other_bytes := not _is_utf8(rest):
+    if has_other_bytes := not is_utf8(rest):
         valid = mended(rest, given.encoding)
         if given.encoding is None:
             notes.append(f"bytes that are not UTF-8 as {FALLBACK}")
@@ -142,14 +142,6 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
         has_line_breaks=quotes.has_line_breaks,
     )
     return layout, sample.slice(descriptions)
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def placeholders(names: Sequence[str]) -> list[str]:

@@ -4,6 +4,8 @@ import codecs
 from collections.abc import Iterator
 from typing import IO
 
+import numpy as np
+
 # Marks at the beginning of a file; that of UTF-32 begins like that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -26,6 +28,18 @@ def _as_fallback(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_MENDED, _as_fallback)
+
+
+def is_utf8(text: bytes | memoryview) -> bool:
+    """Return whether text is UTF-8."""
+    import pyarrow as pa
+
+    ends = pa.py_buffer(np.array([0, len(text)], dtype=np.int64))
+    try:
+        pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(text)]).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def mended(text: bytes | memoryview, encoding: str | None) -> bytes:
