@@ -164,9 +164,9 @@ def test_the_figures_stand_with_their_intervals():
 def test_what_was_not_given_was_not_measured():
     card = model_card({"roc_auc": 0.8})
     text = Page(render_model_card(card)).text
-    assert text.count("Not measured.") == 5
+    assert text.count("Not checked") == 5
     assert text.count("Not recorded.") == 2
-    assert "ROC AUC 0.800 not measured" in text
+    assert "ROC AUC 0.800 not checked" in text
     assert "Not judged No decision on its promotion is recorded." in text
     assert card["calibration"] is None
     for sentence in (*INTENDED_USE, *NOT_FOR, *LIMITS):

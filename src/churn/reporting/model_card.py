@@ -73,7 +73,7 @@ def model_card(
 ) -> dict[str, Any]:
     """Return the content of the model card as plain JSON types, without nan or infinity.
 
-    Only the metrics are required. Missing content is None, and the page shows it as not measured.
+    Only the metrics are required. Missing content is None, and the page shows it as not checked.
 
     Args:
         figures: Metrics on the test rows, by the names of `churn.metrics.classification.classification_metrics`: a value,
