@@ -26,6 +26,9 @@ from churn.training.evaluation import true_probability
 from tests.conftest import InMemory, train
 
 
+pytestmark = pytest.mark.pipelines
+
+
 def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, Any]:
     """Run a pipeline on a catalog in memory and give all its outputs, tables as frames."""
     catalog = DataCatalog({name: MemoryDataset(copy_mode="assign") for name in pipeline.all_outputs()})
