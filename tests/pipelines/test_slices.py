@@ -25,7 +25,6 @@ from churn.tables.split import Split
 from churn.training.evaluation import true_probability
 from tests.conftest import InMemory, train
 
-
 pytestmark = pytest.mark.pipelines
 
 
