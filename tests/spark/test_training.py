@@ -52,6 +52,21 @@ def test_a_model_trained_on_spark_is_as_good_and_serves_without(spark_project: P
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "most"),
+    [([7003, 6997], 300), ([65_537, 65_536], 65_536), ([10], 300), ([601] * 9, 300), ([9, 8000], 300)],
+)
+def test_no_batch_is_so_small_that_it_lacks_a_fold(sizes: list[int], most: int) -> None:
+    from churn.spark.training import batch_rows
+
+    rows = batch_rows(sizes, most, 5)
+    if min(sizes) < 75:
+        assert rows == 0, "one batch for each partition"
+    else:
+        assert most // 2 < rows <= most
+        assert all(size % rows == 0 or size % rows >= 75 for size in sizes)
+
+
 class Failing:
     """Fits that are lost a few times."""
 

@@ -1,7 +1,8 @@
 """Grow the booster on Spark with XGBoost's own estimator, fold by fold, on rows that the driver never holds."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ WORKERS = "spark.churn.training.workers"
 ATTEMPTS = 3
 # Error code of Spark if it can never run all tasks of a booster at once.
 TOO_FEW_CORES = "SPARK-24819"
+# Setting of Spark: largest number of rows of a batch that a Python worker receives.
+BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+# With so many rows for each fold, the chance that a batch lacks a fold is below one in ten million.
+ROWS_PER_FOLD = 15
 LABEL, FOLD, WATCHED = "label", "fold", "watched"
 
 
@@ -102,6 +107,8 @@ class Growth:
         self._rows, self._names, self._rate, self._training = rows, list(names), rate, training
         self._kept: DataFrame | None = None
         self._workers = 0
+        # Rows of a batch that XGBoost receives.
+        self._batch_rows = 0
 
     def grow(self, fold: int) -> Grown:
         """Grow the booster of a fold on the others, with early stopping on the fold.
@@ -156,7 +163,8 @@ class Growth:
             launch_tracker_on_driver=False,
             **self._parameters(fold),
         )
-        model = estimator.fit(rows.withColumn(WATCHED, F.col(FOLD) == fold))
+        with _setting(rows, BATCH_ROWS, self._batch_rows):
+            model = estimator.fit(rows.withColumn(WATCHED, F.col(FOLD) == fold))
         booster = model.get_booster()
         booster.feature_names = booster.feature_types = None
         return Grown(booster, model.training_summary.validation_objective_history["logloss"])
@@ -178,4 +186,40 @@ class Growth:
             self.release()
             self._workers = workers
             self._kept = self._rows.repartition(workers, column(ROW)).sortWithinPartitions(ROW).drop(ROW).persist()
+            sizes = [row["count"] for row in self._kept.groupBy(F.spark_partition_id()).count().collect()]
+            self._batch_rows = batch_rows(
+                sizes, int(session.conf.get(BATCH_ROWS, "10000") or "10000"), self._training.folds
+            )
         return self._kept
+
+
+def batch_rows(sizes: Sequence[int], most: int, folds: int) -> int:
+    """Return the number of rows of a batch such that no batch of a partition is so small that it may lack a fold.
+
+    XGBoost 3.2 fails if a batch has no row to watch or none to grow on.
+
+    Args:
+        sizes: Rows of each partition.
+        most: Largest number of rows of a batch; 0 or less for no limit.
+        folds: Number of folds.
+    """
+    fewest = ROWS_PER_FOLD * folds
+    for rows in range(most, most // 2, -1):
+        if all(size % rows == 0 or size % rows >= fewest for size in sizes):
+            return rows
+    return 0
+
+
+@contextmanager
+def _setting(frame: DataFrame, name: str, value: int) -> Iterator[None]:
+    """Change a setting of Spark for a while."""
+    conf = frame.sparkSession.conf
+    before = conf.get(name, None)
+    conf.set(name, str(value))
+    try:
+        yield
+    finally:
+        if before is None:
+            conf.unset(name)
+        else:
+            conf.set(name, before)
