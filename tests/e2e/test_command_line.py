@@ -99,7 +99,7 @@ def test_the_real_table_in_one_command(tmp_path: Path) -> None:
     assert outdated(telco_samples(metrics)) == []
     result = pd.read_csv(telco.run_folder() / "inference_result.csv")
     assert next(iter(result)) == "customer_id"
-    assert len(result) == 1409
+    assert len(result) == 1364
     health = json.loads((telco.run_folder() / "health_metrics.json").read_text())
     assert health["realised_performance"]["roc_auc"] > 0.8
     assert not project.results.exists()
@@ -115,7 +115,9 @@ def test_pipelines_in_processes_of_their_own_make_what_one_process_makes(finishe
     ):
         done = project.kedro("run", option, name)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert metrics_of(project) == metrics_of(finished)
+    # The finished project also has the metrics of the baselines.
+    measured = metrics_of(project)
+    assert measured == {name: value for name, value in metrics_of(finished).items() if name in measured}
     here, there = project.run_folder(), finished.run_folder()
     assert (here / "health_report.html").exists()
     for name in ("inference_result.csv", "inference_result.parquet", "input_profile.json", "retention_list.csv"):

@@ -248,7 +248,7 @@ def test_a_bad_scoring_table_publishes_nothing(copied: Project, case: str) -> No
 BAD_LABELS = {
     "one class": (put("is_churned", "false", 10_000), "is_churned: holds one class only ('false')"),
     "missing": (put("is_churned", "", 2), "is_churned: 2 values are missing (rows 1, 2)"),
-    "several": (put("is_churned", "perhaps"), "is_churned: holds 3 different values"),
+    "several": (put("is_churned", "perhaps"), "is_churned: 1 value is neither churned nor stayed"),
 }
 
 

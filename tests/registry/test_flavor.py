@@ -59,7 +59,7 @@ def test_every_form_of_uri_gives_the_same_model(
     [
         ("models:/churn@nobody", "there is no model models:/churn@nobody in sqlite:///"),
         ("models:/churn/99", "there is no model models:/churn/99"),
-        ("models:/churn/99", "the versions of 'churn' are 1; "),
+        ("models:/churn/99", "the versions of 'churn' are "),
         ("models:/other/1", "there is no model models:/other/1"),
         ("models:/other/1", "the registered models are churn; "),
         ("runs:/00000000000000000000000000000000/model", "cannot be read from sqlite:///"),
