@@ -1,6 +1,6 @@
 """How often the verdicts of the project are wrong: the gate of a promotion and the health report.
 
-Run with ``python -m tests.benchmarks.verdicts``; ``--quick`` makes a tenth of the trainings. Everything is made anew for each
+Run with ``python -m tests.benchmarks.verdicts``; ``--share 0.1`` makes a tenth of the cases. Everything is made anew for each
 case: the table, the split, the model. The seeds are fixed, so the same command gives the same rates.
 
 - Retrainings: champion and challenger of the simulated population. As good: the challenger is trained on the same accounts
@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 SIZES = (2_000, 7_000, 30_000)
 RETRAININGS = 200
 HOLD_OUTS = 500
+MOVED = 100
 FRESH_ROWS = 100_000
 KINDS = ("as good", "damaged", "better")
 
@@ -306,16 +307,16 @@ def health(cases: int, power_cases: int, pool: ProcessPoolExecutor) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.verdicts", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the trainings")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the cases, for example 0.1; all by default")
     parser.add_argument("--only", choices=("retrainings", "health"), help="one of the two parts")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="rows of the champion's table")
     arguments = parser.parse_args()
-    part = 10 if arguments.quick else 1
+    holdouts, moved, trained = (round(arguments.share * cases) for cases in (HOLD_OUTS, MOVED, RETRAININGS))
     with ProcessPoolExecutor(cores()) as pool:
         if arguments.only != "retrainings":
-            health(HOLD_OUTS // part, 100 // part, pool)
+            health(holdouts, moved, pool)
         if arguments.only != "health":
-            retrainings(RETRAININGS // part, tuple(arguments.sizes), pool)
+            retrainings(trained, tuple(arguments.sizes), pool)
 
 
 if __name__ == "__main__":
