@@ -109,11 +109,26 @@ PLAIN = (
         (SWISS.encode(), ["1 line above the header", "delimiters at the ends of rows", '"\'"']),
         (FRENCH.replace("1 2", "1\u202f2").encode(), ["delimiter '|'", "decimal comma", "' '"]),
         (MAC.encode(), ["delimiter ';'", "decimal comma"]),
+        (MAC.encode() + b"\n", ["delimiter ';'", "decimal comma"]),
         (gzip.compress(SWISS.encode("utf-16-be")), ["utf-16-be"]),
         (PLAIN.encode(), []),
         (PLAIN.replace("\n", "\r\n").encode("utf-8-sig"), []),
     ],
-    ids=["excel", "sap", "salesforce", "hubspot", "mysql", "r", "swiss", "french", "mac", "unmarked", "plain", "bom"],
+    ids=[
+        "excel",
+        "sap",
+        "salesforce",
+        "hubspot",
+        "mysql",
+        "r",
+        "swiss",
+        "french",
+        "mac",
+        "mac lf",
+        "unmarked",
+        "plain",
+        "bom",
+    ],
 )
 def test_exports(tmp_path: Path, content: bytes, words: list[str], caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "t.csv").write_bytes(content)

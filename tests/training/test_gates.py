@@ -59,6 +59,13 @@ def test_the_first_model_passes():
     assert gate(decision, "performance").figure is None
 
 
+def test_a_first_model_that_knows_nothing_says_so():
+    labels, scores = scored(1500)
+    guessing = Challenge(labels, rng(1).permutation(scores), latency_ms=1.0)
+    assert "no better than chance" in decide(guessing, Promotion(calibration_limit=1)).reason
+    assert "no better than chance" not in decide(challenge(theirs=None), Promotion()).reason
+
+
 def test_the_same_model_gains_exactly_nothing():
     for margin, promoted in ((0.0, True), (-0.005, True), (0.001, False)):
         decision = decide(challenge(), Promotion(margin=margin))

@@ -198,7 +198,7 @@ class Promotion(Block):
         "with a margin above 0, it is promoted if it is better with this confidence.",
     )
     log_loss_rise: float = Field(
-        default=0.001,
+        default=0.002,
         ge=0,
         description="Rise of the log loss above the champion's that is tolerated, with a margin of at most 0; the log loss "
         "also rises where the ranking is right and the probabilities are wrong.",

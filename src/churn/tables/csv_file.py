@@ -117,7 +117,8 @@ class CsvFile:
         with self._store.reading(self._name) as file:
             text = TextPieces(file, given.encoding, PIECE_BYTES)
             sample, whole = _first(text, SAMPLE_BYTES)
-        has_returns = b"\n" not in sample and b"\r" in sample
+        # Some programs end such a file with both.
+        has_returns = sample.count(b"\r") - sample.count(b"\r\n") > sample.count(b"\n")
         if has_returns:
             sample = sample.replace(b"\r", b"\n")
         try:

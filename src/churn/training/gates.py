@@ -12,7 +12,7 @@ import numpy as np
 
 from churn.config import Profit, Promotion
 from churn.errors import ChurnError
-from churn.metrics import calibration_error
+from churn.metrics import Ranking, calibration_error
 from churn.training.challenge import Challenge, SegmentFigures, segment_figures
 from churn.training.comparison import (
     Gain,
@@ -81,6 +81,7 @@ def performance(challenge: Challenge, promotion: Promotion, profit: Profit | Non
     if challenge.champion is None:
         mine = value_of(metric, challenge.challenger)
         figure = "cannot be measured" if math.isnan(mine) else f"is {mine:{metric.unit}}"
+        figure += _without_skill(challenge, promotion.confidence)
         return Gate(
             "performance", True, None, promotion.margin, f"{NO_CHAMPION}; {metric.name} {figure}", checked=False
         )
@@ -94,6 +95,13 @@ def performance(challenge: Challenge, promotion: Promotion, profit: Profit | Non
     common = challenge.of(challenge.unseen)
     rows = f"on {len(common.labels):,} accounts that neither was trained on"
     return _compared(common, metric_of(common, promotion, profit), promotion, rows)
+
+
+def _without_skill(challenge: Challenge, confidence: float) -> str:
+    """Return words for a model whose ranking may be no better than chance; empty for others."""
+    ranking = Ranking.of(challenge.labels, challenge.challenger)
+    doubt = NormalDist().inv_cdf(confidence) * ranking.roc_auc_standard_error()
+    return "" if ranking.roc_auc() - doubt > 0.5 else ", which may be no better than chance: do not act on its scores"
 
 
 def _compared(challenge: Challenge, metric: Metric, promotion: Promotion, rows: str) -> Gate:
