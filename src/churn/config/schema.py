@@ -150,7 +150,7 @@ class AccountSchema(_GrownBlock):
 
     first_fields = frozenset({"id", "label", "numeric", "categorical", "left_out", "not_above", "strict"})
 
-    id: str = Field(description="Column that identifies an account: unique, never empty, read as text.")
+    id: str = Field(min_length=1, description="Column that identifies an account: unique, never empty, read as text.")
     label: Label = Field(description="The label column and the meaning of its values.")
     numeric: tuple[Annotated[NumericColumn, BeforeValidator(_named)], ...] = Field(
         default=(), description="Numeric columns: a name, or a name with its range."

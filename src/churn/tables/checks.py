@@ -162,7 +162,13 @@ def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) 
     needed = [schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])]
     missing = [name for name in needed if name not in names]
     if missing:
-        yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}"
+        remedy = (
+            "; accounts.id names the column that identifies an account: set it to one of these, or add a column with a number to "
+            "the table"
+            if schema.id in missing
+            else ""
+        )
+        yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}{remedy}"
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         yield f"columns that occur more than once: {', '.join(twice)}; rename or remove all but one of each"
