@@ -54,7 +54,7 @@ def test_the_page_is_current():
         ("training.risk_bands[].minimum", "number", "at least 0, at most 1", "*required*"),
         ("simulation.signal", "one of the values", "`realistic`, `none`", "`realistic`"),
         ("simulation.training_seed", "whole number", "at least 0, at most 4294967295", "`31459`"),
-        ("accounts.id", "text", "-", "*required*"),
+        ("accounts.id", "text", "at least 1 character", "*required*"),
         ("accounts.label", "block", "-", "*required*"),
         ("accounts.label.positive", "text or list of texts", "-", "`True`"),
         ("accounts.label.negative", "text or list of texts, or empty", "-", "empty"),
