@@ -84,8 +84,8 @@ def test_faults_are_told_as_locally(project: Project) -> None:
         lines.write("one,2\n")
     done = project.kedro("run", "--env", "spark", "--pipelines", "inference")
     assert done.returncode == 1
-    told = "Error: accounts to score: Spark says: [MALFORMED_CSV_RECORD] Malformed CSV record: one,2"
-    assert done.stderr.startswith(told)
+    assert done.stderr.startswith(f"Error: {file} cannot be read as an account table")
+    assert "row 1002 has 2;" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
