@@ -86,7 +86,7 @@ def test_faults_are_told_as_locally(project: Project) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: {file} cannot be read as an account table")
     assert "row 1002 has 2;" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_table_that_is_not_there(project: Project) -> None:
