@@ -9,13 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn.config import AccountSchema
 from tests.samples import blocks, follow
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif("format" not in AccountSchema.model_fields, reason="needs accounts.format"),
-]
+pytestmark = pytest.mark.e2e
 
 
 def number(text: str) -> float:
