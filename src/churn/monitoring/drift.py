@@ -152,7 +152,7 @@ def _compare(
     chance: FalseAlarms,
 ) -> ColumnDrift:
     ks = None
-    # Each row of counts is a group, the row of the values outside the reference among them, and the missing values.
+    # The bins of the fine counts: `places` has bins of their own for what the reference does not have, `inside` has none.
     if isinstance(reference, NumericProfile) and isinstance(analysis, NumericProfile):
         _ = reference + analysis  # raises an error if the bins differ
         groups = _equal_mass(reference.counts, NUMERIC_BINS)
@@ -173,11 +173,16 @@ def _compare(
     else:
         raise TypeError(f"{column}: one profile is numeric, the other categorical")
     level = (chance.scores if kind == "score" else chance.distribution) / 2
-    psi, distance = _distances(np.array([_grouped(row, places) for row in counts], dtype=np.float64))
-    psi_inside, psi_chance = _index(np.array([_grouped(row, inside) for row in counts], dtype=np.float64), level)
-    both = bool(reference.rows and analysis.rows)
-    outside = unseen_by_chance(once, reference.rows, unseen, analysis.rows) if both else 1.0
-    missing = (reference.missing, reference.rows), (analysis.missing, analysis.rows)
+    psi = psi_chance = distance = None
+    moved_may_be, missing_may_be, unseen_may_be = True, True, True
+    if reference.rows and analysis.rows:
+        shares, within = (_shares_of([_grouped(row, bins) for row in counts]) for bins in (places, inside))
+        psi, distance = _stability_index(shares, reference.rows, analysis.rows), _jensen_shannon(shares)
+        psi_chance = psi_by_chance(within.shape[1], reference.rows, analysis.rows, level)
+        outside = unseen_by_chance(once, reference.rows, unseen, analysis.rows)
+        moved_may_be = _stability_index(within, reference.rows, analysis.rows) <= psi_chance and outside > level
+        missing = missing_by_chance((reference.missing, reference.rows), (analysis.missing, analysis.rows))
+        missing_may_be, unseen_may_be = missing > chance.missing, outside > chance.unseen
     return ColumnDrift(
         column=column,
         kind=kind,
@@ -188,34 +193,28 @@ def _compare(
         missing_reference=reference.missing / reference.rows if reference.rows else None,
         missing_analysis=analysis.missing / analysis.rows if analysis.rows else None,
         unseen_share=unseen / analysis.rows if analysis.rows else None,
-        moved_by_chance=psi_inside is None or psi_chance is None or (psi_inside <= psi_chance and outside > level),
-        missing_by_chance=not both or missing_by_chance(*missing) > chance.missing,
-        unseen_by_chance=outside > chance.unseen,
+        moved_by_chance=moved_may_be,
+        missing_by_chance=missing_may_be,
+        unseen_by_chance=unseen_may_be,
     )
 
 
-def _index(counts: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
-    """Stability index of two rows of counts, and the index that chance exceeds at a level."""
-    rows = counts.sum(axis=1)
-    if rows.min() == 0:
-        return None, None
-    shares = counts[:, counts.any(axis=0)] / rows[:, None]
-    floored = np.maximum(shares, max(SHARE_FLOOR, 0.5 / rows.min()))
-    psi = float(np.sum((floored[1] - floored[0]) * np.log(floored[1] / floored[0])))
-    return psi, psi_by_chance(shares.shape[1], int(rows[0]), int(rows[1]), level)
+def _shares_of(counts: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Return the shares of two rows of counts, without the bins that are empty in both."""
+    rows = np.array(counts, dtype=np.float64)
+    return np.asarray(rows[:, rows.any(axis=0)] / rows.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _distances(counts: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Stability index and Jensen-Shannon distance of two rows of counts."""
-    rows = counts.sum(axis=1)
-    if rows.min() == 0:
-        return None, None
+def _stability_index(shares: NDArray[np.float64], reference: int, analysis: int) -> float:
+    floored = np.maximum(shares, max(SHARE_FLOOR, 0.5 / min(reference, analysis)))
+    return float(np.sum((floored[1] - floored[0]) * np.log(floored[1] / floored[0])))
+
+
+def _jensen_shannon(shares: NDArray[np.float64]) -> float:
     from scipy.special import rel_entr
 
-    psi, _ = _index(counts, 0.5)
-    shares = counts[:, counts.any(axis=0)] / rows[:, None]
     # Rounding can leave equal distributions a hair below zero.
-    return psi, math.sqrt(max(0.0, float(rel_entr(shares, shares.mean(axis=0)).sum()) / 2 / math.log(2)))
+    return math.sqrt(max(0.0, float(rel_entr(shares, shares.mean(axis=0)).sum()) / 2 / math.log(2)))
 
 
 def _largest_difference(reference: NumericProfile, analysis: NumericProfile) -> float | None:

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +74,13 @@ def health_metrics(
 
     drifts = compare_profiles(reference, analysis, limits.false_alarm_rate)
     columns = []
+    by_chance = 0
     for drift in drifts:
-        found = _drift_findings(drift, limits)
+        reached = list(_limits_reached(drift, limits))
+        found = [each.finding for each in reached if not each.by_chance]
         findings += found
         columns.append(_drift_entry(drift, worst(found), reference, analysis))
-    by_chance = sum(_is_chance(drift, limits) for drift in drifts)
+        by_chance += any(each.by_chance for each in reached)
     if by_chance:
         notes.append(
             f"With {len(accounts):,} accounts, {by_chance} of the distributions passed a limit by no more than chance "
@@ -233,58 +235,38 @@ def _histogram(probability: NDArray[np.float64], codes: NDArray[np.int16], bands
     }
 
 
-def _drift_findings(drift: ColumnDrift, limits: Monitoring) -> list[Finding]:
+class _Reached(NamedTuple):
+    """A limit that a column has reached, and whether chance explains it."""
+
+    finding: Finding
+    by_chance: bool
+
+
+def _limits_reached(drift: ColumnDrift, limits: Monitoring) -> Iterator[_Reached]:
     name = "Scores" if drift.kind == "score" else humanize(drift.column)
-    found = []
-    if drift.psi is not None and not drift.moved_by_chance:
-        if drift.psi >= limits.psi_alarm:
-            found.append(
-                Finding("alarm", f"{name}: the distribution moved (PSI {drift.psi:.2f}, limit {limits.psi_alarm:g})")
-            )
-        elif drift.psi >= limits.psi_watch:
-            found.append(
-                Finding(
-                    "watch",
-                    f"{name}: the distribution is moving (PSI {drift.psi:.2f}, watched from {limits.psi_watch:g})",
-                )
-            )
+    psi = drift.psi or 0.0
+    if psi >= limits.psi_alarm:
+        text = f"{name}: the distribution moved (PSI {psi:.2f}, limit {limits.psi_alarm:g})"
+        yield _Reached(Finding("alarm", text), drift.moved_by_chance)
+    elif psi >= limits.psi_watch:
+        text = f"{name}: the distribution is moving (PSI {psi:.2f}, watched from {limits.psi_watch:g})"
+        yield _Reached(Finding("watch", text), drift.moved_by_chance)
     if drift.kind == "score":
-        return found
-    if drift.missing_analysis is not None and drift.missing_reference is not None:
-        rise = drift.missing_analysis - drift.missing_reference
-        if rise > 0 and reaches(rise, limits.missing_rise) and not drift.missing_by_chance:
-            found.append(
-                Finding(
-                    "alarm",
-                    f"{name}: {percent(drift.missing_analysis)} of the accounts have no value, "
-                    f"{percent(drift.missing_reference)} at training "
-                    f"(limit: a rise of {100 * limits.missing_rise:g} percentage points)",
-                )
-            )
+        return
+    before, now = drift.missing_reference or 0.0, drift.missing_analysis or 0.0
+    if now > before and reaches(now - before, limits.missing_rise):
+        text = (
+            f"{name}: {percent(now)} of the accounts have no value, {percent(before)} at training "
+            f"(limit: a rise of {100 * limits.missing_rise:g} percentage points)"
+        )
+        yield _Reached(Finding("alarm", text), drift.missing_by_chance)
     unseen = drift.unseen_share or 0.0
-    if drift.kind == "categorical" and reaches(unseen, limits.unseen_share) and not drift.unseen_by_chance:
-        found.append(
-            Finding(
-                "alarm",
-                f"{name}: {percent(unseen)} of the accounts have a category never seen at training "
-                f"(limit {100 * limits.unseen_share:g}%)",
-            )
+    if drift.kind == "categorical" and unseen > 0 and reaches(unseen, limits.unseen_share):
+        text = (
+            f"{name}: {percent(unseen)} of the accounts have a category never seen at training "
+            f"(limit {100 * limits.unseen_share:g}%)"
         )
-    return found
-
-
-def _is_chance(drift: ColumnDrift, limits: Monitoring) -> bool:
-    """Return whether a figure of a column passed a limit by no more than chance."""
-    rise = (drift.missing_analysis or 0.0) - (drift.missing_reference or 0.0)
-    return (
-        (drift.psi is not None and drift.moved_by_chance and drift.psi >= limits.psi_watch)
-        or (drift.missing_by_chance and rise > 0 and reaches(rise, limits.missing_rise))
-        or (
-            drift.unseen_by_chance
-            and drift.kind == "categorical"
-            and reaches(drift.unseen_share or 0.0, limits.unseen_share)
-        )
-    )
+        yield _Reached(Finding("alarm", text), drift.unseen_by_chance)
 
 
 def _drift_entry(drift: ColumnDrift, status: Status, reference: Profile, analysis: Profile) -> dict[str, Any]:

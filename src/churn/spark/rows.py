@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F  # noqa: N812, as everybody calls it
-from pyspark.sql.types import BooleanType, ByteType, DataType, DoubleType, FloatType, LongType, StringType, StructType
+from pyspark.sql.types import ByteType, DataType, DoubleType, FloatType, LongType, StringType, StructType
 
 from churn.tables import Table, spacing
 
@@ -89,7 +89,6 @@ def unpacked_rows(row: Row) -> pa.Table:
 
 
 _ARROW: dict[type[DataType], pa.DataType] = {
-    BooleanType: pa.bool_(),
     ByteType: pa.int8(),
     DoubleType: pa.float64(),
     FloatType: pa.float32(),

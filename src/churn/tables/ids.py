@@ -85,9 +85,19 @@ def repetitions(batches: Iterable[pd.DataFrame], name: str, hashes: NDArray[np.u
     return repeated(broken, name)
 
 
-def hashes_of(ids: pd.Series) -> NDArray[np.uint64]:
-    """Return a 64-bit hash of each id, the same in every batch, shape (n,)."""
-    return np.asarray(pd.util.hash_array(ids.to_numpy(dtype=object, na_value=""), categorize=False), dtype=np.uint64)
+def hashes_of(ids: pd.Series, key: str | None = None) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each id, the same in every batch.
+
+    Args:
+        ids: Ids as text, shape (n,); a missing one counts as empty text.
+        key: Key of the hash, 16 characters; hashes with different keys are independent. None for that of pandas.
+
+    Returns:
+        SipHash-2-4 of each id (Aumasson and Bernstein 2012), shape (n,).
+    """
+    keyed = {} if key is None else {"hash_key": key}
+    values = ids.to_numpy(dtype=object, na_value="")
+    return np.asarray(pd.util.hash_array(values, categorize=False, **keyed), dtype=np.uint64)
 
 
 def _twice(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

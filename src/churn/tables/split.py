@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from churn.tables.ids import hashes_of
+
 # Number of hashes in a sketch, and the fewest that can show that two tables have no account in common.
 SKETCH_SIZE = 512
 SKETCH_EVIDENCE = 20
@@ -94,6 +96,4 @@ def held_out_rows(ids: pd.Series, key: int, share: float) -> NDArray[np.bool_]:
 
 
 def _below(ids: pd.Series, key: str, share: float) -> NDArray[np.bool_]:
-    # SipHash-2-4 (Aumasson and Bernstein 2012), whose key has 16 characters.
-    hashed = pd.util.hash_array(ids.to_numpy(dtype=object, na_value=""), hash_key=key, categorize=False)
-    return np.asarray(hashed < np.uint64(int(share * 2**64)))
+    return np.asarray(hashes_of(ids, key) < np.uint64(int(share * 2**64)))

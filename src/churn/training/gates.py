@@ -139,10 +139,8 @@ def _uncertain(challenge: Challenge, promotion: Promotion, metric: Metric) -> Ga
     """
     gate = _compared(challenge, metric, promotion, "on accounts of which the champion may have been trained on some")
     reason = f"{challenge.doubt}. So " if challenge.doubt else ""
-    if gate.passed:
-        return gate._replace(sentence=f"{reason}both were compared on all test rows: {gate.sentence}")
     confidence = promotion.confidence
-    record = gain_over_record(challenge, confidence)
+    record = None if gate.passed else gain_over_record(challenge, confidence)
     if record is None:
         return gate._replace(sentence=f"{reason}both were compared on all test rows: {gate.sentence}")
     required = promotion.margin > 0
