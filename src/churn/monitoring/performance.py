@@ -129,6 +129,10 @@ def realised_performance(
     doubt_then = reference_performance.get(
         "roc_auc_standard_error", roc_auc_standard_error(then, max(2, rows_then * rate), max(2, rows_then * (1 - rate)))
     )
+    # Chance is what moves an area that is as it was, and the closer an area is to a half, the more it varies.
+    stayed = len(labels) - churned
+    if varies := roc_auc_standard_error(now, churned, stayed):
+        doubt *= roc_auc_standard_error(then, churned, stayed) / varies
     # Half of the limit is watched: a fall of exactly the limit is measured as less half of the time.
     text = f"ROC AUC is {now:.3f}, {then:.3f} at training (limit: a fall of {limits.roc_auc_drop:g})"
     if reaches(then - now, limits.roc_auc_drop / 2):
