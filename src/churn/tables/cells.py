@@ -241,6 +241,8 @@ def _object_text(value: Any) -> Any:
         return str(value)
     if isinstance(value, _SEVERAL):
         return _UNREADABLE
+    if isinstance(value, Decimal):  # before pandas, which cannot compare a signalling one
+        return None if value.is_nan() else format(value, "f") if value.is_finite() else str(value)
     if value is None or pd.isna(value):
         return None
     if isinstance(value, bool | np.bool_):
@@ -251,8 +253,6 @@ def _object_text(value: Any) -> Any:
         return value.isoformat(sep=" ")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Decimal) and value.is_finite():
-        return format(value, "f")
     return str(value)
 
 
