@@ -372,3 +372,16 @@ def test_numbers_beyond_those_of_the_model_are_refused(value: Any) -> None:
     (fault,) = caught.value.faults
     assert fault.startswith("real: 1 value is too large for the model, whose numbers end at 3.4e+38, for example ")
     assert fault.endswith(" (row 1); correct it, or leave the cell empty")
+
+
+def test_numbers_that_a_spreadsheet_hid_are_named_with_the_remedy() -> None:
+    table = strange_table(0)
+    with pytest.raises(AccountsError) as caught:
+        canonical(table.assign(real=["##########", "##", "#1", *itertools.repeat("1.5", len(table) - 3)]))
+    assert caught.value.faults == [
+        "real: 2 values are number signs (###) as a spreadsheet shows them for a number in a column that is too narrow "
+        "(rows 1, 2); widen the column there and export again",
+        "real: 1 value is not a number, for example '#1' (row 3); if that means missing, add it to accounts.missing",
+    ]
+    with pytest.raises(AccountsError, match="number signs"):
+        canonical(table.assign(real="####"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables.cells import as_numbers, text_of
-from churn.tables.faults import NOT_A_NUMBER, NOT_ONE_VALUE, Fault, repeated, sentences
+from churn.tables.faults import HIDDEN, NOT_A_NUMBER, NOT_ONE_VALUE, Fault, repeated, sentences
 from churn.tables.labels import LEFT_OUT, LabelledRows, left_out_notes
 
 NO_ROWS = "the table has no rows"
@@ -127,13 +127,11 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
             fault(item.column, NOT_ONE_VALUE, several, None, "; take the column out of accounts.numeric")
             # Text in a numeric column may be a shifted row: an id must not reach the log.
             shown = texts.mask(texts.isin(ids))
-            fault(
-                item.column,
-                NOT_A_NUMBER,
-                wrong & ~several,
-                shown,
-                "; if that means missing, add it to accounts.missing",
-            )
+            wrong &= ~several
+            hidden = wrong & texts.str.fullmatch("#{2,}").fillna(False).to_numpy(bool)
+            fault(item.column, HIDDEN, hidden, None, "; widen the column there and export again")
+            missing = "; if that means missing, add it to accounts.missing"
+            fault(item.column, NOT_A_NUMBER, wrong & ~hidden, shown, missing)
         fault(item.column, "not finite", np.isinf(numbers), values, "; correct it, or leave the cell empty")
         too_large = (np.abs(numbers) > LARGEST_NUMBER) & np.isfinite(numbers)
         fault(item.column, TOO_LARGE, too_large, values, "; correct it, or leave the cell empty")

@@ -14,6 +14,7 @@ from churn.tables.cells import quoted
 MAX_EXAMPLES = 3
 
 NOT_A_NUMBER = "not a number"
+HIDDEN = "number signs (###) as a spreadsheet shows them for a number in a column that is too narrow"
 NOT_ONE_VALUE = "not a single value but a list, a record or bytes"
 
 

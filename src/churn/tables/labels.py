@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, Label
 from churn.errors import AccountsError
 from churn.tables.cells import as_text, quoted, text_of
-from churn.tables.faults import MAX_EXAMPLES, NOT_A_NUMBER, NOT_ONE_VALUE, Fault, merged, sentences
+from churn.tables.faults import HIDDEN, MAX_EXAMPLES, NOT_A_NUMBER, NOT_ONE_VALUE, Fault, merged, sentences
 
 OUTCOMES = "outcomes of the scored accounts"
 # Codes of labels beside 1 and 0: an outcome that is not known yet, and a training row that is in neither class.
@@ -189,7 +189,7 @@ class LabelledRows:
         """Return the faults that show in the table as a whole, given those of its rows."""
         if self.rows == sum(self.left_out.values()):
             return [f"{schema.label.column}: no row is left, as accounts.label.unknown and drop have all its values"]
-        not_numbers = {fault.column for fault in found if fault.reason in (NOT_A_NUMBER, NOT_ONE_VALUE)}
+        not_numbers = {fault.column for fault in found if fault.reason in (HIDDEN, NOT_A_NUMBER, NOT_ONE_VALUE)}
         faults = [
             f"{name}: has no value at all; take it out of accounts.{role}"
             for role, names in (("numeric", schema.numeric_names), ("categorical", schema.categorical))
