@@ -379,8 +379,10 @@ def test_numbers_that_a_spreadsheet_hid_are_named_with_the_remedy() -> None:
     with pytest.raises(AccountsError) as caught:
         canonical(table.assign(real=["##########", "##", "#1", *itertools.repeat("1.5", len(table) - 3)]))
     assert caught.value.faults == [
-        "real: 2 values are number signs (###) as a spreadsheet shows them for a number in a column that is too narrow "
-        "(rows 1, 2); widen the column there and export again",
+        (
+            "real: 2 values are number signs (###) as a spreadsheet shows them for a number in a column that is too narrow "
+            "(rows 1, 2); widen the column there and export again"
+        ),
         "real: 1 value is not a number, for example '#1' (row 3); if that means missing, add it to accounts.missing",
     ]
     with pytest.raises(AccountsError, match="number signs"):
