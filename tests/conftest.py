@@ -29,6 +29,8 @@ def base_parameters() -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in sorted((ROOT / "conf/base").glob("parameters*.yml")):
         merged |= yaml.safe_load(file.read_text())
+    # The portfolio has tests of its own, and the runs of tests/e2e have it.
+    merged["training"]["portfolio"] = "quick"
     return merged
 
 
@@ -170,7 +172,7 @@ def nested(params: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def make_project(folder: Path, *, baselines: bool = True, **simulation: Any) -> Project:
+def make_project(folder: Path, *, baselines: bool = True, portfolio: str = "quick", **simulation: Any) -> Project:
     """A project in a folder, with fewer rows unless told otherwise."""
     shutil.copytree(ROOT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     project = Project(folder)
@@ -195,7 +197,7 @@ def make_project(folder: Path, *, baselines: bool = True, **simulation: Any) -> 
         {
             "simulation": {"training_rows": 3000, "scoring_rows": 1000, **simulation},
             # Fitting the models of scikit-learn is a third of the time of a small training; `finished` has them.
-            "training": {"evaluation": {"baselines": baselines}},
+            "training": {"evaluation": {"baselines": baselines}, "portfolio": portfolio},
         },
     )
     return project

@@ -10,6 +10,7 @@ from churn.tables import check_accounts
 from churn.training import train_model
 from churn.training.boosting import assign_folds
 from churn.training.encoding import fit_encoder
+from churn.training.portfolio import settings_of
 from churn.training.tuning import RANGES, Trial, best_trial, choose, in_words, search, summarise
 from tests.conftest import rng
 
@@ -24,6 +25,7 @@ FEATURES = FeatureEngineering(min_category_count=2)
 STUNTED = Training(
     booster=Booster(n_estimators=60, max_depth=2, max_leaves=2, learning_rate=0.02),
     folds=3,
+    portfolio="quick",
     tuning=Tuning(enabled=True, trials=12),
 )
 
@@ -105,6 +107,18 @@ def test_the_search_finds_the_interaction(accounts: pd.DataFrame, trials: list[T
 
     plain = roc_auc(STUNTED.model_copy(update={"tuning": Tuning()}))
     assert roc_auc(STUNTED) > plain + 0.1
+
+
+def test_the_search_begins_with_the_best_setting_of_the_portfolio(accounts: pd.DataFrame) -> None:
+    full = STUNTED.model_copy(update={"portfolio": "full", "tuning": Tuning(enabled=True, trials=2)})
+    first, second = searched(accounts, full)
+    assert first.setting == second.setting != "configured"
+    start = settings_of(full)[first.setting]
+    assert first.parameters["max_depth"] == start.booster.max_depth
+    chosen = choose([first, second], full, FEATURES)
+    assert chosen.training.booster.grow_policy == start.booster.grow_policy
+    if chosen.trial is None:
+        assert chosen.training == start
 
 
 def test_the_same_seed_tries_the_same(accounts: pd.DataFrame, trials: list[Trial]) -> None:

@@ -129,6 +129,12 @@ class Training(Block):
     """Fitting, thresholds and bands."""
 
     booster: Booster = Field(default=Booster(), description="Parameters of XGBoost.")
+    portfolio: Literal["full", "quick"] = Field(
+        default="full",
+        description="`full` also grows boosters with larger trees and weighs all settings by their out-of-fold log loss; of a "
+        "table of a million rows or more, one setting is chosen on a sample. `quick` uses `booster` alone, in a fraction of the "
+        "time.",
+    )
     random_state: Seed = Field(default=31_459, description="Seed of XGBoost and of the folds.")
     folds: int = Field(
         default=5,

@@ -23,6 +23,11 @@ class Trees(Protocol):
         ...
 
     @property
+    def work(self) -> int:
+        """Operations that the exact contributions of a row take, about: the leaves times their squared depth."""
+        ...
+
+    @property
     def device(self) -> str:
         """Device on which they predict: ``cpu``, ``cuda`` or ``cuda:<n>``."""
         ...
@@ -84,6 +89,40 @@ def average(boosters: Sequence[Booster]) -> Booster:
     model["tree_info"] = [0] * len(trees)
     model["iteration_indptr"] = list(range(0, len(trees) + 1, count))
     model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(count)}
+    merged["learner"]["attributes"] = {}
+    return _from_json(merged)
+
+
+def combine(boosters: Sequence[Booster], weights: Sequence[float]) -> Booster:
+    """Merge boosters into one whose margin is the weighted mean of theirs, up to rounding to float32.
+
+    Each tree is a round of its own: the boosters may have different numbers of trees.
+
+    Args:
+        boosters: Boosters with the same features, objective and base score.
+        weights: Their weights, which add up to 1.
+
+    Raises:
+        ValueError: If base scores or numbers of features differ.
+    """
+    if len(boosters) == 1:
+        return boosters[0]
+    models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
+    same = ("base_score", "num_feature")
+    if any(len({str(model["learner"]["learner_model_param"][name]) for model in models}) > 1 for name in same):
+        raise ValueError("boosters must have the same base score and the same number of features")
+    trees: list[dict[str, Any]] = []
+    for model, weight in zip(models, weights, strict=True):
+        for tree in model["learner"]["gradient_booster"]["model"]["trees"]:
+            _scale_leaves(tree, weight)
+            tree["id"] = len(trees)
+            trees.append(tree)
+    merged = models[0]
+    model = merged["learner"]["gradient_booster"]["model"]
+    model["trees"] = trees
+    model["tree_info"] = [0] * len(trees)
+    model["iteration_indptr"] = list(range(len(trees) + 1))
+    model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": "1"}
     merged["learner"]["attributes"] = {}
     return _from_json(merged)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from churn.model.contributions import Attribution
 from churn.model.device import CPU
 from churn.model.margins import LEAST_ROWS, Lookup
-from churn.model.trees import Booster
+from churn.model.trees import Booster, stored_trees
 
 
 class XGBoostTrees:
@@ -41,6 +41,18 @@ class XGBoostTrees:
     def rounds(self) -> int:
         """Number of boosting rounds."""
         return int(self.booster.num_boosted_rounds())
+
+    @property
+    def work(self) -> int:
+        """Operations of the contributions of a row, see `Trees.work`."""
+        total = 0
+        for tree in stored_trees(self.booster).trees:
+            left, parents = np.asarray(tree["left_children"]), np.asarray(tree["parents"])
+            depth = np.zeros(len(left), np.int64)
+            for node in range(1, len(left)):  # parents come first
+                depth[node] = depth[parents[node]] + 1
+            total += int(((depth + 1) ** 2)[left == -1].sum())
+        return total
 
     @property
     def device(self) -> str:

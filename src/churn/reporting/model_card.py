@@ -12,6 +12,7 @@ from churn.errors import ChurnError
 from churn.metrics import CalibrationCurve
 from churn.reporting.pages import NOTHING, calibration_drawing, cell_text, page_environment
 from churn.tables import flat, humanize, plain, ranked_shares
+from churn.training.portfolio import in_words as portfolio_in_words
 from churn.training.tuning import in_words as tuning_in_words
 
 SCHEMA_VERSION = 1
@@ -68,6 +69,7 @@ def model_card(
     importance: Mapping[str, float] | None = None,
     example_costs: Sequence[str] = (),
     tuning: Mapping[str, Any] | None = None,
+    portfolio: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
     reproduce: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def model_card(
         importance: Mean absolute contribution of each column to the scores, in log-odds.
         example_costs: Names of the amounts of ``profit`` that nobody has set; the limitations mention them.
         tuning: Summary of the search, from `churn.training.tuning.summarise`.
+        portfolio: Weights of the settings of the trees, from `churn.training.portfolio.Portfolio.summary`.
         parameters: Parameters of the run; nested ones get dotted names.
         reproduce: Facts to reproduce the model: ``command``, ``code_version``, ``data_sha256`` and ``packages``
             (versions by name), and others.
@@ -121,6 +124,7 @@ def model_card(
         "promotion": promotion,
         "importance": ranked_shares(importance) if importance else None,
         "tuning": tuning or None,
+        "portfolio": portfolio or None,
         "parameters": dict(flat(parameters)) if parameters else None,
         "reproduce": reproduce or None,
     }
@@ -164,6 +168,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
                 (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
             ],
             tuning=tuning_in_words(card["tuning"]) if card["tuning"] else None,
+            portfolio=portfolio_in_words(card["portfolio"]) if card.get("portfolio") else None,
             parameters=[(key, cell_text(value)) for key, value in (card["parameters"] or {}).items()],
             command=reproduce.pop("command", None),
             packages=reproduce.pop("packages", None) or {},

@@ -115,25 +115,44 @@ def fit_booster(
 def grow_folds(
     features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
 ) -> Generator[Grown, None, None]:
-    """Grow a booster for each fold, several at once, and yield them in the order of the folds.
+    """Grow a booster for each fold, see `grow_each`."""
+    return grow_each(features, labels, folds, [(training, fold) for fold in range(int(folds.max()) + 1)])
 
-    Closing the generator stops the boosters that are still growing. The arguments are those of `fit_booster`.
+
+def grow_each(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    folds: NDArray[np.int8],
+    tasks: Sequence[tuple[Training, int]],
+) -> Generator[Grown, None, None]:
+    """Grow boosters, several at once, and yield them in the order of the tasks.
+
+    Closing the generator stops the boosters that are still growing.
+
+    Args:
+        features: Encoded training rows, shape (n, k).
+        labels: Their outcomes, shape (n,), 0 or 1.
+        folds: Their folds, shape (n,), from 0.
+        tasks: Parameters of each booster, and the fold that is held out. Device and number of threads are those of the first.
     """
-    check_device(training.device, "training.device")
-    count = int(folds.max()) + 1
-    available = training.threads or cores()
-    workers = min(count, available) if training.device == "cpu" else 1
+    if not tasks:
+        return
+    first = tasks[0][0]
+    check_device(first.device, "training.device")
+    available = first.threads or cores()
+    workers = min(len(tasks), available) if first.device == "cpu" else 1
     threads = max(1, available // workers) if len(labels) >= ROWS_A_THREAD else 1
     stop = threading.Event()
 
-    def grow_fold(fold: int) -> Grown:
+    def grow_task(task: tuple[Training, int]) -> Grown:
+        training, fold = task
         # A seed for each fold: with the same one, all boosters would sample the same columns.
         seed = training.random_state + fold
         return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            yield from pool.map(grow_fold, range(count))
+            yield from pool.map(grow_task, tasks)
         finally:
             # Leaving the pool waits for its threads; after Ctrl-C they must stop early.
             stop.set()
@@ -229,16 +248,24 @@ def _read_again(files: Sequence[IO[bytes]], columns: int) -> "xgb.DataIter":
 
 
 def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:
-    """Cut the boosters of all folds after the same tree and average them.
+    """Cut the boosters of all folds after the same tree and average them, see `cut`."""
+    boosters, margin = cut(grown, features, folds)
+    return FittedTrees(average(boosters), margin)
+
+
+def cut(
+    grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]
+) -> tuple[list[Booster], NDArray[np.float32]]:
+    """Cut the boosters of all folds after the same tree, and return them with the out-of-fold margins, shape (n,).
 
     They are cut where the log loss, averaged over the held-out rows of all folds, is least: one fold alone is too noisy.
     """
     rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
-    cut = [each.booster[:rounds] for each in grown]
+    boosters = [each.booster[:rounds] for each in grown]
     margin = np.empty(len(folds), dtype=np.float32)
-    for fold, booster in enumerate(cut):
+    for fold, booster in enumerate(boosters):
         margin[folds == fold] = booster.inplace_predict(features[folds == fold], predict_type="margin")
-    return FittedTrees(average(cut), margin)
+    return boosters, margin
 
 
 def grow(

@@ -1,5 +1,6 @@
 """Train a model on canonical labelled rows; used by the pipeline, cross-validation and tuning alike."""
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,15 +22,22 @@ from churn.tables import FrameTable, Table, spacing
 from churn.tables.parallel import one_thread
 from churn.tables.split import Split
 from churn.training import tuning
-from churn.training.boosting import FittedTrees, assign_folds, fit_booster, fit_booster_of
+from churn.training.boosting import FittedTrees, assign_folds, fit_booster_of
 from churn.training.calibration import fit_calibration
 from churn.training.encoding import fit_encoder
 from churn.training.linear import FittedLinear, fit_linear, learn_weight
+from churn.training.portfolio import choose_setting, fit_portfolio, in_words
 
-# Rows from which mean contributions are computed; more rows would take long and change little.
-IMPORTANCE_ROWS = 500
+logger = logging.getLogger(__name__)
+
+# Rows from which mean contributions are computed: the more, the better, as long as it takes a second or two. What a row takes
+# grows with the splits of the trees and their depth.
+IMPORTANCE_ROWS = range(100, 501)
+IMPORTANCE_WORK = 100_000_000
 # From this number of rows on, the folds are grown one after the other from files; with fewer, all at once in memory.
 SHARED_ROWS = 1_000_000
+# Rows of such a table on which the setting of the booster is chosen.
+CHOICE_ROWS = 50_000
 
 
 def train_model(
@@ -117,11 +125,13 @@ class Parts(NamedTuple):
         linear: The average of the logistic regressions of all folds.
         margins: ``outcome`` and ``fold`` of training rows, and ``trees`` and ``linear``, their out-of-fold log-odds by
             booster and logistic regression.
+        portfolio: Weights of the settings of the booster, from `churn.training.portfolio`; empty if there is one only.
     """
 
     booster: Booster
     linear: Linear
     margins: pd.DataFrame
+    portfolio: dict[str, Any]
 
 
 def fit_parts(
@@ -140,19 +150,23 @@ def fit_parts(
     """
     names, label = encoder.feature_names, schema.label.column
     fold_of = folds["fold"].to_numpy()
-    if len(features) < SHARED_ROWS and not features.is_distributed:
-        some, known = features.frame([*names, label]), folds
-        matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
-        trees = fit_booster(matrix, labels, fold_of, training)
+    is_short = len(features) < SHARED_ROWS and not features.is_distributed
+    # Early stopping, the linear part, calibration and metrics need no more rows than this sample.
+    most = None if is_short else training.evaluation.rows
+    some = features.frame([*names, label], most_rows=most)
+    known = folds if most is None else folds.iloc[:: spacing(len(folds), most)]
+    matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
+    linear = fit_linear(matrix, labels, known["fold"].to_numpy())
+    if is_short:
+        trees, summary = fit_portfolio(matrix, labels, fold_of, linear.margin, training)
     else:
-        # Early stopping, the linear part, calibration and metrics need no more rows than this sample.
-        some = features.frame([*names, label], most_rows=training.evaluation.rows)
-        known = folds.iloc[:: spacing(len(folds), training.evaluation.rows)]
-        matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
+        drawn = slice(None, None, spacing(len(labels), CHOICE_ROWS))
+        training, summary = choose_setting(matrix[drawn], labels[drawn], known["fold"].to_numpy()[drawn], training)
         watched = some.assign(fold=known["fold"].to_numpy())
         trees = fit_booster_of(features, names, label, fold_of, watched, training)
-    linear = fit_linear(matrix, labels, known["fold"].to_numpy())
-    return Parts(trees.booster, linear.linear, known.assign(trees=trees.margin, linear=linear.margin))
+    if summary:
+        logger.info("%s.", in_words(summary))
+    return Parts(trees.booster, linear.linear, known.assign(trees=trees.margin, linear=linear.margin), summary)
 
 
 class Blend(NamedTuple):
@@ -242,7 +256,8 @@ def assemble_model(
         },
     )
     # Evenly spaced rows: a table may be sorted.
-    few = accounts.iloc[:: spacing(len(accounts), IMPORTANCE_ROWS)]
+    rows = min(max(IMPORTANCE_WORK // (model.trees.work + 1), IMPORTANCE_ROWS[0]), IMPORTANCE_ROWS[-1])
+    few = accounts.iloc[:: spacing(len(accounts), rows)]
     return replace(model, importance=model.mean_contributions(encoder.transform(few)))
 
 

@@ -1,8 +1,8 @@
 """Search for training parameters that suit a table, with Optuna (Akiba et al. 2019, doi:10.1145/3292500.3330701).
 
 A trial grows the boosters of all folds with other parameters; its objective is the out-of-fold log loss. The first trial
-has the configured parameters. They are replaced only by a trial that is better by more than a standard error: the best of
-many trials looks good by chance alone.
+has the best setting of `churn.training.portfolio`, which are the configured parameters with ``portfolio: quick``. It is
+replaced only by a trial that is better by more than a standard error: the best of many trials looks good by chance alone.
 """
 
 import math
@@ -20,6 +20,7 @@ from churn.model import Encoder
 from churn.model.calibration import Calibration, log_loss
 from churn.training.boosting import Grown, grow_folds, merge
 from churn.training.encoding import fit_encoder
+from churn.training.portfolio import CONFIGURED, choose_setting, settings_of
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 # Number of trials before pruning: later trials whose first folds are worse than the median of earlier ones are pruned.
 STARTUP_TRIALS = 5
-# The best trial must be better than the configured parameters by this many standard errors.
+# The best trial must be better than the first one by this many standard errors.
 STANDARD_ERRORS = 1.0
 # Largest value of min_category_count to search, as a share of the rows.
 LARGEST_SHARE = 0.02
@@ -51,12 +52,13 @@ class Trial(NamedTuple):
     """Result of one set of parameters.
 
     Attributes:
-        number: Number of the trial, from 0; trial 0 has the configured parameters.
+        number: Number of the trial, from 0; trial 0 is where the search begins.
         state: ``complete``, or ``pruned`` if it was stopped after some folds.
         parameters: Values by name: those of XGBoost, and ``min_category_count``.
         loss: Mean out-of-fold log loss; of a pruned trial, that of the folds so far.
         gain: Mean fall of the loss below that of trial 0; None if pruned.
         gain_error: Standard error of the gain over the rows; None if pruned.
+        setting: Setting of the portfolio that has the parameters that are not searched.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Trial(NamedTuple):
     loss: float
     gain: float | None = None
     gain_error: float | None = None
+    setting: str = CONFIGURED
 
 
 class Tuned(NamedTuple):
@@ -73,7 +76,7 @@ class Tuned(NamedTuple):
     Attributes:
         training: Training parameters, updated with those of the chosen trial.
         features: Parameters of the encoding, updated likewise.
-        trial: The chosen trial; None if the configured parameters are kept.
+        trial: The chosen trial; None if those of the first one are kept.
     """
 
     training: Training
@@ -107,6 +110,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     labels = accounts[schema.label.column].to_numpy(np.int8)
     whole = _Encoded(encoder, encoder.transform(accounts))
+    training, setting = _start(whole.matrix, labels, folds, training)
     # The median of few trials would prune by chance, so the first trials are complete.
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
@@ -125,21 +129,31 @@ def search(
         grown = _grow(matrix, labels, folds, tried.training, asked)
         if len(grown) <= folds.max():
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)
-            yield Trial(number, "pruned", asked.params, _mean_of_folds(grown))
+            yield Trial(number, "pruned", asked.params, _mean_of_folds(grown), setting=setting)
             continue
         losses = log_loss(Calibration(), merge(grown, matrix, folds).margin, labels)
         losses_before = losses if losses_before is None else losses_before
         gains = losses_before - losses
         study.tell(asked, float(losses.mean()))
         error = float(gains.std() / math.sqrt(len(gains)))
-        yield Trial(number, "complete", asked.params, float(losses.mean()), float(gains.mean()), error)
+        yield Trial(number, "complete", asked.params, float(losses.mean()), float(gains.mean()), error, setting)
+
+
+def _start(
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
+) -> tuple[Training, str]:
+    """Return the best setting of the portfolio, and its name."""
+    start, summary = choose_setting(features, labels, folds, training)
+    chosen = (name for name, each in summary.get("settings", {}).items() if each["weight"])
+    return start, next(chosen, CONFIGURED)
 
 
 def choose(trials: Sequence[Trial], training: Training, features: FeatureEngineering) -> Tuned:
-    """Choose the best trial if it is better than the configured parameters by more than `STANDARD_ERRORS`."""
+    """Choose the best trial if it is better than the first one by more than `STANDARD_ERRORS`."""
     if not trials:
         return Tuned(training, features, None)
     best = best_trial(trials)
+    training = settings_of(training)[best.setting]
     if best.gain is None or best.gain_error is None or best.gain <= STANDARD_ERRORS * best.gain_error:
         return Tuned(training, features, None)
     return _with(training, features, best.parameters)._replace(trial=best)
@@ -149,7 +163,7 @@ def summarise(trials: Sequence[Trial], tuned: Tuned) -> dict[str, Any]:
     """Summarise a search as plain JSON types.
 
     Returns:
-        ``trials``, ``pruned``, ``chosen`` (the number of the trial, None if the configured parameters are kept),
+        ``trials``, ``pruned``, ``chosen`` (the number of the trial, None if the first parameters are kept),
         ``parameters`` of the chosen trial, and ``gain`` and ``gain_error`` of the best one; empty without a search.
     """
     if not trials:
@@ -170,7 +184,7 @@ def in_words(summary: Mapping[str, Any]) -> str:
     tried = f"{summary['trials']} sets of parameters were tried, {summary['pruned']} of them given up early"
     gain = f"log loss lower by {summary['gain']:.5f} ± {summary['gain_error']:.5f} on rows that the trees had not seen"
     if summary["chosen"] is None:
-        return f"{tried}. The configured ones were kept: the best is not clearly better ({gain})"
+        return f"{tried}. The first ones were kept: the best is not clearly better ({gain})"
     return f"{tried}. Number {summary['chosen']} was taken: {gain}"
 
 

@@ -100,6 +100,7 @@ def assemble_model(
     booster: Booster,
     linear_part: Linear,
     validation_margins: pd.DataFrame,
+    portfolio_summary: dict[str, Any],
     encoder: dict[str, Any],
     train_accounts: pd.DataFrame,
     test_accounts: pd.DataFrame,
@@ -108,7 +109,7 @@ def assemble_model(
     training: Training,
 ) -> ChurnModel:
     """Blend and calibrate the parts and assemble the deployable model; test rows are for the reference of its scores only."""
-    parts = Parts(booster, linear_part, validation_margins)
+    parts = Parts(booster, linear_part, validation_margins, portfolio_summary)
     return trainer.assemble_model(
         parts,
         Encoder.from_dict(encoder),
@@ -290,6 +291,7 @@ def describe_model(
     validation_folds: pd.DataFrame,
     training_source: dict[str, Any],
     tuning_summary: dict[str, Any],
+    portfolio_summary: dict[str, Any],
     training: Training,
     promotion: Promotion,
     profit: Profit,
@@ -314,6 +316,7 @@ def describe_model(
         importance=churn_model.importance,
         example_costs=profit.examples,
         tuning=tuning_summary,
+        portfolio=portfolio_summary,
         parameters=dumped(parameters),
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",

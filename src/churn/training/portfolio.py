@@ -1,0 +1,195 @@
+"""Trees as complex as the table needs: boosters with several settings, weighed on rows that they were not grown on.
+
+Small trees suit small tables and smooth effects. Tables with many interactions need larger ones, and tables in which few
+rows or columns decide need trees that see all of them. Which of these a table is, is not known beforehand. So each setting
+of a portfolio grows a booster on the first fold; those that are clearly worse there stop, the others grow on all folds, and
+their out-of-fold margins get non-negative weights (stacking: Wolpert 1992, doi:10.1016/S0893-6080(05)80023-1; Breiman 1996,
+doi:10.1007/BF00117832). The weighted boosters are merged into one, which is stored, applied and explained like any other.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn.config import Training
+from churn.model.calibration import Calibration, log_loss
+from churn.model.trees import Booster, combine
+from churn.training.boosting import FittedTrees, Grown, cut, fit_booster, grow_each
+
+# The configured parameters are the first setting; the others replace some of them. Found on two dozen public tables.
+CONFIGURED = "configured"
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "medium": {"max_depth": 6, "learning_rate": 0.05, "min_child_weight": 1.0, "reg_lambda": 3.0, "subsample": 0.8}
+    | {"colsample_bytree": 0.7},
+    "whole": {"max_depth": 6, "learning_rate": 0.1, "min_child_weight": 1.0, "reg_lambda": 1.0, "subsample": 1.0}
+    | {"colsample_bytree": 1.0},
+    "deep": {"max_depth": 7, "learning_rate": 0.15, "min_child_weight": 0.5, "reg_lambda": 0.5, "subsample": 0.9}
+    | {"colsample_bytree": 0.8},
+}
+OF_ALL: Mapping[str, Any] = {"grow_policy": "depthwise", "max_leaves": 0, "max_bin": 256}
+# A setting stops after the first fold if its loss there is above the least by more than so many standard errors.
+STANDARD_ERRORS = 1.0
+# Smaller weights are left out: their trees take as long to apply as those of any other.
+LEAST_WEIGHT = 0.05
+
+
+class Portfolio(NamedTuple):
+    """The merged booster of a portfolio.
+
+    Attributes:
+        trees: The booster and its out-of-fold margins.
+        summary: ``settings``, for each its ``loss``, the mean out-of-fold log loss before calibration (of those that
+            stopped, on the first fold), and its ``weight``, 0 if it is left out; empty if there is one setting only.
+    """
+
+    trees: FittedTrees
+    summary: dict[str, Any]
+
+
+def settings_of(training: Training) -> dict[str, Training]:
+    """Return the parameters of each setting, the configured ones first."""
+    found = {CONFIGURED: training}
+    if training.portfolio == "full":
+        for name, values in SETTINGS.items():
+            booster = training.booster.model_copy(update={**OF_ALL, **values})
+            found[name] = training.model_copy(update={"booster": booster})
+    return found
+
+
+def fit_portfolio(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    folds: NDArray[np.int8],
+    linear_margin: NDArray[np.floating],
+    training: Training,
+) -> Portfolio:
+    """Grow boosters with the settings of the portfolio and merge them, weighted.
+
+    Args:
+        features: Encoded training rows, shape (n, k).
+        labels: Their outcomes, shape (n,), 0 or 1.
+        folds: Their folds, shape (n,), from 0.
+        linear_margin: Out-of-fold log-odds by the linear part, shape (n,): trees are weighed beside it.
+        training: Parameters; ``portfolio: quick`` grows the configured booster alone.
+    """
+    if training.portfolio == "quick":
+        return Portfolio(fit_booster(features, labels, folds, training), {})
+    fitted, stopped = _grown(features, labels, folds, training)
+    beside = [] if training.linear_weight == 0 else [linear_margin]
+    weights = weigh([setting.margin for setting in fitted.values()], beside, labels)
+    given = {name: weight for name, weight in zip(fitted, weights, strict=True) if weight}
+    margin = np.zeros(len(labels))
+    for name, weight in given.items():
+        margin += weight * fitted[name].margin
+    # Each booster of a setting has an equal part of its weight.
+    parts = [(booster, given[name] / len(fitted[name].boosters)) for name in given for booster in fitted[name].boosters]
+    booster = combine([booster for booster, _ in parts], [weight for _, weight in parts])
+    losses = {name: float(_losses(each.margin, labels).mean()) for name, each in fitted.items()} | stopped
+    summary = {name: {"loss": losses[name], "weight": given.get(name, 0.0)} for name in settings_of(training)}
+    return Portfolio(FittedTrees(booster, margin.astype(np.float32)), {"settings": summary})
+
+
+def choose_setting(
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
+) -> tuple[Training, dict[str, Any]]:
+    """Choose one setting on a sample of a long table, whose booster is then grown on all rows.
+
+    The configured one is kept unless another is better by more than `STANDARD_ERRORS`.
+
+    Returns:
+        Its parameters, and the summary as in `Portfolio`, with the ``rows`` of the sample.
+    """
+    if training.portfolio == "quick":
+        return training, {}
+    settings = settings_of(training)
+    fitted, stopped = _grown(features, labels, folds, training)
+    losses = {name: _losses(each.margin, labels) for name, each in fitted.items()}
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    if CONFIGURED in losses and not _is_worse(losses[CONFIGURED], losses[best]):
+        best = CONFIGURED
+    means = {name: float(each.mean()) for name, each in losses.items()} | stopped
+    summary = {name: {"loss": means[name], "weight": float(name == best)} for name in settings}
+    return settings[best], {"settings": summary, "rows": len(labels)}
+
+
+def weigh(
+    margins: Sequence[NDArray[np.floating]], beside: Sequence[NDArray[np.floating]], labels: NDArray[np.int8]
+) -> list[float]:
+    """Return non-negative weights of margins, which add up to 1, with the least log loss of their sum.
+
+    Args:
+        margins: Out-of-fold log-odds, each of shape (n,).
+        beside: Other log-odds that are in the sum too, with weights of their own.
+        labels: Outcomes, shape (n,), 0 or 1.
+    """
+    from scipy.optimize import minimize
+
+    columns = np.column_stack([*margins, *beside, np.ones(len(labels))]).astype(np.float64)
+    count = columns.shape[1]
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = columns @ weights
+        value = float(np.mean(np.logaddexp(0.0, z) - labels * z))
+        return value, columns.T @ (1 / (1 + np.exp(-z)) - labels) / len(labels)
+
+    start = np.append(np.full(count - 1, 1 / (count - 1)), 0.0)
+    bounds = [(0, None)] * (count - 1) + [(None, None)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x[: len(margins)]
+    if not found.sum() > 0:
+        return [1.0, *[0.0] * (len(margins) - 1)]
+    shares = found / found.sum()
+    shares[shares < LEAST_WEIGHT] = 0.0
+    return [float(weight) for weight in shares / shares.sum()]
+
+
+def in_words(summary: Mapping[str, Any]) -> str:
+    """Return a summary as a sentence without the full stop."""
+    settings = summary["settings"]
+    parts = [f"{name} {settings[name]['weight']:.0%}" for name in settings if settings[name]["weight"]]
+    losses = ", ".join(f"{name} {each['loss']:.4f}" for name, each in settings.items())
+    where = f" on {summary['rows']:,} of the rows" if "rows" in summary else ""
+    return f"Settings of the trees by out-of-fold log loss{where}: {', '.join(parts)} (log loss: {losses})"
+
+
+class _Setting(NamedTuple):
+    """The boosters of a setting, one of each fold, and their out-of-fold margins."""
+
+    boosters: list[Booster]
+    margin: NDArray[np.float32]
+
+
+def _grown(
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
+) -> tuple[dict[str, _Setting], dict[str, float]]:
+    """Grow the boosters; return those that did not stop after the first fold, and the losses of those that did."""
+    settings = settings_of(training)
+    first = dict(
+        zip(settings, grow_each(features, labels, folds, [(each, 0) for each in settings.values()]), strict=True)
+    )
+    here = folds == 0
+    losses = {name: _first_losses(grown, features[here], labels[here]) for name, grown in first.items()}
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    kept = [name for name in settings if not _is_worse(losses[name], losses[best])]
+    others = range(1, int(folds.max()) + 1)
+    grown = iter(grow_each(features, labels, folds, [(settings[name], fold) for name in kept for fold in others]))
+    fitted = {name: _Setting(*cut([first[name], *(next(grown) for _ in others)], features, folds)) for name in kept}
+    return fitted, {name: float(losses[name].mean()) for name in settings if name not in kept}
+
+
+def _first_losses(grown: Grown, features: NDArray[np.float32], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the log loss of each held-out row, by the trees until the loss was least."""
+    rounds = int(np.argmin(grown.losses)) + 1
+    return _losses(grown.booster[:rounds].inplace_predict(features, predict_type="margin"), labels)
+
+
+def _losses(margin: NDArray[np.floating], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    return log_loss(Calibration(), margin, labels)
+
+
+def _is_worse(losses: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+    """Return whether losses are above others of the same rows by more than `STANDARD_ERRORS`."""
+    more = losses - others
+    return bool(more.mean() > STANDARD_ERRORS * more.std() / math.sqrt(len(more)))
