@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 
 from churn.config import Notifications, Watch
+from churn.operations.kedro_job import KedroJob
 from churn.operations.notifications import Notifier
 from churn.operations.watch import Watcher
 from churn.operations.watch_server import application
@@ -63,7 +64,7 @@ def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(fresh: 
 @contextmanager
 def listening(port: int, folder: Path, hints: list[float]) -> Iterator[None]:
     """What `churn watch` answers with, on a real server."""
-    watcher = Watcher({}, lambda _: 0, Watch(), open_store(str(folder)), Notifier(Notifications(), [], str(folder)))
+    watcher = Watcher({}, KedroJob([]), Watch(), folder, Notifier(Notifications(), [], str(folder)))
     app = application(TOKEN, lambda: hints.append(time.monotonic()), watcher)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)

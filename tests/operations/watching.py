@@ -51,13 +51,16 @@ class RunningWatch:
 
 
 @contextmanager
-def watching(project: Project, environment: str, *, checkout: Path = ROOT, **settings: Any) -> Iterator[RunningWatch]:
+def watching(
+    project: Project, environment: str, *, checkout: Path = ROOT, ends: int = 0, **settings: Any
+) -> Iterator[RunningWatch]:
     """Watch a project while the block runs, and end with SIGTERM as a service manager does.
 
     Args:
         project: What is watched.
         environment: Of Kedro; its parameters are set.
         checkout: Whose code runs.
+        ends: The exit code at the end.
         settings: More parameters.
     """
     (port,) = free_ports(1)
@@ -77,4 +80,4 @@ def watching(project: Project, environment: str, *, checkout: Path = ROOT, **set
             yield RunningWatch(process, port, file.read_text)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(120) == 0, file.read_text()
+            assert process.wait(120) == ends, file.read_text()
