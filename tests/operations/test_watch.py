@@ -350,6 +350,43 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
 
 @pytest.mark.slow
 @pytest.mark.e2e
+def test_one_id_leads_from_the_trigger_to_mlflow_and_outcomes_are_monitored(project: Project) -> None:
+    project.run("data_generation")
+    outcomes = project.staging / "inference_outcomes.csv"
+    known = outcomes.read_text()
+    outcomes.unlink()
+    with watching(project, "local", variables={"CHURN_LOG_FORMAT": "json"}) as watch:
+        watch.until(lambda: ("churn_scores_age_seconds",) in watch.metrics())
+        report = project.run_folder() / "health_metrics.json"
+        assert json.loads(report.read_text())["realised_performance"] is None
+        metrics = watch.metrics()
+        assert metrics["churn_runs_total", "training", "ok"] == 1
+        assert metrics["churn_runs_total", "monitoring", "ok"] == 0
+        assert metrics["churn_scored_rows",] == 1000
+        assert 0 <= metrics["churn_scores_age_seconds",] <= PATIENCE
+        assert 0 <= metrics["churn_champion_age_seconds",] <= PATIENCE
+
+        outcomes.write_text(known)
+        watch.tell()
+        watch.until(lambda: watch.metrics()["churn_runs_total", "monitoring", "ok"] == 1)
+        assert json.loads(report.read_text())["realised_performance"]["coverage"] == 1.0
+        assert watch.metrics()["churn_health_status",] in (0, 1, 2)
+    ids = {}
+    for line in watch.log().splitlines():
+        if line.startswith("{") and (entry := json.loads(line)).get("trace_id"):
+            ids.setdefault(entry["trace_id"], set()).add(entry["logger"])
+    assert len(ids) == 3
+    for loggers in ids.values():  # of the trigger, and of its runs
+        assert "churn.operations.watch" in loggers
+        assert len(loggers) > 1
+    import mlflow
+
+    runs = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow-artifacts/mlflow.db").search_runs(["1"])
+    assert ids.keys() <= {run.data.tags.get("trace_id") for run in runs}
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
     project.run("data_generation", simulation__training_rows=100_000)
     with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:

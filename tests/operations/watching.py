@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import ROOT, Project, clean_environment
 from tests.stack import free_ports
@@ -33,6 +34,12 @@ class RunningWatch:
             return {}
         return answer
 
+    def metrics(self) -> dict[tuple[str, ...], float]:
+        """What `/metrics` says: values by name and labels."""
+        content = requests.get(f"{self._address}/metrics", timeout=60).text
+        samples = (each for family in text_string_to_metric_families(content) for each in family.samples)
+        return {(each.name, *each.labels.values()): each.value for each in samples}
+
     def tell(self) -> None:
         """Send an event."""
         answer = requests.post(f"{self._address}/events", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=5)
@@ -52,7 +59,13 @@ class RunningWatch:
 
 @contextmanager
 def watching(
-    project: Project, environment: str, *, checkout: Path = ROOT, ends: int = 0, **settings: Any
+    project: Project,
+    environment: str,
+    *,
+    checkout: Path = ROOT,
+    ends: int = 0,
+    variables: Mapping[str, str] | None = None,
+    **settings: Any,
 ) -> Iterator[RunningWatch]:
     """Watch a project while the block runs, and end with SIGTERM as a service manager does.
 
@@ -61,6 +74,7 @@ def watching(
         environment: Of Kedro; its parameters are set.
         checkout: Whose code runs.
         ends: The exit code at the end.
+        variables: More variables of the environment.
         settings: More parameters.
     """
     (port,) = free_ports(1)
@@ -72,7 +86,7 @@ def watching(
         process = subprocess.Popen(
             [sys.executable, "-m", "kedro", "watch", "--env", environment, "--conf-source", str(project.conf)],
             cwd=checkout,
-            env=clean_environment() | {"CHURN_WATCH_TOKEN": TOKEN},
+            env=clean_environment() | {"CHURN_WATCH_TOKEN": TOKEN} | dict(variables or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

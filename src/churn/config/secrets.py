@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from churn.errors import FaultsError
 
 MASK = "***"
-SECRET_NAMES = ("secret", "password", "token", "webhook")
+SECRET_NAMES = ("secret", "password", "token", "webhook", "sns_topic")
 LEAST_LENGTH = 8
 # Well-known keys and passwords: defaults of servers and examples in their documentation.
 WELL_KNOWN = {
@@ -83,8 +83,10 @@ class Redaction(logging.Filter):
                 if "webhook" in name.lower():
                     # Libraries log it without the host, and servers repeat parts of it.
                     whole, parts = behind_host(value)
-                    for secret in (*whole, *(part for part in parts if len(part) >= LEAST_LENGTH)):
-                        self._note(secret)
+                    # Shorter ones occur in other places: "/data".
+                    for secret in whole | parts:
+                        if len(secret) >= LEAST_LENGTH or "?" in secret:
+                            self._note(secret)
         for address in addresses:
             if password := urlsplit(address).password:
                 self._note(password)

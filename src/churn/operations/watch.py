@@ -121,7 +121,7 @@ class Watcher:
             facts = self._facts()
         except Exception as error:
             errors.append(error)
-        self.published = facts.published
+        self._see_scores(facts)
         try:
             self._adopt()
             self.reap()
@@ -134,7 +134,6 @@ class Watcher:
                 waits.append(self._deal_with(kind, self._sources[kind](), facts))
             except Exception as error:
                 errors.append(error)
-        self._see_scores(facts)
         self._looked(errors)
         if errors:
             raise errors[0]
@@ -317,6 +316,7 @@ class Watcher:
             self._note()
         if seen is not None:
             seen.since = min(seen.since, now)
+        self.published = facts.published
         self.state.began = min(self.state.began or now, now)
         hours = self._settings.scores_within
         if hours is None or now - (seen.since if seen else self.state.began) <= 3600 * hours:

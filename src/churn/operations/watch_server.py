@@ -28,6 +28,8 @@ LEAST_TOKEN = 16
 NEEDED = ("prometheus_client", "starlette", "uvicorn")
 # Connections that the system keeps until they are accepted.
 BACKLOG = 128
+# Seconds after which a look that has failed is repeated, if the interval is longer.
+RETRY = 60.0
 # Seconds to wait for a look that goes on when the trigger ends; runs have ended by then.
 LAST_LOOK = 0.5
 
@@ -88,6 +90,7 @@ class LookLoop:
                 wait = self._look()
             except Exception as error:  # the next check asks the store again
                 self._show(shown_error(error))
+                wait = RETRY
             self._since = None
             pause = due - time.monotonic()
             self._told.wait(max(0.0, pause if wait is None else min(pause, wait)))
