@@ -27,7 +27,14 @@ PATIENCE = 60.0
 class Service:
     """A server as `churn watch` starts it, with its watcher."""
 
-    def __init__(self, folder: Path, token: str = TOKEN, host: str = "127.0.0.1", most: int = 64) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        token: str = TOKEN,
+        host: str = "127.0.0.1",
+        most: int = 64,
+        rates: Rates | None = None,
+    ) -> None:
         self.files: dict[Kind, dict[str, str]] = {"training": {}}
         self.facts = Facts()
         self.now = 1000.0
@@ -52,7 +59,7 @@ class Service:
             self.watcher,
             fault=lambda: self.fault,
             registry=registry,
-            rates=Rates(burst=1e9),
+            rates=rates or Rates(burst=1e9),
             clock=lambda: self.now,
         )
         self.server = server_of(app, self.connections)

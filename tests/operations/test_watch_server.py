@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from churn.config import Notifications, Watch
 from churn.errors import ChurnError
 from churn.operations.http_guard import Rates
-from churn.operations.kedro_job import KedroJob
-from churn.operations.notifications import Notifier
-from churn.operations.watch import Watcher
 from churn.operations.watch_facts import Facts, Published
-from churn.operations.watch_server import LookLoop, application, listen
+from churn.operations.watch_server import LookLoop, listen
 from tests.operations.serving import PATIENCE, Service
 from tests.operations.watching import TOKEN
 
@@ -132,19 +128,18 @@ def test_metrics_have_what_is_known_and_nothing_else(service: Service) -> None:
 
 
 def test_tokens_cannot_be_tried_fast_but_a_store_may_send_many_events(tmp_path: Path) -> None:
-    from starlette.testclient import TestClient
+    service = Service(tmp_path, rates=Rates(burst=5, rate=0))
 
-    folder = tmp_path
-    watcher = Watcher({}, KedroJob([]), Watch(), folder, Notifier(Notifications(), [], str(folder)))
-    hints: list[int] = []
-    app = application(TOKEN, lambda: hints.append(1), watcher, rates=Rates(burst=5, rate=0))
-    client = TestClient(app)
-    wrong = [client.post("/events", headers={"Authorization": f"Bearer {n:016}"}).status_code for n in range(8)]
-    assert wrong == [401] * 5 + [429] * 3
-    assert client.get("/health").status_code == 429
-    right = [client.post("/events", headers={"Authorization": f"Bearer {TOKEN}"}).status_code for _ in range(20)]
-    assert right == [202] * 20
-    assert len(hints) == 20
+    def post(token: str) -> int:
+        return requests.post(
+            f"{service.url}/events", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE
+        ).status_code
+
+    assert [post(f"{number:016}") for number in range(8)] == [401] * 5 + [429] * 3
+    assert [service.get(path).status_code for path in ("/health", "/livez", "/readyz", "/metrics")] == [429] * 4
+    assert [post(TOKEN) for _ in range(20)] == [202] * 20
+    assert len(service.hints) == 20
+    service.close()
 
 
 HAS_IPV6 = socket.has_ipv6 and Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text() != ""
@@ -159,6 +154,11 @@ def test_ipv6(tmp_path: Path) -> None:
     for host in ("127.0.0.1", "[::1]"):
         assert requests.get(f"http://{host}:{service.port}/livez", timeout=PATIENCE).text == "ok"
     service.close()
+
+
+def test_a_name_is_that_of_ipv4() -> None:
+    with listen("localhost", 0) as listening:
+        assert listening.family == socket.AF_INET
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "2001:db8::7", "not a host", "no-such-host.invalid", "a" * 300])
@@ -187,3 +187,21 @@ def test_looks_that_hang_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on.set()
     loop.stop(PATIENCE)
     assert loop.fault == "no looks are made"
+
+
+def test_a_look_that_has_failed_is_repeated_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("churn.operations.watch_server.RETRY", 0.01)
+    again, looks = threading.Event(), list[int]()
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            again.set()
+            return
+        raise OSError("no answer")
+
+    loop = LookLoop(look, 604800.0)
+    loop.start()
+    assert again.wait(PATIENCE)
+    loop.stop(PATIENCE)
+    assert len(looks) == 3

@@ -1,6 +1,7 @@
 """The progress of the watch survives damaged files, full disks, kills and wrong clocks."""
 
 import errno
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from churn.config import Watch
+from churn.config import Notifications, Watch
 from churn.errors import ChurnError
+from churn.operations.channels import Event
 from churn.operations.kedro_job import Ended
+from churn.operations.notifications import Notifier
 from churn.operations.watch_facts import Published
 from tests.operations.worlds import FakeRun, World
 
@@ -342,3 +345,26 @@ def test_a_lock_that_cannot_be_asked_for_is_told(world: World, monkeypatch: pyte
     with pytest.raises(ChurnError, match="cannot be opened"):
         world.later(0)
     assert world.watcher.looks.error == "run.lock cannot be opened"
+
+
+def test_looks_that_fail_are_told_once_in_a_cool_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    class Sent:
+        name = "a list"
+
+        def send(self, event: Event) -> None:
+            sent.append(event.text)
+
+    numbers = itertools.count()
+
+    def fails() -> dict[str, str]:
+        raise OSError(f"request {next(numbers)} was not answered")  # another text each time
+
+    notifier = Notifier(Notifications(), [Sent()], str(world.folder), lambda: world.now)
+    monkeypatch.setattr(world.watcher, "_notifier", notifier)
+    monkeypatch.setattr(world.watcher, "_sources", {"training": fails})
+    for _ in range(70):
+        with suppress(OSError):
+            world.later(60)
+    assert sent == [f"churn watch cannot look: request {number} was not answered" for number in (2, 62)]

@@ -25,6 +25,8 @@ class RunningWatch:
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Callable[[], str]) -> None:
         self._process, self._address, self.log = process, f"http://127.0.0.1:{port}", log
         self.process_id = process.pid
+        # Seconds that its end took.
+        self.took = 0.0
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """What `/health` says of the runs; nothing while it starts."""
@@ -78,9 +80,9 @@ def watching(
         settings: More parameters.
     """
     (port,) = free_ports(1)
-    watch = {"poll": 300.0, "quiet": 0.5, "backoff": 0.5, "port": port}
+    settings_of_watch = {"poll": 300.0, "quiet": 0.5, "backoff": 0.5, "port": port}
     few = {"training": {"booster": {"n_estimators": 20}}, "promotion": {"margin": -1.0}}
-    project.configure(environment, "parameters", {**few, "watch": watch, **settings})
+    project.configure(environment, "parameters", {**few, "watch": settings_of_watch, **settings})
     file = project.folder / "watch.log"
     with file.open("w") as log:
         process = subprocess.Popen(
@@ -90,8 +92,11 @@ def watching(
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+        watch = RunningWatch(process, port, file.read_text)
         try:
-            yield RunningWatch(process, port, file.read_text)
+            yield watch
         finally:
+            asked = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(120) == ends, file.read_text()
+            watch.took = time.monotonic() - asked

@@ -33,15 +33,17 @@ class Event:
     Attributes:
         kind: Kind of the event.
         text: The message, one or two sentences.
+        subject: What makes an event equal to another one, if not the text: an error may differ each time.
     """
 
     kind: EventKind
     text: str
+    subject: str = ""
 
     @property
     def key(self) -> str:
-        """Hash of kind and text, equal for equal events."""
-        return hashlib.sha256(f"{self.kind} {self.text}".encode(errors="replace")).hexdigest()
+        """Hash of kind and subject or text, equal for equal events."""
+        return hashlib.sha256(f"{self.kind} {self.subject or self.text}".encode(errors="replace")).hexdigest()
 
 
 class SendError(Exception):

@@ -29,7 +29,7 @@ Kind = Literal["training", "inference", "monitoring"]
 # In this order, so that inference uses the newly trained model.
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Seconds for a job to end after SIGINT; the trigger ends within five.
-GRACE = 3.5
+GRACE = 2.5
 # Seconds between two looks whether the job of an earlier trigger has ended.
 GLANCE = 1.0
 LOCK = "run.lock"

@@ -6,6 +6,7 @@ The same event is not sent again within the cool-down. A channel that fails logs
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,7 @@ class Notifier:
         Returns:
             Whether every channel accepted the event.
         """
-        event = Event(event.kind, plain(REDACTION.text(event.text)))
+        event = replace(event, text=plain(REDACTION.text(event.text)))
         if event.kind not in self._settings.events:
             return False
         kind = event.kind.replace("_", " ")

@@ -332,8 +332,8 @@ class Watcher:
         looks.failed, looks.bad = looks.failed + 1, looks.bad + 1
         looks.error = shown_error(errors[0])
         if looks.failed >= MOST_FAILED:
-            # The text is the same for the same error, so that it is sent once in a cool-down.
-            self._notifier.tell(Event("failed", f"churn watch cannot look: {looks.error}"), quietly=True)
+            subject = "churn watch cannot look"
+            self._notifier.tell(Event("failed", f"{subject}: {looks.error}", subject), quietly=True)
 
     def _note(self) -> None:
         self._file.note(lambda _: self.state)

@@ -241,9 +241,13 @@ def listen(host: str, port: int) -> socket.socket:
     """
     name = host.removeprefix("[").removesuffix("]")
     try:
-        family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name like localhost has addresses of both kinds; that of IPv4 is the one that others expect.
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         dual = name == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        # With the scope of a link-local address, which is the fourth part.
+        place: Any = address
+        return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ChurnError(
@@ -324,6 +328,10 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     def end(*_: object) -> None:
         server.should_exit = True
 
+    def stop() -> None:
+        looking.stop()  # first, as the end of the run would cause a look
+        job.stop()
+
     # The server handles these signals while it runs and raises them again after its shutdown; the clean-up below must finish.
     before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     shown = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
@@ -336,9 +344,9 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     )
     looking.start()
     try:
-        asyncio.run(serve(server, listening, job.stop))
+        asyncio.run(serve(server, listening, stop))
     finally:
-        job.stop()
+        stop()
         looking.stop(LAST_LOOK)
         watcher.reap()  # the attempt that was interrupted does not count
         for each, handler in before.items():
