@@ -1,7 +1,7 @@
 """What `churn watch` keeps between restarts: its progress, and the runs that it gave up."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -142,6 +142,9 @@ def alone(folder: Path) -> Iterator[None]:
             f"{folder / LOCK} cannot be locked: {error}; set stores.cache to a folder of this machine"
         ) from error
     try:
+        for left in folder.glob(".*.part"):  # by a trigger that was killed while it wrote; nobody else writes here
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
