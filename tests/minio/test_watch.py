@@ -1,5 +1,6 @@
 """New objects in a bucket lead to a champion and to scores, with no hand on it."""
 
+import asyncio
 import io
 import threading
 import time
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import uvicorn
 
 from churn.config import Notifications, Watch
+from churn.operations.http_guard import Connections
+from churn.operations.kedro_job import KedroJob
 from churn.operations.notifications import Notifier
 from churn.operations.watch import Watcher
-from churn.operations.watch_server import application
+from churn.operations.watch_server import application, listen, serve, server_of
 from churn.services.buckets import s3_client
 from churn.services.minio import provision_minio
 from churn.stores import open_store
@@ -63,10 +65,11 @@ def test_a_new_object_is_trained_on_and_scored_and_the_same_again_is_not(fresh: 
 @contextmanager
 def listening(port: int, folder: Path, hints: list[float]) -> Iterator[None]:
     """What `churn watch` answers with, on a real server."""
-    watcher = Watcher({}, lambda _: 0, Watch(), open_store(str(folder)), Notifier(Notifications(), [], str(folder)))
+    watcher = Watcher({}, KedroJob([]), Watch(), folder, Notifier(Notifications(), [], str(folder)))
     app = application(TOKEN, lambda: hints.append(time.monotonic()), watcher)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = server_of(app, Connections(64))
+    taken = listen("127.0.0.1", port)
+    thread = threading.Thread(target=lambda: asyncio.run(serve(server, taken, lambda: None)), daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)

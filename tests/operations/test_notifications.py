@@ -2,79 +2,17 @@
 
 import json
 import logging
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
-from churn.config import Notifications
 from churn.config.secrets import REDACTION
-from churn.operations.notifications import Event, Notifier, Topic, Webhook, channels_of
+from churn.hooks.notifications import NotificationHook
+from churn.operations.channels import Event, channels_of
+from churn.operations.notifications import Notifier
 from tests.conftest import Project
-
-QUICK = Notifications(wait=0.01, timeout=1.0)
-PUBLISHED = b"""<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult><MessageId>1</MessageId>
-</PublishResult><ResponseMetadata><RequestId>2</RequestId></ResponseMetadata></PublishResponse>"""
-
-
-class Listener:
-    """A server on this machine that keeps what it is told, and answers with the statuses it is given, then 200."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str | None, str]] = []
-        self.statuses: list[int] = []
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                listener.heard.append((self.headers["X-Churn-Event"], body))
-                self.send_response(listener.statuses.pop(0) if listener.statuses else 200)
-                self.send_header("Content-Length", str(len(PUBLISHED)))
-                self.end_headers()
-                self.wfile.write(PUBLISHED)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def events(self) -> list[tuple[str | None, str]]:
-        return [(kind, json.loads(body)["text"]) for kind, body in self.heard]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
-
-
-def notifier(folder: Path, listener: Listener, now: list[float] | None = None, **settings: Any) -> Notifier:
-    known = QUICK.model_copy(update=settings)
-    return Notifier(known, [Webhook(listener.url, known)], str(folder), lambda: now[0] if now else 0.0)
-
-
-def test_an_event_is_posted_as_slack_takes_it(tmp_path: Path, listener: Listener) -> None:
-    assert notifier(tmp_path, listener).tell(Event("scored", "5 accounts \u00e9 were scored."))
-    assert listener.events == [("scored", "5 accounts \u00e9 were scored.")]
-
-
-def test_a_fault_that_passes_is_waited_for(tmp_path: Path, listener: Listener) -> None:
-    listener.statuses = [503, 429, 500]
-    assert notifier(tmp_path, listener).tell(Event("trained", "x"))
-    assert len(listener.heard) == 4
+from tests.operations.listening import QUICK, Listener, notifier
 
 
 def test_a_fault_that_stays_is_a_warning_and_nothing_is_noted(
@@ -102,8 +40,6 @@ def test_the_same_is_told_again_after_a_while_only(tmp_path: Path, listener: Lis
     now[0] += 60 * 60
     assert under_test.tell(Event("health_alarm", "a"))
     assert len(json.loads((tmp_path / "notifications.json").read_text())) == 1  # what is over is forgotten
-    (tmp_path / "notifications.json").write_text("{")
-    assert under_test.tell(Event("health_alarm", "a"))
     every = notifier(tmp_path, listener, now, cool_down=0.0)
     assert every.tell(Event("health_alarm", "a"))
     assert every.tell(Event("health_alarm", "a"))
@@ -123,22 +59,6 @@ def test_no_secret_is_told(tmp_path: Path, listener: Listener, caplog: pytest.Lo
     assert secret not in caplog.text
 
 
-def test_a_topic_of_sns_is_published_to(tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", listener.url.removesuffix("/hook"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    arn = "arn:aws:sns:eu-central-1:123456789012:churn"
-    channels = channels_of({"webhook": "", "sns_topic": arn}, QUICK)
-    assert [type(channel) for channel in channels] == [Topic]
-    listener.statuses = [500]
-    assert Notifier(QUICK, channels, str(tmp_path)).tell(Event("not_promoted", "It is worse."))
-    sent = parse_qs(listener.heard[-1][1])
-    assert (sent["Action"], sent["TopicArn"], sent["Message"]) == (["Publish"], [arn], ["It is worse."])
-    assert sent["Subject"] == ["churn: not promoted"]
-    assert sent["MessageAttributes.entry.1.Value.StringValue"] == ["not_promoted"]
-    assert len(listener.heard) == 2
-
-
 def test_without_an_address_the_log_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert channels_of({}, QUICK) == []
     with caplog.at_level(logging.INFO):
@@ -156,6 +76,51 @@ def test_a_failure_is_not_repeated_in_the_log(
     assert listener.events == [("failed", "training failed: age: 3 values are missing")]
     assert "age" not in caplog.text
     assert caplog.messages == ["Not sent again within the cool-down: failed"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"a": "b"}', '{"a": NaN}', '{"a": Infinity}', "\x00"])
+def test_damaged_times_of_messages_end_nothing(
+    tmp_path: Path, listener: Listener, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notifications.json").write_text(content)
+    under_test = notifier(tmp_path, listener)
+    assert under_test.tell(Event("trained", "x"))
+    assert not under_test.tell(Event("trained", "x"))
+    assert caplog.text.count("was damaged") == 1
+    assert not notifier(tmp_path, listener).tell(Event("trained", "x"))  # noted for other processes
+
+
+def test_a_folder_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    under_test = notifier(tmp_path / "file" / "folder", listener)
+    for _ in range(5):
+        under_test.tell(Event("trained", "x"))
+    assert len(listener.heard) == 1
+
+
+def test_times_ahead_count_as_now(tmp_path: Path, listener: Listener) -> None:
+    event = Event("health_alarm", "a")
+    now = [1000.0 + 4e8]
+    assert notifier(tmp_path, listener, now).tell(event)
+    now[0] = 1000.0
+    assert not notifier(tmp_path, listener, now).tell(event)
+    now[0] += 59 * 60
+    assert not notifier(tmp_path, listener, now).tell(event)
+    now[0] += 60
+    assert notifier(tmp_path, listener, now).tell(event)
+
+
+def test_what_cannot_be_told_does_not_end_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    class Made:
+        def all_outputs(self) -> set[str]:
+            return {"promotion_decision"}
+
+    hook = NotificationHook()
+    hook._notifier = Notifier(QUICK, [], "/tmp")  # noqa: S108
+    hook.after_pipeline_run(Made(), {})  # type: ignore[arg-type]
+    assert "The notification could not be made: KeyError" in caplog.text
 
 
 def test_runs_tell_what_they_made(project: Project, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:

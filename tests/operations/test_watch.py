@@ -1,8 +1,10 @@
 """What the watch does when: with tables, runs and a clock of the tests' own, and then with real ones."""
 
+import contextlib
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,58 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
-import requests
 
-from churn.config import Notifications, Watch
 from churn.errors import ChurnError
-from churn.operations.kedro_job import Kind
-from churn.operations.notifications import Notifier
-from churn.operations.watch import LastKnown, Watcher, alone
-from churn.operations.watch_server import LookLoop, application, check_installed
-from churn.stores import open_store
+from churn.operations.watch_project import LastKnown
+from churn.operations.watch_server import LookLoop, check_installed
+from churn.operations.watch_state import alone
 from tests.conftest import ROOT, Project, clean_environment
-from tests.operations.watching import PATIENCE, TOKEN, watching
-from tests.stack import free_ports
-
-SETTINGS = Watch(quiet=10.0, attempts=3, backoff=60.0)
-
-
-class World:
-    """Tables, runs and time, as the tests want them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.now = 1000.0
-        self.files: dict[Kind, dict[str, str]] = {"training": {}, "inference": {}}
-        self.codes: list[int | None] = []
-        self.ran: list[Kind] = []
-        self.meanwhile: Any = lambda: None
-        self.watcher = self.started()
-
-    def started(self) -> Watcher:
-        """A watch of this world, as after a restart."""
-        store = open_store(str(self.folder))
-        return Watcher(
-            {"training": lambda: self.files["training"], "inference": lambda: self.files["inference"]},
-            self.run,
-            SETTINGS,
-            store,
-            Notifier(Notifications(), [], str(self.folder)),
-            lambda: self.now,
-        )
-
-    def run(self, kind: Kind) -> int | None:
-        self.ran.append(kind)
-        self.meanwhile()
-        return self.codes.pop(0) if self.codes else 0
-
-    def later(self, seconds: float) -> float | None:
-        self.now += seconds
-        return self.watcher.look()
+from tests.operations.watching import PATIENCE, watching
+from tests.operations.worlds import World
 
 
 @pytest.fixture
@@ -103,7 +65,7 @@ def test_a_failure_is_tried_again_later_and_later_and_then_given_up(
     assert world.later(10) == 60
     assert world.later(59) == 1
     assert world.later(1) == 120
-    world.watcher = world.started()
+    world.restart()
     assert world.later(119) == 1
     assert world.later(1) is None
     assert len(world.ran) == 3
@@ -140,7 +102,7 @@ def test_published_but_not_tracked_is_done(world: World) -> None:
 
 def test_a_new_champion_scores_after_the_training(world: World) -> None:
     """The champion is among what scores are made of."""
-    world.files = {"training": {"a": "1"}, "inference": {}}
+    world.files |= {"training": {"a": "1"}, "inference": {}}
     world.meanwhile = lambda: world.files.update(inference={"b": "1", "(champion)": "1"})
     world.later(0)
     assert world.later(10) == 10
@@ -158,7 +120,7 @@ def test_what_was_stopped_is_not_done(world: World) -> None:
     world.codes = [None]
     world.later(0)
     world.later(10)
-    world.watcher = world.started()
+    world.restart()
     world.later(10)
     assert len(world.ran) == 2
 
@@ -167,7 +129,7 @@ def test_a_restart_goes_on_where_it_was(world: World) -> None:
     world.files["training"] = {"a": "1"}
     world.later(0)
     world.later(10)
-    world.watcher = world.started()
+    world.restart()
     assert world.later(60) is None
     assert len(world.ran) == 1
 
@@ -229,7 +191,7 @@ def test_it_looks_every_while_and_again_after_a_look_that_fails(caplog: pytest.L
     assert done.wait(30)
     loop.stop()
     assert min(later - earlier for earlier, later in itertools.pairwise(at)) > 0.15
-    assert "could not be listed: no answer" in caplog.text
+    assert "A look has failed, the next one tries again: no answer" in caplog.text
 
 
 def test_a_look_that_took_longer_than_the_while_is_followed_by_one_at_once() -> None:
@@ -261,7 +223,6 @@ def test_a_stopped_watch_ends_with_the_look_that_goes_on() -> None:
     loop.stop()
     loop.stop()
     assert thread.is_alive()
-    assert not thread.daemon  # the interpreter waits for it
     looks.ended.release(2)
     thread.join(30)
     assert not thread.is_alive()
@@ -306,45 +267,6 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("churn.operations.watch_server.NEEDED", ("json", "no_such_package"))
     with pytest.raises(ChurnError, match="churn watch needs no_such_package: uv sync --extra watch"):
         check_installed()
-
-
-@pytest.fixture(params=[TOKEN, ""])
-def served(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[str, str, list[int]]]:
-    """Address, token and hints of a real server."""
-    import uvicorn
-
-    hints: list[int] = []
-    (port,) = free_ports(1)
-    app = application(request.param, lambda: hints.append(1), world.watcher)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}", request.param, hints
-    server.should_exit = True
-    thread.join()
-
-
-def test_events_are_taken_from_those_who_know_the_token(served: tuple[str, str, list[int]], world: World) -> None:
-    address, token, hints = served
-    for wrong in ({}, {"Authorization": ""}, {"Authorization": "Bearer "}, {"Authorization": "Bearer wrong"}):
-        answer = requests.post(f"{address}/events", json={}, headers=wrong, timeout=5)
-        assert answer.status_code == 401
-    assert not hints
-    right = {"Authorization": f"Bearer {token}"}
-    answer = requests.post(f"{address}/events", json={"Key": "data-staging/a.csv"}, headers=right, timeout=5)
-    assert answer.status_code == (202 if token else 401)
-    assert len(hints) == bool(token)
-    if token:
-        assert requests.post(f"{address}/events", data=b"x" * (2 << 20), headers=right, timeout=5).status_code == 413
-        assert len(hints) == 1
-    assert requests.get(f"{address}/events", headers=right, timeout=5).status_code == 405
-    world.files["training"] = {"a": "1"}
-    world.later(0)
-    health = requests.get(f"{address}/health", timeout=5).json()
-    assert health["status"] == "ok"
-    assert health["runs"]["training"] == {"waiting": True, "attempts": 0}
 
 
 # --- with real runs ---------------------------------------------------------------------------------------------
@@ -428,6 +350,43 @@ def test_one_look_runs_what_is_to_be_run(project: Project) -> None:
 
 @pytest.mark.slow
 @pytest.mark.e2e
+def test_one_id_leads_from_the_trigger_to_mlflow_and_outcomes_are_monitored(project: Project) -> None:
+    project.run("data_generation")
+    outcomes = project.staging / "inference_outcomes.csv"
+    known = outcomes.read_text()
+    outcomes.unlink()
+    with watching(project, "local", variables={"CHURN_LOG_FORMAT": "json"}) as watch:
+        watch.until(lambda: ("churn_scores_age_seconds",) in watch.metrics())
+        report = project.run_folder() / "health_metrics.json"
+        assert json.loads(report.read_text())["realised_performance"] is None
+        metrics = watch.metrics()
+        assert metrics["churn_runs_total", "training", "ok"] == 1
+        assert metrics["churn_runs_total", "monitoring", "ok"] == 0
+        assert metrics["churn_scored_rows",] == 1000
+        assert 0 <= metrics["churn_scores_age_seconds",] <= PATIENCE
+        assert 0 <= metrics["churn_champion_age_seconds",] <= PATIENCE
+
+        outcomes.write_text(known)
+        watch.tell()
+        watch.until(lambda: watch.metrics()["churn_runs_total", "monitoring", "ok"] == 1)
+        assert json.loads(report.read_text())["realised_performance"]["coverage"] == 1.0
+        assert watch.metrics()["churn_health_status",] in (0, 1, 2)
+    ids = {}
+    for line in watch.log().splitlines():
+        if line.startswith("{") and (entry := json.loads(line)).get("trace_id"):
+            ids.setdefault(entry["trace_id"], set()).add(entry["logger"])
+    assert len(ids) == 3
+    for loggers in ids.values():  # of the trigger, and of its runs
+        assert "churn.operations.watch" in loggers
+        assert len(loggers) > 1
+    import mlflow
+
+    runs = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow-artifacts/mlflow.db").search_runs(["1"])
+    assert ids.keys() <= {run.data.tags.get("trace_id") for run in runs}
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
 def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None:
     project.run("data_generation", simulation__training_rows=100_000)
     with watching(project, "local", training={"booster": {"n_estimators": 2000, "learning_rate": 0.001}}) as watch:
@@ -440,7 +399,51 @@ def test_a_stopped_watch_ends_the_run_that_is_going_on(project: Project) -> None
         (child,) = (int(number) for thread in threads for number in thread.read_text().split())
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
+    # Five seconds on a machine with nothing else to do.
+    assert watch.took < 30
     assert json.loads((project.folder / "cache/watch/state.json").read_text())["training"]["handled"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_a_watch_that_was_killed_during_a_training_does_not_train_beside_it(project: Project) -> None:
+    project.run("data_generation", simulation__training_rows=20_000)
+
+    def trainings() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                if "feature_engineering,training" in line and str(project.conf) in line:
+                    found.append(process)
+        return found
+
+    many = {"booster": {"n_estimators": 200, "learning_rate": 0.02}}
+    with watching(project, "local", ends=-signal.SIGKILL, training=many) as watch:
+        deadline = time.monotonic() + PATIENCE
+        while "Completed node: Feature engineering.encode_train_accounts" not in watch.log():
+            assert time.monotonic() < deadline, watch.log()
+            time.sleep(0.1)
+        os.kill(watch.process_id, signal.SIGKILL)
+    (left,) = trainings()
+    with watching(project, "local", training=many) as watch:
+        deadline = time.monotonic() + PATIENCE
+        while "it goes on, and nothing else starts" not in " ".join(watch.log().split()):
+            assert time.monotonic() < deadline, watch.log()
+            time.sleep(0.1)
+        most = 0
+
+        def reached() -> bool:
+            nonlocal most
+            most = max(most, len(trainings()))
+            return published(project) is not None
+
+        watch.until(reached)
+        assert most == 1
+        assert not left.is_running()
+        # What it had trained is used; the same was not trained again.
+        assert version_of(project) == "1"
+        assert "Nothing changed: version 1" in " ".join(watch.log().split())
 
 
 @pytest.mark.e2e

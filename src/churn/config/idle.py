@@ -132,6 +132,11 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
     for name in ("cool_down", "attempts", "wait", "timeout"):
         yield Idle(f"notifications.{name}", not notifications.events, "notifications.events is empty, so none is sent")
     yield Idle("notifications.wait", notifications.attempts == 1, "notifications.attempts = 1 makes no second attempt")
+    yield Idle(
+        "watch.scores_within",
+        watch.scores_within is not None and "scores_late" not in notifications.events,
+        "notifications.events does not have scores_late",
+    )
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")
 
 

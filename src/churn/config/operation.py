@@ -62,7 +62,7 @@ class Monitoring(Block):
         return self
 
 
-EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_alarm", "failed"]
+EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_alarm", "failed", "scores_late"]
 
 
 class Notifications(Block):
@@ -78,7 +78,9 @@ class Notifications(Block):
     wait: float = Field(
         default=0.5, ge=0, description="Seconds before the second attempt; doubled for each further one."
     )
-    timeout: float = Field(default=5.0, gt=0, description="Seconds to wait for an answer.")
+    timeout: float = Field(
+        default=5.0, gt=0, description="Seconds to wait for a connection, and for each part of an answer."
+    )
 
 
 class Watch(Block):
@@ -92,5 +94,14 @@ class Watch(Block):
     backoff: float = Field(
         default=60.0, ge=0, description="Seconds before the second attempt; doubled for each further one."
     )
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address for events and health checks.")
-    port: int = Field(default=8787, ge=1, le=65_535, description="Port for events and health checks.")
+    scores_within: float | None = Field(
+        default=None,
+        gt=0,
+        description="Hours within which new scores are expected; after that, the event `scores_late` is sent. Empty: never.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address for events, health checks and metrics: IPv4, IPv6 (`::1`; `::` for all) or a name.",
+    )
+    port: int = Field(default=8787, ge=1, le=65_535, description="Port for events, health checks and metrics.")

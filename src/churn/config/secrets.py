@@ -4,12 +4,12 @@ import ipaddress
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from churn.errors import FaultsError
 
 MASK = "***"
-SECRET_NAMES = ("secret", "password", "token", "webhook")
+SECRET_NAMES = ("secret", "password", "token", "webhook", "sns_topic")
 LEAST_LENGTH = 8
 # Well-known keys and passwords: defaults of servers and examples in their documentation.
 WELL_KNOWN = {
@@ -80,6 +80,13 @@ class Redaction(logging.Filter):
         for name, value in _leaves(credentials):
             if value and any(word in name.lower() for word in SECRET_NAMES):
                 self._note(value)
+                if "webhook" in name.lower():
+                    # Libraries log it without the host, and servers repeat parts of it.
+                    whole, parts = behind_host(value)
+                    # Shorter ones occur in other places: "/data".
+                    for secret in whole | parts:
+                        if len(secret) >= LEAST_LENGTH or "?" in secret:
+                            self._note(secret)
         for address in addresses:
             if password := urlsplit(address).password:
                 self._note(password)
@@ -108,7 +115,33 @@ class Redaction(logging.Filter):
             clean = self.text(message)
             if clean != message:
                 record.msg, record.args = clean, ()
+            if record.exc_info and record.exc_info[0] is not None:
+                traceback = logging.Formatter().formatException(record.exc_info)
+                shown = self.text(traceback)
+                if shown != traceback:
+                    # Handlers would format the exception themselves.
+                    record.msg, record.args = f"{clean}\n{shown}", ()
+                    record.exc_info, record.exc_text = None, None
         return True
+
+
+def behind_host(address: str) -> tuple[set[str], set[str]]:
+    """Return what follows the host in an address that is secret as a whole.
+
+    Returns:
+        Path and query as they are written and as they are sent, each also without the other; and their parts, the segments
+        of the path and the values of the query, which may be as short as a letter.
+    """
+    try:
+        split = urlsplit(address.strip())
+    except ValueError:  # not an address: everything after the first slash
+        split = urlsplit(f"//host/{address.strip().partition('://')[2].partition('/')[2]}")
+    path, query = split.path.rstrip("/"), split.query
+    parts = {*path.split("/"), *(value for _, value in parse_qsl(query)), split.username or "", split.password or ""}
+    whole = {f"{split.path}?{query}" if query else "", path, query, split.fragment}
+    # A path of one or two characters would mask every slash in the log, and hides nothing.
+    sent = {form for each in whole if len(each) > 2 for form in (each, quote(each, safe="/?&=%"), unquote(each))}
+    return sent, {form for each in parts if each for form in (each, quote(each, safe=""), unquote(each))}
 
 
 def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Notifications about the results of a run, or its failure."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,11 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from churn.operations.notifications import Event, Notifier, notifier_of
+from churn.config.secrets import REDACTION
+from churn.operations.channels import Event
+from churn.operations.notifications import Notifier, notifier_of
+
+logger = logging.getLogger(__name__)
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
@@ -28,9 +33,13 @@ class NotificationHook:
     @hook_impl(tryfirst=True)
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Send notifications about models, scores and alarms."""
-        if self._notifier is not None:
+        if self._notifier is None:
+            return
+        try:
             for event in _events(pipeline.all_outputs(), catalog):
                 self._notifier.tell(event)
+        except Exception as error:  # the run has published its results
+            logger.warning("The notification could not be made: %s", REDACTION.text(f"{type(error).__name__}: {error}"))
 
     @hook_impl(tryfirst=True)
     def on_pipeline_error(self, error: Exception, run_params: dict[str, Any]) -> None:

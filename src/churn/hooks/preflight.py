@@ -16,7 +16,7 @@ from churn.config import Parameters, check_parameters, idle_parameters
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
-from churn.hooks.logs import use_project_logging
+from churn.hooks.logs import FORMAT, use_log_format, use_project_logging
 from churn.retention.reasons import check_texts
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
@@ -37,6 +37,8 @@ class PreflightHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Configure logging, check credentials and parameters, and make the path of MLflow's database absolute."""
         use_project_logging(context.project_path)
+        loader: Any = context.config_loader
+        use_log_format(loader.variable(FORMAT))
         guard_secrets(context)  # first, so that no message shows a secret
         self._parameters = check_parameters(context.config_loader["parameters"])
         self._own_table = bool(context.config_loader["globals"].get("source_accounts"))

@@ -21,6 +21,7 @@ from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
 from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
+from churn.operations.kedro_job import TRACE_ID
 from churn.operations.tracked_run import TRACKED_RUN
 from churn.tables import flat
 
@@ -103,6 +104,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             self._lose(self._absent, pipeline, catalog)
             return
 
+        import mlflow
+
         def start() -> None:
             shown = REDACTION.within(run_params)  # they become tags
             try:
@@ -110,6 +113,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             finally:  # it may be interrupted while it logs
                 if not self._already_active_mlflow:
                     TRACKED_RUN.begin(self.run_id)
+            if self.run_id is not None and (trace_id := os.environ.get(TRACE_ID)):
+                mlflow.set_tag("trace_id", trace_id)
             if self.run_id is not None and self._open_runs is not None:
                 self._open_runs.close_stale()
                 self._open_runs.opened(self.run_id)

@@ -1,5 +1,6 @@
-"""The trigger as a service: regular checks, and events and health over HTTP."""
+"""The trigger as a service: regular checks, and events, health and metrics over HTTP."""
 
+import asyncio
 import hmac
 import importlib.util
 import logging
@@ -8,68 +9,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from churn.config import Watch
 from churn.errors import ChurnError
-from churn.operations.kedro_job import KedroJob
+from churn.operations.http_guard import AT_ONCE, LARGEST_BODY, Connections, Rates, client_of, most_connections
+from churn.operations.kedro_job import KINDS, KedroJob
 from churn.operations.watch import Watcher
+from churn.operations.watch_facts import MOST_FAILED, shown_error
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 logger = logging.getLogger(__name__)
-LARGEST_EVENT = 1 << 20
 LEAST_TOKEN = 16
-NEEDED = ("starlette", "uvicorn")
-
-
-def application(token: str, hint: Callable[[], None], watcher: Watcher) -> Any:
-    """Return the ASGI application: ``POST /events``, which causes a check, and ``GET /health``.
-
-    Args:
-        token: Token that senders give as ``Authorization: Bearer ...``; if it is empty, events are refused.
-        hint: Called for each event.
-        watcher: Watcher whose progress ``/health`` returns.
-    """
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
-
-    async def events(request: Request) -> JSONResponse:
-        given = request.headers.get("authorization", "")
-        if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-            return JSONResponse({"error": "unauthorized"}, 401, {"WWW-Authenticate": "Bearer"})
-        size = 0
-        async for part in request.stream():  # the content is not needed, but senders expect it to be read
-            size += len(part)
-            if size > LARGEST_EVENT:
-                return JSONResponse({"error": "too large"}, 413)
-        hint()
-        return JSONResponse({"status": "accepted"}, 202)
-
-    async def health(_: Request) -> JSONResponse:
-        return JSONResponse(
-            {
-                "status": "ok",
-                "runs": {
-                    kind: {"waiting": state.seen not in (None, state.handled), "attempts": state.attempts}
-                    for kind, state in watcher.progress.items()
-                },
-            }
-        )
-
-    return Starlette(
-        routes=[Route("/events", events, methods=["POST"]), Route("/health", health, methods=["GET"])],
-    )
-
-
-def check_installed() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        ChurnError: If one is not installed.
-    """
-    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ChurnError(f"churn watch needs {', '.join(lacking)}: uv sync --extra watch")
+NEEDED = ("prometheus_client", "starlette", "uvicorn")
+# Connections that the system keeps until they are accepted.
+BACKLOG = 128
+# Seconds after which a look that has failed is repeated, if the interval is longer.
+RETRY = 60.0
+# Seconds to wait for a look that goes on when the trigger ends; runs have ended by then.
+LAST_LOOK = 0.5
 
 
 class LookLoop:
@@ -85,8 +47,10 @@ class LookLoop:
         self._look, self._poll = look, poll
         self._told = threading.Event()
         self._stopping = False
-        # Not a daemon thread: at exit the interpreter waits for a check that is running.
-        self._thread = threading.Thread(target=self._run, name="watch")
+        self._since: float | None = None
+        self._shown: tuple[str, float] = ("", 0.0)
+        # A daemon thread: a store that does not answer must not keep the process from ending. State files are written whole.
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
         """Start the checks."""
@@ -96,10 +60,22 @@ class LookLoop:
         """Request a check as soon as the current one is over. Several requests in the meantime cause one check."""
         self._told.set()
 
-    def stop(self) -> None:
-        """Stop the checks, without waiting for one that is running."""
+    def stop(self, seconds: float = 0.0) -> None:
+        """Stop the checks, and wait some seconds at most for one that is running."""
         self._stopping = True
         self._told.set()
+        self._thread.join(seconds)
+
+    @property
+    def fault(self) -> str | None:
+        """Why there are no checks; ``None`` if there are."""
+        since = self._since
+        if not self._thread.is_alive():
+            return "no looks are made"
+        # Runs are separate processes: a look takes seconds.
+        if since is not None and (lasts := time.monotonic() - since) > 120 + 3 * self._poll:
+            return f"a look has not ended for {lasts:.0f} seconds"
+        return None
 
     def _run(self) -> None:
         while True:
@@ -109,12 +85,224 @@ class LookLoop:
                 return
             due = time.monotonic() + self._poll
             wait: float | None = None
+            self._since = time.monotonic()
             try:
                 wait = self._look()
             except Exception as error:  # the next check asks the store again
-                logger.warning("The tables could not be listed: %s", error)
+                self._show(shown_error(error))
+                wait = RETRY
+            self._since = None
             pause = due - time.monotonic()
             self._told.wait(max(0.0, pause if wait is None else min(pause, wait)))
+
+    def _show(self, error: str) -> None:
+        """Log an error, the same one every ten minutes at most."""
+        before, at = self._shown
+        if error != before or time.monotonic() - at > 600:
+            logger.warning("A look has failed, the next one tries again: %s", error)
+            self._shown = (error, time.monotonic())
+
+
+def application(
+    token: str,
+    hint: Callable[[], None],
+    watcher: Watcher,
+    *,
+    fault: Callable[[], str | None] = lambda: None,
+    registry: "CollectorRegistry | None" = None,
+    rates: Rates | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Any:
+    """Return the ASGI application.
+
+    It answers ``POST /events``, which causes a check, ``GET /health``, ``/livez`` and ``/readyz``, and ``GET /metrics``.
+
+    Args:
+        token: Token that senders give as ``Authorization: Bearer ...``; if it is empty, events are refused.
+        hint: Called for each event.
+        watcher: Watcher whose progress ``/health`` returns.
+        fault: Returns why no looks are made; ``None`` if they are.
+        registry: Metrics; ``None`` for none.
+        rates: Limits the requests of clients without the token.
+        clock: Returns the seconds since 1970.
+    """
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
+
+    limits = rates or Rates()
+
+    def busy(request: Request) -> Response | None:
+        """Return the answer to a client that asks too often."""
+        if limits.allow(client_of(request.client.host if request.client else None)):
+            return None
+        return JSONResponse({"error": "too many requests"}, 429, {"Retry-After": "1"})
+
+    async def events(request: Request) -> Response:
+        size = 0
+        try:
+            async for part in request.stream():  # the content is not needed, but senders expect it to be read
+                size += len(part)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(given.strip().encode(), token.encode())
+        if not token or scheme.lower() != "bearer" or not known:
+            # A store with the token may send many events at once; others may not try tokens.
+            return busy(request) or JSONResponse({"error": "unauthorized"}, 401, {"WWW-Authenticate": "Bearer"})
+        if size > LARGEST_BODY:
+            return JSONResponse({"error": "too large"}, 413)
+        hint()
+        return JSONResponse({"status": "accepted"}, 202)
+
+    async def health(request: Request) -> Response:
+        if answer := busy(request):
+            return answer
+        shown = health_of(watcher, fault(), clock())
+        return JSONResponse(shown, 200 if shown["status"] == "ok" else 503)
+
+    async def alive(request: Request) -> Response:
+        reason = fault()
+        return busy(request) or PlainTextResponse(reason or "ok", 503 if reason else 200)
+
+    async def ready(request: Request) -> Response:
+        reason = fault() or _unready(watcher)
+        return busy(request) or PlainTextResponse(reason or "ok", 503 if reason else 200)
+
+    async def metrics(request: Request) -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        if answer := busy(request):
+            return answer
+        if registry is None:
+            return Response(status_code=404)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    get = {"/health": health, "/livez": alive, "/readyz": ready, "/metrics": metrics}
+    return Starlette(
+        routes=[
+            Route("/events", events, methods=["POST"]),
+            *(Route(path, answer, methods=["GET"]) for path, answer in get.items()),
+        ],
+    )
+
+
+def health_of(watcher: Watcher, fault: str | None, now: float) -> dict[str, Any]:
+    """Return what ``/health`` shows; its status is ``ok`` or ``failing``."""
+    looks, running = watcher.looks, watcher.running
+    last = looks.last_good
+    failing = fault is not None or looks.failed >= MOST_FAILED
+    return {
+        "status": "failing" if failing else "ok",
+        "looks": {
+            "last_good": None if last is None else datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds"),
+            "age_seconds": None if last is None else round(max(0.0, now - last), 1),
+            "failed_since": looks.failed,
+            "error": fault or looks.error,
+        },
+        "running": None
+        if running is None
+        else {
+            "kind": running.kind,
+            "trace_id": running.trace_id,
+            "seconds": round(max(0.0, now - running.since), 1),
+        },
+        "runs": {
+            kind: {"waiting": state.waits, "attempts": state.attempts}
+            for kind, state in ((kind, watcher.state.of(kind)) for kind in KINDS)
+        },
+    }
+
+
+def _unready(watcher: Watcher) -> str | None:
+    if watcher.looks.last_good is None:
+        return "no look has succeeded yet"
+    if watcher.looks.failed >= MOST_FAILED:
+        return f"the last {watcher.looks.failed} looks have failed"
+    return None
+
+
+def check_installed() -> None:
+    """Check that the packages of the extra are installed.
+
+    Raises:
+        ChurnError: If one is not installed.
+    """
+    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ChurnError(f"churn watch needs {', '.join(lacking)}: uv sync --extra watch")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address of IPv4 or IPv6; on ``::`` on both.
+
+    Raises:
+        ChurnError: If the address is none of this machine, or the port is in use.
+    """
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name like localhost has addresses of both kinds; that of IPv4 is the one that others expect.
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        dual = name == "::" and socket.has_dualstack_ipv6()
+        # With the scope of a link-local address, which is the fourth part.
+        place: Any = address
+        return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ChurnError(
+            f"watch.host = '{host}', watch.port = {port}: cannot listen on this address ({reason}); "
+            "set another host or port"
+        ) from None
+
+
+def server_of(app: Any, connections: Connections) -> Any:
+    """Return the server: uvicorn, with guarded connections."""
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=connections.protocol(H11Protocol),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="error",  # a warning for each malformed request would fill the log
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=AT_ONCE,
+            # One request for each connection, so that the guard's times are those of a request.
+            headers=[("Connection", "close")],
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+async def serve(server: Any, listening: socket.socket, stop: Callable[[], None]) -> None:
+    """Serve until a signal comes, and then call a function while the server ends."""
+    told: dict[str, float] = {}
+
+    def faulty(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log a fault of a connection, the same one once a minute at most: clients can cause many."""
+        text = str(context.get("message"))
+        if time.monotonic() - told.get(text, float("-inf")) > 60:
+            told[text] = time.monotonic()
+            logger.warning("HTTP: %s: %s", text, context.get("exception"))
+
+    asyncio.get_running_loop().set_exception_handler(faulty)
+
+    async def stop_with_server() -> None:
+        while not server.started and not server.should_exit:
+            await asyncio.sleep(0.02)
+        with suppress(OSError):  # asyncio has shortened it to what it accepts at once
+            listening.listen(BACKLOG)
+        while not server.should_exit:
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(stop)
+
+    await asyncio.gather(server.serve(sockets=[listening]), stop_with_server())
 
 
 def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
@@ -124,37 +312,42 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
         ChurnError: If the token is too short, the port is in use, or a package is missing.
     """
     check_installed()
-    import uvicorn
+    from churn.operations.watch_metrics import metrics_of
 
     if token and len(token) < LEAST_TOKEN:
         raise ChurnError(
             f"CHURN_WATCH_TOKEN has fewer than {LEAST_TOKEN} characters; create one with openssl rand -hex 32"
         )
     looking = LookLoop(watcher.look, settings.poll)
-    app = application(token, looking.tell, watcher)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
-    try:
-        listening = socket.create_server((settings.host, settings.port))
-    except OSError as error:
-        raise ChurnError(
-            f"watch.host = '{settings.host}', watch.port = {settings.port}: cannot listen on this address ({error.strerror}); "
-            "set another port"
-        ) from None
-    looking.start()
+    registry = metrics_of(watcher, time.time)
+    app = application(token, looking.tell, watcher, fault=lambda: looking.fault, registry=registry)
+    server = server_of(app, Connections(most_connections()))
+    listening = listen(settings.host, settings.port)
+    job.on_end = looking.tell
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    def stop() -> None:
+        looking.stop()  # first, as the end of the run would cause a look
+        job.stop()
+
+    # The server handles these signals while it runs and raises them again after its shutdown; the clean-up below must finish.
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+    shown = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
     logger.info(
-        "Checks the tables every %g seconds%s; health at http://%s:%s/health",
+        "Checks the tables every %g seconds%s; health at http://%s:%s/health, metrics at /metrics",
         settings.poll,
-        f" and at each event posted to http://{settings.host}:{settings.port}/events" if token else "",
-        settings.host,
+        f" and at each event posted to http://{shown}:{settings.port}/events" if token else "",
+        shown,
         settings.port,
     )
-    # The server handles these signals while it runs and raises them again after its shutdown; the clean-up below must finish.
-    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGTERM)}
+    looking.start()
     try:
-        server.run(sockets=[listening])
+        asyncio.run(serve(server, listening, stop))
     finally:
-        job.stop()
-        # Not joined here: a check may wait for a lock that is held here. The interpreter joins the thread at exit.
-        looking.stop()
+        stop()
+        looking.stop(LAST_LOOK)
+        watcher.reap()  # the attempt that was interrupted does not count
         for each, handler in before.items():
             signal.signal(each, handler)
