@@ -200,7 +200,7 @@ def test_the_search_is_told() -> None:
     assert "2 parameters that the search set" in page
     assert "<dt>learning_rate</dt><dd>0.040</dd>" in page
     kept = render_model_card(whole(tuning=SEARCH | {"chosen": None, "parameters": {}}))
-    assert "The configured ones were kept" in kept
+    assert "The first ones were kept" in kept
     assert "that the search set" not in kept
     assert "sets of parameters were tried" not in render_model_card(whole(tuning=None))
 

@@ -137,3 +137,12 @@ def test_weights_are_those_of_the_least_loss() -> None:
     # What adds nothing but noise, or points the other way, gets nothing; one always remains.
     assert weigh([-truth, -first], [], labels) == [1.0, 0.0]
     assert weigh([noise, 1.0 * noise], [truth], labels) in ([1.0, 0.0], [0.0, 1.0], [0.5, 0.5])
+
+
+def test_one_setting_that_is_left_is_the_booster_of_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("churn.training.portfolio.SETTINGS", {})
+    features, labels = rows("smooth", 600)
+    folds = assign_folds(labels, FULL)
+    full, quick = (fit_portfolio(features, labels, folds, np.zeros(600), each).trees for each in (FULL, QUICK))
+    assert full.booster.save_raw("ubj") == quick.booster.save_raw("ubj")
+    np.testing.assert_array_equal(full.margin, quick.margin)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from churn.config import Training
 from churn.model.calibration import Calibration, log_loss
-from churn.model.trees import Booster, combine
+from churn.model.trees import Booster, average, combine
 from churn.training.boosting import FittedTrees, Grown, cut, fit_booster, grow_each
 
 # The configured parameters are the first setting; the others replace some of them. Found on two dozen public tables.
@@ -84,9 +84,16 @@ def fit_portfolio(
     margin = np.zeros(len(labels))
     for name, weight in given.items():
         margin += weight * fitted[name].margin
-    # Each booster of a setting has an equal part of its weight.
-    parts = [(booster, given[name] / len(fitted[name].boosters)) for name in given for booster in fitted[name].boosters]
-    booster = combine([booster for booster, _ in parts], [weight for _, weight in parts])
+    if len(given) == 1:
+        booster = average(fitted[next(iter(given))].boosters)
+    else:
+        # Each booster of a setting has an equal part of its weight.
+        parts = [
+            (part, weight / len(fitted[name].boosters))
+            for name, weight in given.items()
+            for part in fitted[name].boosters
+        ]
+        booster = combine(*zip(*parts, strict=True))
     losses = {name: float(_losses(each.margin, labels).mean()) for name, each in fitted.items()} | stopped
     summary = {name: {"loss": losses[name], "weight": given.get(name, 0.0)} for name in settings_of(training)}
     return Portfolio(FittedTrees(booster, margin.astype(np.float32)), {"settings": summary})
