@@ -34,6 +34,7 @@ UNUSUAL = Booster(
     max_bin=64,
     max_delta_step=1.5,
     scale_pos_weight=1.25,
+    monotone_constraints=(1, 0, -1, 0, 0),
 )
 
 
@@ -76,6 +77,8 @@ def test_every_configured_parameter_reaches_xgboost(rows: tuple[np.ndarray, np.n
     for name, value in UNUSUAL.model_dump(exclude={"n_estimators", "tree_method"}).items():
         if isinstance(value, str):
             assert used[name] == value, name
+        elif name == "monotone_constraints":
+            assert used[name] == "(1,0,-1,0,0)"
         else:
             assert float(str(used[name])) == pytest.approx(value), name
     assert int(str(used["seed"])) == 99
@@ -234,6 +237,7 @@ def test_the_trees_of_a_fold_of_a_long_table_see_the_rows_of_the_others(monkeypa
     monkeypatch.setattr(boosting, "_train", noted)
     table = FrameTable(frame.assign(left=labels))
     watched = frame.assign(left=labels, fold=folds).iloc[::2]
-    fitted = fit_booster_of(table, ["a", "b"], "left", folds, watched, Training(booster=UNUSUAL))
+    booster = UNUSUAL.model_copy(update={"monotone_constraints": (1, 0)})
+    fitted = fit_booster_of(table, ["a", "b"], "left", folds, watched, Training(booster=booster))
     assert seen == [(600, labels[folds != fold].sum(), 150) for fold in range(3)]
     assert len(fitted.margin) == 450

@@ -89,7 +89,11 @@ def _kind(annotation: Any) -> str:
     annotation = _bare(annotation)
     if _is_list(annotation):
         item = _bare(get_args(annotation)[0])
+        if get_origin(item) is Literal:
+            return "list of values"
         return "list of texts" if item is str else "list of blocks"
+    if get_origin(annotation) is dict:
+        return "values by name"
     if block_in(annotation):
         return "block"
     if get_origin(annotation) is Literal:
@@ -104,6 +108,10 @@ def _kind(annotation: Any) -> str:
 def _limits(field: FieldInfo) -> str:
     """Return the allowed values in words; a dash if the type is the only limit."""
     annotation = _bare(field.annotation)
+    if get_origin(annotation) is dict or (
+        _is_list(annotation) and get_origin(_bare(get_args(annotation)[0])) is Literal
+    ):
+        annotation = get_args(annotation)[-1 if get_origin(annotation) is dict else 0]
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     bounds: list[str] = []

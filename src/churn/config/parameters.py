@@ -78,15 +78,44 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         elif ratio.name in taken:
             yield f"feature_engineering.ratios: '{ratio.name}' is already the name of a column"
         taken.add(ratio.name)
+    yield from _monotone_faults(parameters)
     value = parameters.profit.value_column
     named = [
         *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
         *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
+        *(("training.monotone", "numeric", column) for column in parameters.training.monotone),
     ]
     known = {"numeric": accounts.numeric_names, "categorical": accounts.categorical}
     for name, role, column in named:
         if column not in known[role]:
             yield f"{name} = {column!r}: accounts.{role} has no such column; it has {', '.join(known[role]) or 'none'}"
+
+
+def _monotone_faults(parameters: Parameters) -> Iterator[str]:
+    """Yield a sentence for each ratio that could contradict the direction of a column."""
+    monotone, minimum = (
+        parameters.training.monotone,
+        {each.column: each.minimum for each in parameters.accounts.numeric},
+    )
+    for ratio in parameters.feature_engineering.ratios:
+        upper, lower = monotone.get(ratio.numerator), monotone.get(ratio.denominator)
+        if upper is None and lower is None:
+            continue
+        if upper == lower:
+            yield (
+                f"training.monotone: the ratio '{ratio.name}' rises with {ratio.numerator} and falls with "
+                f"{ratio.denominator}, so it cannot have the direction of both; take one of them or the ratio out"
+            )
+        signed = [name for name in (ratio.numerator, ratio.denominator) if _may_be_negative(minimum.get(name))]
+        if signed:
+            yield (
+                f"training.monotone: the ratio '{ratio.name}' has a direction only if {' and '.join(signed)} cannot be "
+                "negative; set minimum: 0 in accounts.numeric, or take the ratio out"
+            )
+
+
+def _may_be_negative(minimum: float | None) -> bool:
+    return minimum is None or minimum < 0
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

@@ -64,6 +64,9 @@ class Booster(Block):
         default=1.0, gt=0, description="Weight of churned rows; any value other than 1 distorts the probabilities."
     )
     tree_method: Literal["hist", "approx", "exact"] = Field(default="hist", description="Algorithm that finds splits.")
+    monotone_constraints: tuple[Literal[-1, 0, 1], ...] = Field(
+        default=(), description="A direction for each feature, in their order. `training.monotone` sets it by column."
+    )
 
 
 class RiskBand(Block):
@@ -134,6 +137,11 @@ class Training(Block):
         description="`full` also grows boosters with larger trees and weighs all settings by their out-of-fold log loss; of a "
         "table of a million rows or more, one setting is chosen on a sample. `quick` uses `booster` alone, in a fraction of the "
         "time.",
+    )
+    monotone: dict[str, Literal[-1, 1]] = Field(
+        default={},
+        description="Numeric columns in which the risk may only rise (1) or only fall (-1), for example "
+        "`{payment_methods: -1}`; other things being equal, no account then contradicts it.",
     )
     random_state: Seed = Field(default=31_459, description="Seed of XGBoost and of the folds.")
     folds: int = Field(

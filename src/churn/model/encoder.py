@@ -70,6 +70,16 @@ class Encoder:
                 shares[position, self.columns.index(source)] += 1 / len(sources)
         return shares
 
+    def directions(self, monotone: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the direction of each feature, 1, -1 or 0 for none, given those of some numeric columns.
+
+        A ratio rises with its numerator and falls with its denominator, neither of which may be negative.
+        """
+        of_feature = dict(monotone)
+        for ratio in self.ratios:
+            of_feature[ratio.name] = monotone.get(ratio.numerator) or -monotone.get(ratio.denominator, 0)
+        return tuple(of_feature.get(name, 0) for name in self.feature_names)
+
     def _features(self) -> list[tuple[str, tuple[str, ...]]]:
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
         sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}

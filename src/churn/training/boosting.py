@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from churn.config import Training
 from churn.errors import AccountsError
+from churn.model import Encoder
 from churn.model.device import check_device
 from churn.tables import Table
 from churn.tables.parallel import cores, in_order
@@ -68,14 +69,25 @@ class Grown(NamedTuple):
 def booster_parameters(training: Training) -> dict[str, Any]:
     """Return the parameters for XGBoost: every configured one, the seed, the device and the number of threads."""
     configured = training.booster.model_dump(exclude={"n_estimators"})
+    directions = ",".join(map(str, training.booster.monotone_constraints))
     return {
         **configured,
+        "monotone_constraints": f"({directions})",
         "objective": "binary:logistic",
         "eval_metric": "logloss",
         "seed": training.random_state,
         "device": training.device,
         "nthread": training.threads,
     }
+
+
+def with_directions(training: Training, encoder: Encoder) -> Training:
+    """Return the parameters with the direction of each feature of an encoder, from ``training.monotone``."""
+    if not training.monotone:
+        return training
+    directions = encoder.directions(training.monotone)
+    booster = training.booster.model_copy(update={"monotone_constraints": directions})
+    return training.model_copy(update={"booster": booster})
 
 
 def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int8]:

@@ -1,6 +1,7 @@
 """Fit the linear part: a logistic regression per fold, and its weight beside the trees."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,16 +32,17 @@ class FittedLinear(NamedTuple):
 
 
 @one_thread()
-def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8]) -> FittedLinear:
+def fit_linear(
+    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], directions: Sequence[int] = ()
+) -> FittedLinear:
     """Fit a logistic regression for each fold on the rows of the others, and take their mean.
 
     Args:
         features: Encoded training rows, shape (n, k), without nan.
         labels: Their outcomes, shape (n,), 0 or 1.
         folds: Their folds, shape (n,), from 0.
+        directions: Sign that the weight of each feature may have, 1, -1 or 0 for any; empty for any.
     """
-    from sklearn.linear_model import LogisticRegression
-
     drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
     # Row-major copy, whatever the memory layout of the table, so that sums round the same way.
     rows, truth, fold_of = np.ascontiguousarray(features[drawn], dtype=np.float64), labels[drawn], folds[drawn]
@@ -51,10 +53,9 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
     models: list[Linear] = []
     for fold in range(int(folds.max()) + 1):
         others = fold_of != fold
-        fitted = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100)
-        fitted.fit(standardised[others], truth[others])
-        weights = fitted.coef_[0] / spread
-        intercept = float(fitted.intercept_[0] - weights @ means)
+        coefficients, start = _regression(standardised[others], truth[others], directions)
+        weights = coefficients / spread
+        intercept = float(start - weights @ means)
         models.append(Linear(intercept, *(tuple(map(float, values)) for values in (weights, low, high, means))))
     margin = np.empty(len(labels))
     for fold, model in enumerate(models):
@@ -62,6 +63,27 @@ def fit_linear(features: NDArray[np.float32], labels: NDArray[np.int8], folds: N
     mean_weights = tuple(float(weight) for weight in np.mean([model.weights for model in models], axis=0))
     mean = replace(models[0], intercept=float(np.mean([model.intercept for model in models])), weights=mean_weights)
     return FittedLinear(mean, margin)
+
+
+def _regression(
+    rows: NDArray[np.float64], labels: NDArray[np.int8], directions: Sequence[int]
+) -> tuple[NDArray[np.float64], float]:
+    """Return weights and intercept; features whose weight would have the wrong sign are left out, one round after the other."""
+    from sklearn.linear_model import LogisticRegression
+
+    used = np.ones(rows.shape[1], bool)
+    signs = np.asarray(directions) if len(directions) else np.zeros(rows.shape[1], int)
+    while True:
+        weights = np.zeros(rows.shape[1])
+        if not used.any():
+            return weights, math.log(labels.mean() / (1 - labels.mean()))
+        fitted = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100)
+        fitted.fit(rows if used.all() else rows[:, used], labels)
+        weights[used] = fitted.coef_[0]
+        wrong = weights * signs < 0
+        if not wrong.any():
+            return weights, float(fitted.intercept_[0])
+        used &= ~wrong
 
 
 def learn_weight(

@@ -22,7 +22,7 @@ from churn.tables import FrameTable, Table, spacing
 from churn.tables.parallel import one_thread
 from churn.tables.split import Split
 from churn.training import tuning
-from churn.training.boosting import FittedTrees, assign_folds, fit_booster_of
+from churn.training.boosting import FittedTrees, assign_folds, fit_booster_of, with_directions
 from churn.training.calibration import fit_calibration
 from churn.training.encoding import fit_encoder
 from churn.training.linear import FittedLinear, fit_linear, learn_weight
@@ -156,7 +156,8 @@ def fit_parts(
     some = features.frame([*names, label], most_rows=most)
     known = folds if most is None else folds.iloc[:: spacing(len(folds), most)]
     matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
-    linear = fit_linear(matrix, labels, known["fold"].to_numpy())
+    training = with_directions(training, encoder)
+    linear = fit_linear(matrix, labels, known["fold"].to_numpy(), training.booster.monotone_constraints)
     if is_short:
         trees, summary = fit_portfolio(matrix, labels, fold_of, linear.margin, training)
     else:

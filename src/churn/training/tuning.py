@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.model import Encoder
 from churn.model.calibration import Calibration, log_loss
-from churn.training.boosting import Grown, grow_folds, merge
+from churn.training.boosting import Grown, grow_folds, merge, with_directions
 from churn.training.encoding import fit_encoder
 from churn.training.portfolio import CONFIGURED, choose_setting, settings_of
 
@@ -110,7 +110,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     labels = accounts[schema.label.column].to_numpy(np.int8)
     whole = _Encoded(encoder, encoder.transform(accounts))
-    training, setting = _start(whole.matrix, labels, folds, training)
+    training, setting = _start(whole.matrix, labels, folds, with_directions(training, encoder))
     # The median of few trials would prune by chance, so the first trials are complete.
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
@@ -124,9 +124,11 @@ def search(
         asked = study.ask(space)
         tried = _with(training, features, asked.params)
         matrix = whole.matrix
+        parameters = tried.training
         if tried.features != features:
-            matrix = whole.only(fit_encoder(accounts, schema, tried.features))
-        grown = _grow(matrix, labels, folds, tried.training, asked)
+            narrower = fit_encoder(accounts, schema, tried.features)
+            matrix, parameters = whole.only(narrower), with_directions(parameters, narrower)
+        grown = _grow(matrix, labels, folds, parameters, asked)
         if len(grown) <= folds.max():
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)
             yield Trial(number, "pruned", asked.params, _mean_of_folds(grown), setting=setting)
