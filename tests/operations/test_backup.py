@@ -213,6 +213,12 @@ def test_a_damaged_backup_changes_nothing(fault: str, backup: Path, empty: Proje
     assert after == before
 
 
+def test_a_part_that_is_whole_is_restored_beside_a_damaged_one(backup: Path, finished: Project, empty: Project) -> None:
+    _largest(backup, "staging").write_bytes(b"x")
+    assert restore(places(empty), str(backup), parts=["results"]).placed == ["results"]
+    assert stores_of(empty)["ml-result"] == stores_of(finished)["ml-result"]
+
+
 def test_no_backup_at_all(empty: Project, tmp_path: Path) -> None:
     with pytest.raises(ChurnError, match="not a whole backup"):
         restore(places(empty), str(tmp_path / "nowhere"))

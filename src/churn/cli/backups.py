@@ -1,5 +1,6 @@
 """The commands `churn backup` and `churn restore`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def put_back(
 
     places = places_of_environment(servers, env, conf_source)
     if only_check:
-        manifest = check(places.backup(folder))
+        manifest = check(places.backup(folder), parts or PARTS)
         click.echo(
             f"{folder} is whole: {len(manifest.files):,} files of '{manifest.environment}', made at "
             f"{manifest.created_at:%Y-%m-%d %H:%M} UTC"
@@ -163,6 +164,8 @@ def places_of_environment(servers: str, env: str | None, conf_source: str | None
         raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
     project = Path(found)
     loader: Any = settings.CONFIG_LOADER_CLASS(
-        conf_source=conf_source or str(project / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
+        conf_source=conf_source or str(project / settings.CONF_SOURCE),
+        env=env or os.environ.get("KEDRO_ENV"),
+        **settings.CONFIG_LOADER_ARGS,
     )
     return places_of(loader, project, project / servers)
