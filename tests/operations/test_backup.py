@@ -347,3 +347,95 @@ def test_a_database_that_is_none(content: bytes, tmp_path: Path) -> None:
         return
     with pytest.raises(ChurnError, match=r"mlflow\.db"):
         database.content()
+
+
+# --- places that nobody thinks of ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["data-staging/backups", "ml-result", "conf"])
+def test_a_backup_is_not_made_inside_of_what_it_copies(inside: str, finished: Project) -> None:
+    before = set(tree(finished.folder))
+    with pytest.raises(ChurnError, match="--to"):
+        back_up(places(finished), str(finished.folder / inside))
+    assert set(tree(finished.folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("s3://", "names no bucket"),
+        ("s3:///x", "names no bucket"),
+        ("s3:/x", "names no bucket"),
+        ("nosuch://bucket/x", "Protocol not known: nosuch"),
+    ],
+)
+def test_an_address_that_leads_nowhere(to: str, said: str, finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ChurnError, match=said):
+        back_up(places(finished), to)
+    with pytest.raises(ChurnError, match=said):
+        restore(places(finished), f"{to}/backup" if to.count("/") > 3 else to)
+
+
+def test_an_environment_in_which_nothing_is(empty: Project, tmp_path: Path) -> None:
+    with pytest.raises(ChurnError, match="nothing to back up in the environment 'local'"):
+        back_up(places(empty), str(tmp_path / "backups"), parts=["staging", "results"])
+    assert not list((tmp_path / "backups").iterdir())
+
+
+def test_a_place_that_is_a_link_to_another_disk(kept: Path, finished: Project, empty: Project) -> None:
+    disk = empty.folder / "disk"
+    (disk / "results").mkdir(parents=True)
+    empty.results.symlink_to(disk / "results")
+    restore(places(empty), str(kept))
+    assert empty.results.is_symlink()
+    assert stores_of(empty)["ml-result"] == stores_of(finished)["ml-result"]
+    assert (disk / "results/latest.json").exists()
+
+
+def test_a_place_that_is_a_mounted_disk(
+    kept: Path, finished: Project, empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be renamed: files are put into it one by one, the pointer at the end."""
+    for name in ("data-staging", "ml-result", "mlflow-artifacts"):
+        (empty.folder / name).mkdir()
+    mounted = {empty.folder / "ml-result", empty.folder / "mlflow-artifacts"}
+    monkeypatch.setattr(module.os.path, "ismount", lambda path: Path(path) in mounted)
+    inodes = {folder: folder.stat().st_ino for folder in mounted}
+    done = restore(places(empty), str(kept))
+    assert {folder: folder.stat().st_ino for folder in mounted} == inodes
+    assert {"artifacts", "database", "staging", "results"} == set(done.placed)
+    assert stores_of(empty) == stores_of(finished)
+    assert set(restore(places(empty), str(kept)).present) >= {"artifacts", "database", "staging", "results"}
+    empty.run("inference")
+
+
+def test_a_folder_that_is_a_file_and_a_disk_that_may_not_be_written(
+    kept: Path, finished: Project, empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ChurnError, match="file"):
+        back_up(places(finished), str(tmp_path / "file"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        with pytest.raises(ChurnError, match="somewhere cannot be used: No space left on device"):
+            restore(places(empty), str(kept))
+    assert not empty.results.exists()
+    restore(places(empty), str(kept))
+    assert stores_of(empty) == stores_of(finished)
+
+
+def test_names_with_signs_of_all_kinds(finished: Project, empty: Project, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "a place, 100%25 & more?")
+    project.staging.mkdir()
+    names = ["Kündigungen ü.csv", "a b/c%20d.csv", "quote'\".csv", "#1?.csv", "🙂.parquet", "x" * 200 + ".csv"]
+    for name in names:
+        (project.staging / name).parent.mkdir(exist_ok=True)
+        (project.staging / name).write_text(name)
+    made = back_up(places(project), str(tmp_path / "backups of all & sorts?"))
+    assert restore(places(empty), made.uri, parts=["staging"]).placed == ["staging"]
+    assert tree(empty.staging) == tree(project.staging)
+    assert {name: content.decode() for name, content in tree(empty.staging).items()} == {name: name for name in names}

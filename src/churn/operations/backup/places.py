@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from churn.config.secrets import REDACTION, is_loopback
+from churn.errors import ChurnError
 from churn.operations.backup.databases import Database, PostgresDatabase, SqliteDatabase, sqlite_path
 from churn.services.postgres import socket_folder
 from churn.services.settings import ServiceSettings, variables_of
@@ -80,8 +81,14 @@ class Places:
     left_out: tuple[str, ...]
 
     def backup(self, address: str) -> Store:
-        """Return the store of a backup by its path, relative to the current folder, or its URL."""
-        if "://" in address:
+        """Return the store of a backup by its path, relative to the current folder, or its URL.
+
+        Raises:
+            ChurnError: If a URL names no bucket, or its protocol is not known.
+        """
+        if found := re.match(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+):/(/(?P<place>[^/]*))?", address):
+            if not found["place"]:
+                raise ChurnError(f"{address!r} names no bucket; write {found['protocol']}://bucket/prefix")
             return open_store(address, dict(self.credentials))
         return open_store(Path(address).expanduser().absolute().as_posix())
 

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,36 +30,16 @@ from churn.operations.backup.manifest import (
     versions,
 )
 from churn.operations.backup.places import Place, Places
-from churn.operations.backup.writing import copy_file
+from churn.operations.backup.steps import Folder, Load, Objects, Present, Restored, Step
+from churn.operations.backup.writing import copy_file, explained
 from churn.stores import Store
 from churn.stores.local import LocalStore
 
 logger = logging.getLogger(__name__)
 
 LOCK = "restore.lock"
-# Ends of the names of folders beside a place: the new content before it is in place, and the old one afterwards.
-NEW, OLD = ".restoring", ".before-"
 # Folders whose files are added to what is there, and never replace it.
 ADDED = ("settings", "watch")
-
-
-@dataclass
-class Restored:
-    """What a restore has done.
-
-    Attributes:
-        manifest: Manifest of the backup.
-        placed: Folders of the backup that were put in place.
-        present: Folders whose content was in place already.
-        kept: Paths that were there before: replaced folders under new names, and files that were not replaced.
-        open: What is left to do, one sentence each.
-    """
-
-    manifest: Manifest
-    placed: list[str] = field(default_factory=list)
-    present: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    open: list[str] = field(default_factory=list)
 
 
 def check(backup: Store, parts: Iterable[Part] = tuple(FOLDERS)) -> Manifest:
@@ -122,107 +101,17 @@ def restore(
                 f"restore of {backup.uri}",
                 [*faults, "restore into an empty place, or replace what is there with --replace"],
             )
-        for step in steps:
-            step.prepare()
-        for step in steps:
-            step.place()
+        with explained(backup.uri):
+            for step in steps:
+                step.prepare()
+            for step in steps:
+                step.place()
     return done
-
-
-class _Step:
-    """A folder of the backup and its place."""
-
-    def __init__(self, name: str, done: Restored) -> None:
-        self.name, self._done = name, done
-        self.faults: list[str] = []
-
-    def prepare(self) -> None:
-        """Do what does not change the place yet."""
-
-    def place(self) -> None:
-        """Put the content in place."""
-
-    def _placed(self) -> None:
-        self._done.placed.append(self.name)
-
-
-class _Present(_Step):
-    """A folder whose content is in place already."""
-
-    def place(self) -> None:
-        self._done.present.append(self.name)
-
-
-class _Folder(_Step):
-    """A folder of this machine: written beside its place, then renamed."""
-
-    def __init__(
-        self,
-        name: str,
-        done: Restored,
-        folder: Path,
-        stamp: str,
-        write: Callable[[Path], None],
-        fault: str | None,
-    ) -> None:
-        super().__init__(name, done)
-        self._folder, self._stamp, self._write = folder, stamp, write
-        self._new = folder.with_name(f".{folder.name}{NEW}")
-        if fault:
-            self.faults.append(fault)
-
-    def prepare(self) -> None:
-        # Of a restore that was interrupted.
-        shutil.rmtree(self._new, ignore_errors=True)
-        self._new.mkdir(parents=True, mode=0o700)
-        self._write(self._new)
-
-    def place(self) -> None:
-        if self._folder.exists():
-            if self.faults:
-                kept = self._folder.with_name(f"{self._folder.name}{OLD}{self._stamp}")
-                self._folder.rename(kept)
-                self._done.kept.append(str(kept))
-            else:
-                shutil.rmtree(self._folder)  # nothing in it that could be lost
-        self._new.rename(self._folder)
-        self._placed()
-
-
-class _Objects(_Step):
-    """A bucket, or files that are added to a folder: copied one by one."""
-
-    def __init__(
-        self, name: str, done: Restored, place: Place, copy: Callable[[str], object], missing: list[str], last: str = ""
-    ) -> None:
-        super().__init__(name, done)
-        self._place, self._copy = place, copy
-        # The pointer comes after what it names.
-        self._missing = sorted(missing, key=lambda each: (each == last, each))
-
-    def place(self) -> None:
-        for name in self._missing:
-            self._copy(name)
-        self._placed()
-
-
-class _Load(_Step):
-    """A database that a server may have open."""
-
-    def __init__(self, done: Restored, load: Callable[[], None], fault: str | None) -> None:
-        super().__init__(DATABASE, done)
-        self._load = load
-        if fault:
-            self.faults.append(fault)
-
-    def place(self) -> None:
-        self._load()
-        self._placed()
 
 
 def _steps(
     places: Places, backup: Store, manifest: Manifest, parts: tuple[Part, ...], done: Restored, stamp: str
-) -> Iterator[_Step]:
+) -> Iterator[Step]:
     if "models" in parts:
         yield from _models(places, backup, manifest, done, stamp)
     for part, folders in FOLDERS.items():
@@ -231,12 +120,13 @@ def _steps(
                 yield from _stored(places.folders[folder], folder, backup, manifest, done, stamp)
 
 
-def _models(places: Places, backup: Store, manifest: Manifest, done: Restored, stamp: str) -> Iterator[_Step]:
+def _models(places: Places, backup: Store, manifest: Manifest, done: Restored, stamp: str) -> Iterator[Step]:
     """The artifacts and the database. On a laptop the database lies in the folder of the artifacts."""
     database, kind = places.database, manifest.tracking.kind
     copies = [name for name in manifest.files if name.startswith(f"{DATABASE}/")]
     artifacts = places.folders[ARTIFACTS]
     laptop = isinstance(database, SqliteDatabase) and artifacts.folder is not None
+    whole = laptop and _can_be_renamed(artifacts)
     if kind == "postgresql" and laptop:
         raise ChurnError(
             f"{backup.uri} has a dump of PostgreSQL, and the environment '{places.environment}' has a SQLite file as MLflow's "
@@ -247,7 +137,7 @@ def _models(places: Places, backup: Store, manifest: Manifest, done: Restored, s
             f"{backup.uri} has a SQLite database, and MLflow of the environment '{places.environment}' has PostgreSQL; restore "
             "it into an environment like the one that it was made of, or restore the rest with --only"
         )
-    if laptop:
+    if whole:
         assert isinstance(database, SqliteDatabase)  # noqa: S101 (for mypy)
         yield from _on_laptop(places, database, artifacts, backup, manifest, done, stamp)
         return
@@ -262,7 +152,7 @@ def _models(places: Places, backup: Store, manifest: Manifest, done: Restored, s
         return
     content = database.content()
     if content is not None and content.digest == manifest.tracking.digest:
-        yield _Present(DATABASE, done)
+        yield Present(DATABASE, done)
         return
     fault = None
     if content is not None and not content.is_empty:
@@ -270,9 +160,16 @@ def _models(places: Places, backup: Store, manifest: Manifest, done: Restored, s
 
     def load() -> None:
         with _on_disk(backup, copies[0], manifest, places.cache) as file:
+            if laptop and artifacts.folder is not None:
+                move_artifacts(file, manifest.tracking.artifacts, artifacts.folder)
             database.load(file)
 
-    yield _Load(done, load, fault)
+    yield Load(done, load, fault)
+
+
+def _can_be_renamed(place: Place) -> bool:
+    """Return whether a place is a folder of this machine that another one can take the place of: no mounted disk or volume."""
+    return place.folder is not None and not os.path.ismount(place.folder)
 
 
 def _on_laptop(
@@ -283,14 +180,14 @@ def _on_laptop(
     manifest: Manifest,
     done: Restored,
     stamp: str,
-) -> Iterator[_Step]:
+) -> Iterator[Step]:
     folder = artifacts.folder
     assert folder is not None  # noqa: S101 (for mypy)
     files = manifest.of(ARTIFACTS)
     content = database.content()
     there = artifacts.names()
     if content is not None and content.digest == manifest.tracking.digest and _same(artifacts, there, files):
-        yield _Present("models", done)
+        yield Present("models", done)
         return
     faults = []
     if content is not None and not content.is_empty:
@@ -307,7 +204,7 @@ def _on_laptop(
             _copy_to(backup, copied[0], manifest, put)
             move_artifacts(put, manifest.tracking.artifacts, folder)
 
-    yield _Folder("models", done, folder, stamp, write, " and ".join(faults) or None)
+    yield Folder("models", done, folder, stamp, write, " and ".join(faults) or None)
     if copied and not inside:
 
         def load() -> None:
@@ -315,12 +212,10 @@ def _on_laptop(
                 move_artifacts(file, manifest.tracking.artifacts, folder)
                 database.load(file)
 
-        yield _Load(done, load, None)
+        yield Load(done, load, None)
 
 
-def _stored(
-    place: Place, folder: str, backup: Store, manifest: Manifest, done: Restored, stamp: str
-) -> Iterator[_Step]:
+def _stored(place: Place, folder: str, backup: Store, manifest: Manifest, done: Restored, stamp: str) -> Iterator[Step]:
     files = manifest.of(folder)
     if not files:
         return
@@ -331,22 +226,22 @@ def _stored(
         done.kept += [place.store.address(name) for name in differing]
         missing = [name for name in files if name not in there]
     elif _same(place, sorted(there), files):
-        yield _Present(folder, done)
+        yield Present(folder, done)
         return
-    elif place.folder is not None:
+    elif place.folder is not None and _can_be_renamed(place):
         fault = f"{place.folder} has {len(there)} files" if there else None
-        yield _Folder(folder, done, place.folder, stamp, lambda new: _write(backup, folder, files, new), fault)
+        yield Folder(folder, done, place.folder, stamp, lambda new: _write(backup, folder, files, new), fault)
         return
     else:
         missing = [name for name in files if name not in there or place.store.sha256(name) != files[name].sha256]
     if not missing:
-        yield _Present(folder, done)
+        yield Present(folder, done)
         return
 
     def copy(name: str) -> None:
         copy_file(backup, f"{folder}/{name}", place.store, name, files[name].sha256)
 
-    step = _Objects(folder, done, place, copy, missing, last=POINTER if folder == "results" else "")
+    step = Objects(folder, done, copy, missing, last=POINTER if folder == "results" else "")
     if folder not in ADDED and (others := sorted((there - set(files)) | (there & set(missing)))):
         step.faults.append(f"{place.store.uri} has {len(others)} other objects, for example {others[0]}")
         done.kept += [place.store.address(name) for name in sorted(there - set(files))]

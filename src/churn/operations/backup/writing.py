@@ -7,7 +7,8 @@ after the files of its run, and the manifest at the end.
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,12 +80,15 @@ def back_up(
     """
     began = now()
     wanted = tuple(part for part in FOLDERS if part in set(parts))
+    places.backup(to)  # names a place
     target = places.backup(f"{to.rstrip('/')}/{began:%Y%m%dT%H%M%SZ}-{places.environment}")
+    _check_apart(places, target)
     if target.names():
         raise ChurnError(f"{target.uri} exists already; make the backup a second later, or below another folder")
     if isinstance(target, LocalStore):
         # Data and models are for their owner only.
-        Path(target.uri).mkdir(parents=True, mode=0o700)
+        with explained(target.uri):
+            Path(target.uri).mkdir(parents=True, mode=0o700)
     files: dict[str, BackedUpFile] = {}
     pointer = _pointer(places) if "results" in wanted else None
     tracked = Tracked(kind=None)
@@ -94,6 +98,12 @@ def back_up(
     for part in wanted:
         for folder in () if part == "models" else FOLDERS[part]:
             _copy(places.folders[folder], folder, target, files, without=(POINTER,) if part == "results" else ())
+    if not files and pointer is None:
+        if isinstance(target, LocalStore):
+            Path(target.uri).rmdir()
+        raise ChurnError(
+            f"there is nothing to back up in the environment '{places.environment}'; check --env and --only"
+        )
     latest = None
     if pointer is not None:
         latest = str(pointer.get("run_id"))
@@ -112,6 +122,30 @@ def back_up(
     )
     target.write(lambda file: file.write(as_json(manifest.model_dump(mode="json"))), MANIFEST)
     return Written(target.uri, manifest, sum(file.bytes for file in files.values()))
+
+
+def _check_apart(places: Places, target: Store) -> None:
+    """Refuse a backup inside a place that it copies: it would be a table of accounts there, or copied into itself."""
+    if not isinstance(target, LocalStore):
+        return
+    for place in places.folders.values():
+        if place.folder is not None and Path(target.uri).resolve().is_relative_to(place.folder.resolve()):
+            raise ChurnError(
+                f"{target.uri} lies in {place.folder}, which is backed up; name a folder outside with --to"
+            )
+
+
+@contextmanager
+def explained(place: object) -> Iterator[None]:
+    """Turn errors of the file system in the block into one sentence.
+
+    Raises:
+        ChurnError: Names the file and the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ChurnError(f"{error.filename or place} cannot be used: {error.strerror or error}") from error
 
 
 def _pointer(places: Places) -> dict[str, object] | None:
