@@ -136,6 +136,20 @@ class TestCompose:
         }
         assert all("env_file" not in service for service in SERVICES.values())
 
+    def test_the_database_is_dumped_and_restored_as_the_page_says(self) -> None:
+        page = (ROOT / "docs/operations.md").read_text().partition("### Docker compose")[2].partition("\n### ")[0]
+        lines = re.findall(r"docker compose exec -T (\w+) (pg_\w+) (.*)", page)
+        assert [(service, program) for service, program, _ in lines] == [
+            ("postgres", "pg_dump"),
+            ("postgres", "pg_restore"),
+        ]
+        environment = SERVICES["postgres"]["environment"]
+        for _, _, options in lines:
+            assert f"--username {environment['POSTGRES_USER']}" in options
+            assert environment["POSTGRES_DB"] in options.split()
+        # The store is reached from the host.
+        assert {"minio", "seaweedfs"} <= {name for name, service in SERVICES.items() if "ports" in service}
+
     def test_only_mlflow_reaches_the_database(self) -> None:
         on_it = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
         assert on_it == {"postgres", "mlflow"}
