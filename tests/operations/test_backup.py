@@ -1,11 +1,16 @@
 """Back-up and restore of a laptop: what is copied while runs go on, and how it is put back, completely or not at all."""
 
 import json
+import os
+import random
 import shutil
+import signal
 import sqlite3
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +444,39 @@ def test_names_with_signs_of_all_kinds(finished: Project, empty: Project, tmp_pa
     assert restore(places(empty), made.uri, parts=["staging"]).placed == ["staging"]
     assert tree(empty.staging) == tree(project.staging)
     assert {name: content.decode() for name, content in tree(empty.staging).items()} == {name: name for name in names}
+
+
+@pytest.mark.slow
+def test_restores_that_are_killed(kept: Path, finished: Project, tmp_path: Path) -> None:
+    """With SIGKILL, at moments from the first file to the last rename; the next one completes each."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    sys.stderr.write(f"seed {seed}\n")
+    chance = random.Random(seed)
+    wanted = stores_of(finished)
+    begun = time.monotonic()
+    restore(places(make_project(tmp_path / "whole")), str(kept))
+    lasts = time.monotonic() - begun
+    killed = by_halves = 0
+    for number in range(30):
+        project = make_project(tmp_path / f"killed-{number}")
+        there = places(project)
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                restore(there, str(kept))
+            os._exit(0)
+        time.sleep(chance.uniform(0, lasts))
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        found = stores_of(project)
+        by_halves += {} in found.values() and any(found.values())
+        for name, content in found.items():
+            assert content in ({}, wanted[name]), (seed, number, name)
+        restore(there, str(kept))
+        assert stores_of(project) == wanted, (seed, number)
+        content = SqliteDatabase(project.folder / "mlflow-artifacts/mlflow.db").content()
+        assert content is not None
+        assert content.versions == 1
+        shutil.rmtree(project.folder)
+    sys.stderr.write(f"{killed} were killed, {by_halves} of them between two places\n")
+    assert killed
