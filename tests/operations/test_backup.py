@@ -434,7 +434,7 @@ def test_a_folder_that_is_a_file_and_a_disk_that_may_not_be_written(
 
 
 def test_names_with_signs_of_all_kinds(finished: Project, empty: Project, tmp_path: Path) -> None:
-    project = make_project(tmp_path / "a place, 100%25 & more?")
+    project = make_project(tmp_path / "a place, 100% & more")
     project.staging.mkdir()
     names = ["Kündigungen ü.csv", "a b/c%20d.csv", "quote'\".csv", "#1?.csv", "🙂.parquet", "x" * 200 + ".csv"]
     for name in names:

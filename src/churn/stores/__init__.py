@@ -4,7 +4,6 @@ from typing import Any
 
 from kedro.io.core import get_protocol_and_path
 
-from churn.errors import ChurnError
 from churn.stores.base import Store, Stored
 
 __all__ = ["Store", "Stored", "open_store"]
@@ -28,7 +27,4 @@ def open_store(path: str, credentials: dict[str, Any] | None = None) -> Store:
         return S3Store(place, credentials)
     from churn.stores.other import OtherStore
 
-    try:
-        return OtherStore(protocol, place, credentials)
-    except (ImportError, ValueError) as error:  # a package is not installed; nobody knows the protocol
-        raise ChurnError(f"{path}: {error}; known without more packages are paths and s3://bucket/prefix") from error
+    return OtherStore(protocol, place, credentials)
