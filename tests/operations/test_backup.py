@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from churn.operations.backup.databases import SqliteDatabase, move_artifacts
 from churn.stores.local import LocalStore
 from tests.conftest import ROOT, Project, make_project
 
+LEFT = re.compile(r"mlflow\.db|\.lock$")
 OUTPUTS = ("inference_result.csv", "inference_result.parquet", "retention_list.csv", "input_profile.json")
 
 
@@ -68,10 +70,11 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def stores_of(project: Project) -> dict[str, dict[str, bytes]]:
-    """What lies in the places of a project, the database apart."""
-    found = {name: tree(project.folder / name) for name in ("data-staging", "ml-result", "mlflow-artifacts")}
-    found["mlflow-artifacts"] = {k: v for k, v in found["mlflow-artifacts"].items() if "mlflow.db" not in k}
-    return found
+    """What lies in the places of a project, the database and locks apart."""
+    return {
+        place: {name: content for name, content in tree(project.folder / place).items() if not LEFT.search(name)}
+        for place in ("data-staging", "ml-result", "mlflow-artifacts")
+    }
 
 
 # --- the whole way ------------------------------------------------------------------------------------------------
@@ -235,7 +238,7 @@ def test_what_is_there_is_not_replaced_unless_told(kept: Path, finished: Project
         database.execute("DELETE FROM registered_model_aliases")
     empty.staging.mkdir()
     (empty.staging / "mine.csv").write_text("mine")
-    before = tree(empty.folder)
+    before = {name: content for name, content in tree(empty.folder).items() if ".lock" not in name}
     with pytest.raises(FaultsError) as caught:
         restore(places(empty), str(kept))
     assert "runs and 1 versions of models" in str(caught.value)
