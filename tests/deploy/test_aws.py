@@ -25,6 +25,7 @@ IMAGES = {
     "InferenceImage": f"000000000000.dkr.ecr.eu-central-1.amazonaws.com/churn-inference@sha256:{DIGEST}",
 }
 SECRET = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:mlflow-a1b2c3"
+S3_ADDRESSES = "pl-6da54004"
 PROVIDER = "arn:aws:iam::000000000000:oidc-provider/token.actions.githubusercontent.com"
 
 
@@ -49,7 +50,8 @@ OUTCOMES: dict[str, dict[str, Any]] = {
 }
 MOCKS = {
     "StateMachines": {
-        name: {"TestCases": {case: {"Run": case} for case in OUTCOMES}} for name in ("churn-retrain", "churn-score")
+        name: {"TestCases": {case: {"Run": case} for case in OUTCOMES}}
+        for name in ("churn-retrain", "churn-score", "churn-monitor")
     },
     "MockedResponses": OUTCOMES,
 }
@@ -70,12 +72,25 @@ class Deployed:
             "foundation", foundation, GitHubRepository="owner/churn", OidcProviderArn=PROVIDER, MlflowSecretArn=SECRET
         )
         ec2 = aws.client("ec2")
+        vpc = ec2.describe_vpcs()["Vpcs"][0]
+        subnets = ",".join(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2])
+        self.network = aws.deploy(
+            "network",
+            (TEMPLATES / "network.yaml").read_text(),
+            VpcId=vpc["VpcId"],
+            SubnetIds=subnets,
+            RouteTableIds=ec2.describe_route_tables()["RouteTables"][0]["RouteTableId"],
+            VpcCidr=vpc["CidrBlock"],
+        )
         self.outputs = aws.deploy(
             "churn",
             (TEMPLATES / "churn.yaml").read_text(),
             **IMAGES,
-            VpcId=ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
-            SubnetIds=",".join(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]),
+            VpcId=vpc["VpcId"],
+            SubnetIds=subnets,
+            EndpointSecurityGroupId=self.network["EndpointSecurityGroupId"],
+            S3PrefixListId=S3_ADDRESSES,
+            MlflowCidr="10.1.0.0/16",
             MlflowTrackingUri="https://mlflow.example.com",
             MlflowSecretArn=SECRET,
             PermissionsBoundary=self.foundation["PermissionsBoundary"],
@@ -122,11 +137,16 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield Deployed(aws)
 
 
-def resources() -> dict[str, Any]:
-    """Those of churn.yaml as they are written."""
+def template() -> dict[str, Any]:
+    """churn.yaml as it is written."""
     from cfnlint.decode import cfn_yaml  # takes seconds, also where these tests are not run
 
-    found: dict[str, Any] = cfn_yaml.load(str(TEMPLATES / "churn.yaml"))["Resources"]
+    found: dict[str, Any] = cfn_yaml.load(str(TEMPLATES / "churn.yaml"))
+    return found
+
+
+def resources() -> dict[str, Any]:
+    found: dict[str, Any] = template()["Resources"]
     return found
 
 
@@ -157,15 +177,16 @@ def test_buckets_are_private_encrypted_and_kept(deployed: Deployed, bucket: str)
     assert f"  {bucket}:\n    Type: AWS::S3::Bucket\n    DeletionPolicy: Retain\n" in text
 
 
-@pytest.mark.parametrize("name", ["train", "inference"])
+@pytest.mark.parametrize("name", ["train", "inference", "monitor"])
 def test_containers_are_confined_and_told_what_they_need(deployed: Deployed, name: str) -> None:
     definition, container = deployed.container(name)
-    assert container["image"] == IMAGES[f"{name.capitalize()}Image"]
+    role = "train" if name == "train" else "inference"
+    assert container["image"] == IMAGES[f"{role.capitalize()}Image"]
     assert container["readonlyRootFilesystem"] is True
     assert container["user"] == "10001:10001"
     assert [mount["containerPath"] for mount in container["mountPoints"]] == ["/tmp"]  # noqa: S108
     assert definition["networkMode"] == "awsvpc"
-    assert definition["taskRoleArn"].endswith(f"role/churn-{name}")
+    assert definition["taskRoleArn"].endswith(f"role/churn-{role}")
     assert container["logConfiguration"]["options"]["awslogs-group"] == f"/churn/{name}"
     example = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.M))
     variables = {each["name"]: each["value"] for each in container["environment"]}
@@ -196,6 +217,11 @@ def test_containers_are_given_parameters_that_there_are(deployed: Deployed, name
         assert model.model_fields[field].annotation is bool
 
 
+def test_outcomes_are_monitored_and_nothing_is_scored_again(deployed: Deployed) -> None:
+    _, container = deployed.container("monitor")
+    assert container["command"] == ["--pipelines", "monitoring"]
+
+
 def test_the_jobs_may_do_what_the_identities_of_a_store_may(deployed: Deployed) -> None:
     names = {"CHURN_STAGING_BUCKET": "staging", "CHURN_RESULTS_BUCKET": "results"}
     settings = ServiceSettings.read(names, needed=())
@@ -222,6 +248,10 @@ EVERYWHERE = {
     "ecs:DescribeTaskDefinition",
     "logs:DescribeLogGroups",
     "states:ValidateStateMachineDefinition",
+    # Logs and traces of the state machines.
+    *(f"logs:{action}LogDelivery" for action in ("Create", "Delete", "Get", "Update")),
+    *("logs:ListLogDeliveries", "logs:DescribeResourcePolicies", "logs:PutResourcePolicy"),
+    *("xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"),
 }
 STACK_ROLES = ("churn-execution", "churn-train", "churn-inference", "churn-machines", "churn-start")
 
@@ -273,17 +303,88 @@ def test_logs_are_kept_for_a_while(deployed: Deployed) -> None:
     assert {group["logGroupName"]: group["retentionInDays"] for group in groups} == {
         "/churn/train": 90,
         "/churn/inference": 90,
+        "/churn/monitor": 90,
+        "/churn/machines": 90,
     }
 
 
-def test_nobody_connects_to_the_tasks(deployed: Deployed) -> None:
+@pytest.mark.parametrize("name", ["train", "inference", "monitor"])
+def test_what_a_machine_does_is_logged_and_traced_without_its_data(deployed: Deployed, name: str) -> None:
+    arn = deployed.machine({"train": "retrain", "inference": "score"}.get(name, name))
+    machine = deployed.aws.client("stepfunctions").describe_state_machine(stateMachineArn=arn)
+    # What the emulator does not keep is as it is written.
+    logging = of_jobs()["${Job}Machine"]["Properties"]["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", False)
+    assert logging["Destinations"] == [
+        {"CloudWatchLogsLogGroup": {"LogGroupArn": {"Fn::GetAtt": ["MachineLogs", "Arn"]}}}
+    ]
+    # An execution that waits for ever ends.
+    assert json.loads(machine["definition"])["TimeoutSeconds"] == 172_800
+    assert of_jobs()["${Job}Machine"]["Properties"]["TracingConfiguration"] == {"Enabled": True}
+
+
+def test_there_is_an_alarm_for_each_way_to_fail_and_for_silence(deployed: Deployed) -> None:
+    found = deployed.aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    alarms = {alarm["AlarmName"]: alarm for alarm in found}
+    endings = [
+        f"churn-{machine}-{ending}"
+        for machine in ("retrain", "score", "monitor")
+        for ending in ("Failed", "Aborted", "TimedOut")
+    ]
+    assert set(alarms) == {*endings, "churn-dead-letters", "churn-stale-scores"}
+    assert all(alarm["AlarmActions"] == [deployed.outputs["TopicArn"]] for alarm in found)
+    for name in endings:
+        alarm = alarms[name]
+        machine, ending = name.split("-")[1:]
+        assert alarm["MetricName"] == f"Executions{ending}"
+        assert alarm["Dimensions"] == [{"Name": "StateMachineArn", "Value": deployed.machine(machine)}]
+        assert (alarm["Threshold"], alarm["TreatMissingData"]) == (0, "notBreaching")
+    stale = alarms["churn-stale-scores"]
+    assert stale["Dimensions"] == [{"Name": "StateMachineArn", "Value": deployed.machine("score")}]
+    # Each of 26 hours without one that succeeded; an hour without any data is one of them.
+    assert (stale["Period"], stale["EvaluationPeriods"]) == (3600, 26)
+    assert (stale["Statistic"], stale["Threshold"], stale["ComparisonOperator"]) == ("Sum", 1, "LessThanThreshold")
+    assert stale["TreatMissingData"] == "breaching"
+    # CloudWatch looks back a week at most.
+    parameter = template()["Parameters"]["StaleHours"]
+    assert parameter["MaxValue"] * stale["Period"] <= 7 * 86_400
+
+
+def test_nobody_connects_to_the_tasks_and_they_connect_to_what_they_need(deployed: Deployed) -> None:
     groups = deployed.aws.client("ec2").describe_security_groups()["SecurityGroups"]
     (group,) = [each for each in groups if each["Description"].startswith("The tasks connect to HTTPS")]
     assert group["IpPermissions"] == []
-    assert {rule["FromPort"] for rule in group["IpPermissionsEgress"]} == {443}
+    rules = group["IpPermissionsEgress"]
+    assert {rule["FromPort"] for rule in rules} == {443}
+    cidrs = {each["CidrIp"] for rule in rules for each in rule["IpRanges"]}
+    assert cidrs == {"10.1.0.0/16"}
+    # The emulator keeps no groups and prefix lists in rules; they are as they are written.
+    written = resources()["SecurityGroup"]["Properties"]["SecurityGroupEgress"]
+    limited = [rule["Fn::If"][1] for rule in written]
+    assert [rule.get("DestinationSecurityGroupId") for rule in limited] == [
+        {"Ref": "EndpointSecurityGroupId"},
+        None,
+        None,
+    ]
+    assert [rule.get("DestinationPrefixListId") for rule in limited] == [None, {"Ref": "S3PrefixListId"}, None]
 
 
-@pytest.mark.parametrize("name", ["retrain", "score"])
+def test_the_network_has_an_endpoint_for_whatever_the_tasks_use(deployed: Deployed) -> None:
+    found = deployed.aws.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]
+    services = {each["ServiceName"].removeprefix("com.amazonaws.eu-central-1."): each for each in found}
+    assert set(services) == {"s3", "ecr.api", "ecr.dkr", "logs", "sns", "secretsmanager"}
+    assert services["s3"]["VpcEndpointType"] == "Gateway"
+    # Each service of the roles of the tasks has one.
+    used = {
+        action.partition(":")[0]
+        for role in ("churn-execution", "churn-train", "churn-inference")
+        for statement in deployed.statements(role)
+        for action in several(statement["Action"])
+    }
+    assert used <= {name.partition(".")[0] for name in services}
+
+
+@pytest.mark.parametrize("name", ["retrain", "score", "monitor"])
 def test_whatever_goes_wrong_is_told_and_a_failure(deployed: Deployed, name: str) -> None:
     machine = deployed.aws.client("stepfunctions").describe_state_machine(stateMachineArn=deployed.machine(name))
     states = json.loads(machine["definition"])["States"]
@@ -308,7 +409,7 @@ def test_new_objects_start_the_run_that_they_are_for_and_a_burst_starts_one(depl
     aws, bucket = deployed.aws, deployed.outputs["StagingBucket"]
     s3, ecs = aws.client("s3"), aws.client("ecs")
     # What the pipelines write there themselves starts nothing.
-    for key in ("training/metrics.json", "features/train.parquet", "inference_outcomes.csv", "oracle.parquet"):
+    for key in ("training/metrics.json", "features/train.parquet", "oracle.parquet"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     before = len(aws.executions(deployed.machine("score")))
     for part in range(3):
@@ -360,6 +461,22 @@ def test_new_objects_start_the_run_that_they_are_for_and_a_burst_starts_one(depl
     aws.messages(deployed.queue)
 
 
+def test_outcomes_that_arrive_start_the_monitoring(deployed: Deployed) -> None:
+    aws = deployed.aws
+    before = {name: len(aws.executions(deployed.machine(name))) for name in ("retrain", "score", "monitor")}
+    aws.client("s3").put_object(Bucket=deployed.outputs["StagingBucket"], Key="inference_outcomes.csv", Body=b"x")
+    deadline = time.monotonic() + PATIENCE
+    while not (tasks := aws.client("ecs").list_tasks(cluster="churn", family="churn-monitor")["taskArns"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for task in tasks:
+        aws.client("ecs").stop_task(cluster="churn", task=task)
+    aws.ended(aws.executions(deployed.machine("monitor"))[0]["executionArn"])
+    after = {name: len(aws.executions(deployed.machine(name))) for name in before}
+    assert after == {**before, "monitor": before["monitor"] + 1}
+    aws.messages(deployed.queue)
+
+
 @pytest.mark.parametrize("case", ["done", "untracked", "untracked-taken-for-success"])
 def test_after_a_training_everything_is_scored(deployed: Deployed, case: str) -> None:
     before = len(deployed.aws.executions(deployed.machine("score")))
@@ -377,7 +494,7 @@ def test_after_a_training_everything_is_scored(deployed: Deployed, case: str) ->
             deployed.aws.client("stepfunctions").stop_execution(executionArn=execution["executionArn"])
 
 
-@pytest.mark.parametrize("name", ["retrain", "score"])
+@pytest.mark.parametrize("name", ["retrain", "score", "monitor"])
 @pytest.mark.parametrize(
     ("case", "said"),
     [
@@ -396,7 +513,8 @@ def test_a_failure_is_one_and_is_told(deployed: Deployed, name: str, case: str, 
     assert told["Subject"] == f"churn-{name}: failed"
     assert told["Message"].startswith(said)
     assert execution in told["Message"]
-    assert f"/churn/{'train' if name == 'retrain' else 'inference'} in CloudWatch" in told["Message"]
+    log = {"retrain": "train", "score": "inference"}.get(name, name)
+    assert f"/churn/{log} in CloudWatch" in told["Message"]
     # Where there was no room for a task, it was tried again; what had begun was not.
     history = deployed.aws.client("stepfunctions").get_execution_history(executionArn=execution, maxResults=1000)[
         "events"

@@ -1,4 +1,4 @@
-"""A model that version 0.1.0 stored, in both forms: it loads and scores the same bits for ever."""
+"""Models that earlier versions stored, and boosters of an earlier XGBoost: they load and score the same bits for ever."""
 
 import json
 import subprocess
@@ -6,25 +6,45 @@ import sys
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 
 from churn import mlflow_flavor
 from churn.model import ChurnModel
+from tests.model.store import STORED, bits_of, store, stored_accounts
 
-STORED = Path(__file__).parent / "stored"
 FORMS = {"folder": STORED / "mlflow/churn", "mlflow": STORED / "mlflow"}
 EXPECTED = json.loads((STORED / "expected.json").read_text())
+VERSIONS = sorted((STORED / "versions").iterdir())
 
 
 @pytest.fixture(scope="module")
 def accounts() -> pd.DataFrame:
-    return pd.read_csv(STORED / "accounts.csv", dtype={"account_id": "str"})
+    return stored_accounts()
 
 
-def bits_of(probability: np.ndarray) -> list[str]:
-    return [f"{int(bits):08x}" for bits in np.asarray(probability, dtype=np.float32).view(np.uint32)]
+@pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: str(folder.name))
+def test_every_version_is_read(folder: Path, accounts: pd.DataFrame, tmp_path: Path) -> None:
+    expected = json.loads((folder / "expected.json").read_text())
+    model = ChurnModel.load(folder, expected["sha256"])
+    assert bits_of(model.probability(accounts)) == expected["probability_bits"]
+    # Stored again, in the form of today, it still scores the same.
+    model.save(tmp_path)
+    again = ChurnModel.load(tmp_path)
+    assert bits_of(again.probability(accounts)) == expected["probability_bits"]
+    # And it explains accounts.
+    assert len(model.explain(accounts.head(3))) == 3
+
+
+def test_the_formats_and_versions_that_are_promised_are_tested() -> None:
+    assert {json.loads((folder / "model.json").read_text())["format"] for folder in VERSIONS} == {1, 2}
+    assert {folder.name.partition("-")[0] for folder in VERSIONS} >= {"0.1.0", "0.2.0"}
+
+
+def test_a_model_of_today_can_be_stored_for_tomorrow(tmp_path: Path, accounts: pd.DataFrame) -> None:
+    store(tmp_path)
+    expected = json.loads((tmp_path / "expected.json").read_text())
+    assert bits_of(ChurnModel.load(tmp_path, expected["sha256"]).probability(accounts)) == expected["probability_bits"]
 
 
 @pytest.mark.parametrize("form", FORMS)

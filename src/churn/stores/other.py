@@ -16,7 +16,10 @@ class OtherStore(Store):
     def __init__(self, protocol: str, path: str, credentials: dict[str, Any] | None = None) -> None:
         self._path = path
         self.uri = f"{protocol}://{path}"
-        self._fs = fsspec.filesystem(protocol, **(credentials or {}))
+        try:
+            self._fs = fsspec.filesystem(protocol, **(credentials or {}))
+        except (ImportError, ValueError) as error:  # a package is not installed; nobody knows the protocol
+            raise ChurnError(f"{self.uri}: {error}; paths and s3://bucket/prefix need no more packages") from error
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}" if name else self._path

@@ -1,0 +1,171 @@
+"""The commands `churn backup` and `churn restore`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from kedro.framework.cli.utils import env_option, validate_conf_source
+
+from churn.cli.commands import cli, explained
+from churn.errors import ChurnError
+
+if TYPE_CHECKING:
+    from churn.operations.backup import Places
+    from churn.operations.backup.manifest import Part
+
+# As `churn.operations.backup.manifest.Part`, which is imported only where a backup is made.
+PARTS: tuple["Part", ...] = ("models", "staging", "results", "settings", "watch")
+SERVERS = ".services"
+
+only_option = click.option(
+    "--only",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Only this part; may be repeated. models: MLflow's database and artifacts.",
+)
+conf_option = click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+servers_option = click.option(
+    "--servers", default=SERVERS, show_default=True, help="Folder of the servers that make services has started."
+)
+
+
+@cli.command()
+@click.option(
+    "--to", help="Path or URL below which the folder of the backup is made; by default backups in the project."
+)
+@only_option
+@click.option(
+    "--database-dump",
+    "dump",
+    type=click.Path(path_type=Path),
+    help="A dump of MLflow's database that pg_dump --format=custom has just made, if this machine does not reach it.",
+)
+@servers_option
+@env_option
+@conf_option
+def backup(
+    to: str | None, parts: tuple["Part", ...], dump: Path | None, servers: str, env: str | None, conf_source: str | None
+) -> None:
+    """Copy models, tables, results and settings of an environment into a new folder.
+
+    Runs may go on. The folder is named by time and environment. It is a backup when it has a manifest.json, which is written
+    last and has the hash of every file. Credentials are not copied. docs/operations.md describes what is.
+    """
+    make_backup(to, parts, dump, servers, env, conf_source)
+
+
+@explained
+def make_backup(
+    to: str | None, parts: tuple["Part", ...], dump: Path | None, servers: str, env: str | None, conf_source: str | None
+) -> None:
+    """Make a backup, and print where it is and what it holds."""
+    from churn.operations.backup import BACKUPS, back_up
+
+    places = places_of_environment(servers, env, conf_source)
+    made = back_up(places, to or str(places.project / BACKUPS), parts=parts or PARTS, dump=dump)
+    manifest = made.manifest
+    click.echo(
+        f"Backup of '{manifest.environment}': {made.uri}, {len(manifest.files):,} files, {made.bytes / 1e6:,.1f} MB"
+    )
+    tracking = manifest.tracking
+    if tracking.runs is not None:
+        click.echo(
+            f"  models    {tracking.versions} versions, {tracking.runs} runs, MLflow {manifest.versions['mlflow']}"
+        )
+    click.echo(f"  results   {f'run {manifest.latest} is current' if manifest.latest else 'nothing was published'}")
+    for sentence in manifest.left_out:
+        click.echo(f"  not in it: {sentence}")
+    click.echo(f"Check it with churn restore {made.uri} --check; restore it with churn restore {made.uri}.")
+
+
+@cli.command()
+@click.argument("folder")
+@only_option
+@click.option("--check", "only_check", is_flag=True, help="Compare every file with its hash, and change nothing.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Replace what is there. Folders of this machine are renamed and kept, other objects of a bucket stay.",
+)
+@servers_option
+@env_option
+@conf_option
+def restore(
+    folder: str,
+    parts: tuple["Part", ...],
+    only_check: bool,
+    replace: bool,
+    servers: str,
+    env: str | None,
+    conf_source: str | None,
+) -> None:
+    """Put the backup in FOLDER, a path or a URL, in the places of an environment.
+
+    Every hash is compared before anything is changed. Places that have other content are refused. A restore that was
+    interrupted is continued when it is started again. Stop churn watch and scheduled runs first.
+    """
+    put_back(folder, parts, only_check, replace, servers, env, conf_source)
+
+
+@explained
+def put_back(
+    folder: str,
+    parts: tuple["Part", ...],
+    only_check: bool,
+    replace: bool,
+    servers: str,
+    env: str | None,
+    conf_source: str | None,
+) -> None:
+    """Check or restore a backup, and print what was done."""
+    from churn.operations.backup import check
+    from churn.operations.backup import restore as restore_backup
+
+    places = places_of_environment(servers, env, conf_source)
+    if only_check:
+        manifest = check(places.backup(folder), parts or PARTS)
+        click.echo(
+            f"{folder} is whole: {len(manifest.files):,} files of '{manifest.environment}', made at "
+            f"{manifest.created_at:%Y-%m-%d %H:%M} UTC"
+        )
+        return
+    done = restore_backup(places, folder, parts=parts or PARTS, replace=replace)
+    click.echo(
+        f"Restored {folder} of {done.manifest.created_at:%Y-%m-%d %H:%M} UTC into '{places.environment}': "
+        f"{', '.join(done.placed) or 'nothing, everything is in place'}"
+    )
+    if done.placed and done.present:
+        click.echo(f"  in place already: {', '.join(done.present)}")
+    for path in done.kept:
+        click.echo(f"  kept: {path}")
+    for sentence in done.open:
+        click.echo(f"  to do: {sentence}")
+    if done.manifest.latest and "results" in (parts or PARTS):
+        click.echo(f"  the current results are those of run {done.manifest.latest}")
+
+
+def places_of_environment(servers: str, env: str | None, conf_source: str | None) -> "Places":
+    """Return the places of an environment of the project in the current folder.
+
+    No session is opened: its hooks would create MLflow's database where a backup is to be restored.
+
+    Raises:
+        ChurnError: If the current folder is in no project.
+    """
+    from kedro.framework.project import settings
+    from kedro.utils import find_kedro_project
+
+    from churn.operations.backup import places_of
+
+    found = find_kedro_project(Path.cwd())
+    if found is None:
+        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
+    project = Path(found)
+    loader: Any = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source or str(project / settings.CONF_SOURCE),
+        env=env or os.environ.get("KEDRO_ENV"),
+        **settings.CONFIG_LOADER_ARGS,
+    )
+    return places_of(loader, project, project / servers)
