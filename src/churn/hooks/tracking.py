@@ -156,7 +156,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
             self._try(lambda: TRACKED_RUN.end("FINISHED"), pipeline, catalog)
         self._note_end(catalog, told=not TRACKING.lost)
         if TRACKING.lost:
-            done = "published" if "results@publish" in pipeline.all_outputs() else "finished"
+            made: Any = catalog["results@publish"] if "results@publish" in pipeline.all_outputs() else None
+            done = "published" if made is not None and made.published is not None else "finished"
             raise NotTrackedError(
                 f"{done}, not tracked: {TRACKING.lost}. Everything else is done; the next run that reaches MLflow closes "
                 "the open run there"
