@@ -6,11 +6,16 @@ each model URI.
 
 import json
 import shutil
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from churn.stores import Entry
+from churn.stores.occupied import is_abandoned, occupied
 
 # Number of copies that are kept, the most recently used ones.
 KEPT = 5
@@ -37,21 +42,48 @@ class ModelCache:
         if target.exists():
             return
         try:
-            shutil.copytree(model, aside)
-            aside.replace(target)
+            with _occupied(aside):
+                shutil.copytree(model, aside, dirs_exist_ok=True)
+                aside.replace(target)
         except OSError:
             shutil.rmtree(aside, ignore_errors=True)
             return
         self._tidy()
+
+    def copies(self) -> dict[str, Entry]:
+        """Return size, and time of the last use, of each copy by content hash."""
+        return {
+            folder.name: Entry(sum(file.lstat().st_size for file in folder.rglob("*")), folder.stat().st_mtime)
+            for folder in self._copies()
+        }
+
+    def remembered(self) -> frozenset[str]:
+        """Return the content hashes of the last known versions of all model URIs."""
+        known = [place.get("sha256") for place in self._names().values() if isinstance(place, dict)]
+        return frozenset(sha256 for sha256 in known if isinstance(sha256, str))
+
+    def _copies(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        return [folder for folder in self._folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
 
     def drop(self, sha256: str) -> None:
         """Remove the copy with a content hash, for example a damaged one."""
         shutil.rmtree(self._folder / sha256, ignore_errors=True)
 
     def _tidy(self) -> None:
-        copies = [folder for folder in self._folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+        """Remove the copies that were not used for longest, and what killed processes have left."""
+        copies = self._copies()
+        for copy in copies:
+            if copy.stat().st_mtime > time.time():  # a clock was ahead; else it would stay for ever, and new ones go
+                copy.touch()
         for old in sorted(copies, key=lambda folder: folder.stat().st_mtime, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
+        for aside in self._folder.glob(".*"):
+            if aside.is_dir() and is_abandoned(aside):
+                shutil.rmtree(aside, ignore_errors=True)
+            elif is_abandoned(aside):
+                aside.unlink(missing_ok=True)
 
     def remember(self, name: str, place: Mapping[str, Any]) -> None:
         """Store the current version of a model URI."""
@@ -74,3 +106,11 @@ class ModelCache:
         except (OSError, ValueError):
             return {}
         return known
+
+
+@contextmanager
+def _occupied(folder: Path) -> Iterator[None]:
+    """Create a folder and mark it as in use while the block runs."""
+    folder.mkdir(parents=True)
+    with occupied(folder):
+        yield

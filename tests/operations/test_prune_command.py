@@ -1,0 +1,86 @@
+"""The command `churn prune` on a finished project."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
+
+from churn.cli.commands import cli
+from churn.datasets import ResultsDataset
+from tests.conftest import ROOT, Project
+from tests.datasets.test_results import aged, given
+from tests.pipelines.test_runs import snapshot
+
+
+def prune(project: Project, *options: str) -> Result:
+    bootstrap_project(ROOT)
+    return CliRunner().invoke(cli, ["prune", "--conf-source", str(project.conf), *options])
+
+
+@pytest.fixture
+def old(copied: Project) -> tuple[Project, list[Path]]:
+    """The project with results that were published long ago, and what was left when processes were killed."""
+    results = ResultsDataset(filepath=str(copied.results))
+    current = (copied.results / "latest.json").read_bytes()
+    folders = []
+    for _ in range(2):
+        results.save(given())
+        assert results.published is not None
+        folders.append(copied.results / results.published["run_id"])
+    (copied.results / "latest.json").write_bytes(current)
+    unfinished = copied.results / str(uuid.uuid4())
+    unfinished.mkdir()
+    (unfinished / "inference_result.csv").write_bytes(b"x" * 5000)
+    part = copied.staging / f".training_data.csv.{'0' * 32}.part"
+    part.write_bytes(b"x" * 7000)
+    damaged = copied.folder / "cache/names.json.damaged-1"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_text("[]")
+    made = [*folders, unfinished, part, damaged]
+    aged(*(file for folder in made for file in [*folder.rglob("*"), folder]))
+    return copied, made
+
+
+def test_old_results_and_leftovers_are_removed(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    before = project.run_folder()
+    files = snapshot(project.folder)
+    shown = prune(project, "--keep", "1", "--older-than", "30", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert snapshot(project.folder).keys() - {"cache/prune.lock"} == files.keys()
+    rows = {line.split("  ")[0]: line.split() for line in shown.output.splitlines() if line[:1].islower()}
+    assert rows["results"][1] == "2"
+    assert rows["unfinished"][1:4] == ["2", "12.0", "kB"]
+    assert "current" in shown.output
+    asked = prune(project, "--keep", "1", "--older-than", "30")
+    assert asked.exit_code == 1
+    assert "add --yes" in asked.output
+    assert all(path.exists() for path in made)
+    done = prune(project, "--keep", "1", "--older-than", "30", "--yes")
+    assert done.exit_code == 0, done.output
+    assert not any(path.exists() for path in made)
+    assert project.run_folder() == before
+    assert ResultsDataset(filepath=str(project.results)).load().run_id == before.name
+    again = prune(project, "--keep", "1", "--older-than", "30", "--yes")
+    assert "There is nothing to remove." in again.output
+    project.run("monitoring")  # the champion and its runs are there
+    assert json.loads((before / "health_metrics.json").read_text())["provenance"]["run_id"] == before.name
+
+
+def test_a_damaged_pointer_is_one_sentence(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    (project.results / "latest.json").write_text("[]")
+    refused = prune(project, "--keep", "1", "--older-than", "0", "--yes")
+    assert refused.exit_code == 1
+    assert "latest.json is damaged: it is not a JSON object; score again" in refused.output
+    assert "Traceback" not in refused.output
+    assert all(path.exists() for path in made)
+
+
+@pytest.mark.parametrize("options", [("--keep", "0"), ("--older-than", "-1"), ("--keep", "all")])
+def test_limits_that_make_no_sense(finished: Project, options: tuple[str, str]) -> None:
+    refused = prune(finished, *options, "--yes")
+    assert refused.exit_code == 2
