@@ -257,6 +257,21 @@ def test_versions_runs_and_their_artifacts_are_removed(tracked: Tracked, tmp_pat
     tracked.remove_model(stored.name)
 
 
+def test_a_removal_of_a_run_that_was_interrupted_is_completed(tracked: Tracked, tmp_path: Path) -> None:
+    """Killed after the artifacts, before the run."""
+    import shutil
+
+    run_id = str(mlflow.MlflowClient().get_model_version("churn", "4").run_id)
+    assert versions.delete_version("churn", "4")
+    listed(tracked)
+    shutil.rmtree(tmp_path / "artifacts" / run_id)
+    (thing,) = plan(listed(tracked), STRICT).going("runs")
+    assert (thing.name, thing.bytes) == (run_id, 0)
+    assert tracked.remove_run(thing.name)
+    assert versions.delete_version("churn", "4")
+    assert run_id not in {run.run_id for run in tracked.runs()}
+
+
 def test_an_alias_that_moves_meanwhile_keeps_its_version(tracked: Tracked) -> None:
     versions.roll_back("churn", "champion", "1")
     assert not versions.delete_version("churn", "1")

@@ -1,6 +1,9 @@
 """The command `churn prune` on a finished project."""
 
 import json
+import subprocess
+import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from kedro.framework.startup import bootstrap_project
 
 from churn.cli.commands import cli
 from churn.datasets import ResultsDataset
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, clean_environment
 from tests.datasets.test_results import aged, given
 from tests.pipelines.test_runs import snapshot
 
@@ -84,3 +87,24 @@ def test_a_damaged_pointer_is_one_sentence(old: tuple[Project, list[Path]]) -> N
 def test_limits_that_make_no_sense(finished: Project, options: tuple[str, str]) -> None:
     refused = prune(finished, *options, "--yes")
     assert refused.exit_code == 2
+
+
+@pytest.mark.e2e
+def test_the_container_prunes_again_and_again_until_it_is_stopped(
+    old: tuple[Project, list[Path]], tmp_path: Path
+) -> None:
+    project, made = old
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "churn.operations.container", "prune", "--every", "24", "--env", "local"]
+    limits = ["--conf-source", str(project.conf), "--keep", "1", "--older-than", "30"]
+    environment = {**clean_environment(), "TMPDIR": str(scratch)}
+    with subprocess.Popen([*command, *limits], cwd=ROOT, env=environment) as process:
+        deadline = time.monotonic() + 300
+        while not (scratch / "pruned").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert not any(path.exists() for path in made)

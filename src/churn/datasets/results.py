@@ -19,19 +19,26 @@ from kedro.io import AbstractDataset, DatasetError
 from churn.errors import ChurnError
 from churn.retention.spreadsheet import spreadsheet_safe
 from churn.scoring import CurrentLedger, Publication, Record, Scores
-from churn.scoring.pointer import REMEDY, Pointer, checked_run_id, is_run_id, next_pointer, read_pointer
+from churn.scoring.pointer import (
+    LEDGER,
+    MANIFEST,
+    POINTER,
+    REMEDY,
+    Pointer,
+    checked_run_id,
+    is_run_id,
+    next_pointer,
+    read_pointer,
+)
 from churn.stores import DamagedError, Stored, open_store
 from churn.tables.csv import write_csv
 from churn.tables.stored import StoredTable
 
 logger = logging.getLogger(__name__)
 
-POINTER = "latest.json"
-MANIFEST = "manifest.json"
 PREDICTIONS = "inference_result"
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
-LEDGER = "partitions.json"
 
 # For whom a file is, in the manifest. Ids in files for programs are exact, also those that a spreadsheet takes for formulas.
 PEOPLE = (f"{RETENTION_LIST}.csv",)

@@ -14,13 +14,12 @@ from filelock import FileLock, Timeout
 from kedro.framework.context import KedroContext
 from kedro.io.core import get_protocol_and_path
 
-from churn.datasets.results import LEDGER, MANIFEST, POINTER
 from churn.errors import ChurnError
 from churn.operations.pruning import Limits, Listing, Plan, plan
 from churn.operations.pruning_mlflow import Tracked
 from churn.registry.cache import ModelCache
 from churn.registry.versions import delete_version
-from churn.scoring.pointer import Pointer, is_run_id, marked, read_pointer
+from churn.scoring.pointer import LEDGER, MANIFEST, POINTER, Pointer, is_run_id, marked, read_pointer
 from churn.stores import Entry, Store, open_store
 from churn.stores.local import LocalStore
 from churn.stores.state import DAMAGED

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from churn.scoring.pointer import Pointer, is_run_id
+from churn.scoring.pointer import MANIFEST, Pointer, is_run_id
 from churn.stores import Entry
 from churn.stores.occupied import SILENCE
 
@@ -23,7 +23,6 @@ KINDS: tuple[Kind, ...] = ("results", "versions", "models", "runs", "copies", "d
 LEFTOVERS: tuple[Kind, ...] = ("damaged files", "unfinished")
 
 DAY, GRACE = 86_400.0, 3_600.0
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)

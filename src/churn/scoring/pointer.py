@@ -13,6 +13,9 @@ from typing import Any
 from churn.errors import ChurnError
 from churn.stores import DamagedError
 
+# Files in the folder of results: the pointer, and in the folder of each run what it wrote last and its ledger.
+POINTER, MANIFEST, LEDGER = "latest.json", "manifest.json", "partitions.json"
+
 REMEDY = "score again with kedro run --pipelines inference, which replaces it, or name a published run in it (docs/runbooks.md)"
 
 
@@ -86,7 +89,7 @@ def next_pointer(present: Pointer | None, run_id: str, published_at: str) -> dic
     removing = list(present.removing) if present else []
     return {
         "run_id": run_id,
-        "manifest": f"{run_id}/manifest.json",
+        "manifest": f"{run_id}/{MANIFEST}",
         "published_at": published_at,
         "sequence": (present.sequence if present else 0) + 1,
         **({"removing": removing} if removing else {}),
