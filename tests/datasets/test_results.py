@@ -319,6 +319,13 @@ def test_a_damaged_pointer_is_named_by_readers_and_mended_by_the_next_run(
     assert results.load().predictions.column("probability").tolist() == [0.2, 0.75]
 
 
+def test_a_folder_in_the_place_of_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:
+    (tmp_path / "latest.json").mkdir()
+    for attempt in (results.load, lambda: results.save(given())):
+        with pytest.raises(DatasetError, match=r"latest.json is a folder in the place of a file; move it away"):
+            attempt()
+
+
 def test_a_pointer_to_a_run_that_is_gone(results: ResultsDataset, tmp_path: Path) -> None:
     results.save(given(0.1))
     run_id = pointer(tmp_path)["run_id"]

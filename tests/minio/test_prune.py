@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
+import churn.stores.s3 as s3_module
 from churn.datasets import ResultsDataset
 from churn.operations.housekeeping import PublishedResults
 from churn.operations.pruning import Limits, Listing, plan
 from churn.stores import Store, open_store
 from tests.datasets.test_results import given
 from tests.minio.conftest import MinioProject
-from tests.proxy import FaultyProxy
 from tests.stack import Stack
 
 DAY = 86_400.0
@@ -52,27 +53,39 @@ def test_a_pointer_dated_ahead_and_a_damaged_one(place: str, credentials: dict[s
         assert results.overtaken_by() is None
 
 
-def test_a_pointer_whose_answer_is_lost_was_published_once(stack: Stack, place: str, store: Store) -> None:
+def test_a_pointer_whose_answer_is_lost_was_published_once(
+    place: str, credentials: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store replaces the pointer, the answer is lost, and the repeated request finds it replaced: by this run."""
-    with FaultyProxy(stack.s3.ports[0]) as proxy:
-        credentials = stack.credentials(stack.settings.scoring, proxy.address)
-        results = ResultsDataset(filepath=place, credentials=credentials)
-        results.save(given(0.1))
-        first = store.read_json("latest.json")
+    results = ResultsDataset(filepath=place, credentials=credentials)
+    results.save(given(0.1))
+    first = store.read_json("latest.json")
+    made = s3_module.client_of
+    lost = []
 
-        def lose(line: bytes) -> None:
-            if line.startswith(b"PUT") and b"latest.json" in line:
-                proxy.on_request = None
-                proxy.fail("cut", times=1)
+    class Losing:
+        def __init__(self, client: Any) -> None:
+            self._client = client
 
-        proxy.on_request = lose
-        follower = given(0.2)
-        follower._follows = first["run_id"]
-        results.save(follower)
-        assert results.published is not None
-        second = store.read_json("latest.json")
-        assert second["run_id"] == results.published["run_id"]
-        assert second["sequence"] == first["sequence"] + 1
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._client, name)
+
+        def put_object(self, **arguments: Any) -> Any:
+            answer = self._client.put_object(**arguments)
+            if arguments["Key"].endswith("latest.json") and not lost:
+                lost.append(answer)
+                raise ReadTimeoutError(endpoint_url="http://store")
+            return answer
+
+    monkeypatch.setattr(s3_module, "client_of", lambda arguments: Losing(made(arguments)))
+    follower = given(0.2)
+    follower._follows = first["run_id"]
+    results.save(follower)
+    assert lost
+    assert results.published is not None
+    second = store.read_json("latest.json")
+    assert second["run_id"] == results.published["run_id"]
+    assert second["sequence"] == first["sequence"] + 1
 
 
 def test_publishing_and_pruning_at_once(place: str, credentials: dict[str, Any], store: Store) -> None:
@@ -116,8 +129,6 @@ def test_runs_without_a_manifest_go_after_a_day(place: str, credentials: dict[st
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours from now, by the clock of the store."""
-    import churn.stores.s3 as s3_module
-
     monkeypatch.setattr(s3_module.S3Store, "now", lambda self: time.time() + 7_200)
 
 

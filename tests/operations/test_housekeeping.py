@@ -90,6 +90,9 @@ def test_a_damaged_pointer_or_ledger_removes_nothing(tmp_path: Path) -> None:
     (tmp_path / current / "partitions.json").write_text('{"a": 1}')
     with pytest.raises(ChurnError, match="score again, then prune"):
         house.remove([first])
+    (tmp_path / current / "manifest.json").unlink()
+    with pytest.raises(ChurnError, match="score again, then prune"):
+        house.remove([first])
     (tmp_path / "latest.json").write_text("[]")
     with pytest.raises(ChurnError, match="is damaged"):
         house.pointer()

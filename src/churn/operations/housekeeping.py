@@ -51,6 +51,11 @@ class PublishedResults:
         """
         name = f"{run_id}/{LEDGER}"
         entries = self._store.read_json(name) if self._store.exists(name) else {}
+        if not self._store.exists(f"{run_id}/{MANIFEST}"):
+            raise ChurnError(
+                f"{self._store.address(POINTER)} names the run {run_id}, which has no {MANIFEST}, so that it is not known what "
+                "is needed; score again, then prune"
+            )
         manifest = self._store.read_json(f"{run_id}/{MANIFEST}")
         try:
             runs = {entry["run_id"] for entry in entries.values()}

@@ -113,6 +113,8 @@ class LocalStore(Store):
             raise ChurnError(f"{self.address(name)} does not exist") from error
         except PermissionError as error:
             raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
+        except IsADirectoryError as error:
+            raise ChurnError(f"{self.address(name)} is a folder in the place of a file; move it away") from error
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
