@@ -1,10 +1,13 @@
 """The command `churn prune` on a finished project."""
 
 import json
+import random
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,51 @@ def test_the_container_prunes_again_and_again_until_it_is_stopped(
         process.terminate()
         assert process.wait(60) == 143
     assert not any(path.exists() for path in made)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_killed_at_random_moments_the_next_one_completes_it(project: Project) -> None:
+    """The whole command; what it had begun is completed, and the project trains, scores and rolls back as before."""
+    import mlflow
+
+    for threshold in (0.2, 0.3, 0.4, 0.45):
+        project.run(training__threshold=threshold, training__booster__n_estimators=20, promotion__force=True)
+    current = project.run_folder()
+    for folder in project.results.iterdir():
+        if folder.is_dir() and folder != current:
+            aged(*folder.rglob("*"), folder)
+    # In MLflow too, everything is of long ago.
+    database = project.folder / "mlflow-artifacts/mlflow.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE runs SET start_time = start_time - 8640000000, end_time = end_time - 8640000000")
+        connection.execute("UPDATE model_versions SET creation_time = creation_time - 8640000000")
+        connection.execute("UPDATE logged_models SET creation_timestamp_ms = creation_timestamp_ms - 8640000000")
+    command = [sys.executable, "-m", "churn", "prune", "--conf-source", str(project.conf)]
+    limits = ["--keep", "1", "--older-than", "30", "--yes"]
+    seed = uuid.uuid4().int % 1000
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)
+    for _ in range(8):
+        with subprocess.Popen(
+            [*command, *limits], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            # It begins to remove after the table.
+            while not (line := process.stdout.readline()).startswith(b"together") and line:
+                pass
+            time.sleep(chance.uniform(0, 0.2))
+            process.kill()
+    done = subprocess.run(
+        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in project.results.iterdir() if path.is_dir()} == {current.name, "training"}
+    versions = mlflow.MlflowClient().search_model_versions("name = 'churn'")
+    assert {str(entry.version) for entry in versions} == {"3", "4"}
+    project.run("inference", "monitoring")
+    project.run("feature_engineering", "training", training__booster__n_estimators=20)
+    again = subprocess.run(
+        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
