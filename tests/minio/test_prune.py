@@ -138,7 +138,7 @@ def test_the_command_on_servers(trained: MinioProject, later: None) -> None:
     from click.testing import CliRunner
     from kedro.framework.startup import bootstrap_project
 
-    from churn.cli.commands import cli
+    from churn.cli import cli
     from tests.conftest import ROOT
 
     trained.run("inference")

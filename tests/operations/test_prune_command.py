@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
 
-from churn.cli.commands import cli
+from churn.cli import cli
 from churn.datasets import ResultsDataset
 from tests.conftest import ROOT, Project, clean_environment
 from tests.datasets.test_results import aged, given

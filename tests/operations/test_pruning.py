@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from churn.errors import ChurnError
 from churn.operations.pruning import (
     DAY,
     Limits,
@@ -15,9 +16,8 @@ from churn.operations.pruning import (
     StoredModel,
     Version,
     plan,
-    render,
-    shown_bytes,
 )
+from churn.operations.pruning_table import render, shown_bytes
 from churn.scoring.pointer import Pointer
 from churn.stores import Entry
 
@@ -42,6 +42,12 @@ def going(made: Plan) -> set[str]:
 
 def reason(made: Plan, name: str) -> str:
     return next(verdict.reason for verdict in made.verdicts if verdict.thing.name == name)
+
+
+@pytest.mark.parametrize(("keep", "older_than"), [(0, 1), (-1, 1), (1, -1), (1, float("nan"))])
+def test_limits_by_which_the_newest_would_go_are_refused(keep: int, older_than: float) -> None:
+    with pytest.raises(ChurnError, match="at least 1 and 0 days are expected"):
+        Limits(keep, older_than)
 
 
 def test_only_what_is_beyond_the_newest_and_old_enough_goes() -> None:

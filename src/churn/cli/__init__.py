@@ -1,5 +1,6 @@
 """The commands of `churn`, and of `kedro` in this project, which looks for them in this module."""
 
+from churn.cli import pruning
 from churn.cli.commands import cli, run
 
-__all__ = ["cli", "run"]
+__all__ = ["cli", "pruning", "run"]

@@ -1,7 +1,6 @@
 """The project's command line: Kedro's, with user errors shown as one message instead of a traceback."""
 
 import copy
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -149,61 +148,6 @@ def watch_sources(once: bool, env: str | None, conf_source: str | None, params: 
     with KedroSession.create(env=env, conf_source=conf_source, runtime_params=given) as session:
         job = KedroJob(cast("list[str]", options), params)
         watch_project(cast("KedroSession", session).load_context(), job, once=once)
-
-
-@cli.command()
-@click.option("--keep", type=click.IntRange(min=1), help="Number of the newest to keep; by default prune.keep.")
-@click.option("--older-than", type=click.FloatRange(min=0), help="Age in days; by default prune.older_than.")
-@click.option("--dry-run", is_flag=True, help="Show what would be removed and why, and remove nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before removing; needed where no one can answer.")
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
-def prune(
-    keep: int | None, older_than: float | None, dry_run: bool, yes: bool, env: str | None, conf_source: str | None
-) -> None:
-    """Remove old results, runs and versions that nothing needs.
-
-    Removes published results, registered versions, MLflow runs and their artifacts, copies of models and damaged files that
-    are beyond the newest --keep of their kind AND older than --older-than days, and what interrupted runs have left.
-
-    Never removes the current results and the runs that their ledger names, a version with an alias, the one before it, the
-    one trained last, what these need, a run that is going on, or anything from the last hour. May run while others publish,
-    and may be stopped at any moment: the next one completes it.
-    """
-    prune_project(keep, older_than, dry_run, yes, env, conf_source)
-
-
-@explained
-def prune_project(
-    keep: int | None, older_than: float | None, dry_run: bool, yes: bool, env: str | None, conf_source: str | None
-) -> None:
-    """Show what goes and what stays, and remove it after a confirmation; see `prune`."""
-    from kedro.framework.session import KedroSession
-
-    from churn.config import check_parameters
-    from churn.operations.housekeeping import Housekeeping
-    from churn.operations.pruning import Limits, render
-
-    with KedroSession.create(env=env, conf_source=conf_source) as session:
-        context = cast("KedroSession", session).load_context()
-        settings = check_parameters(cast("Any", context.config_loader)["parameters"]).prune
-        limits = Limits(
-            settings.keep if keep is None else keep, settings.older_than if older_than is None else older_than
-        )
-        house = Housekeeping(context)
-        with house.alone():
-            made = house.plan(limits)
-            click.echo(render(made, details=dry_run))
-            if dry_run or made.is_empty:
-                return
-            if not yes:
-                if not sys.stdin.isatty():
-                    raise ChurnError(
-                        "nothing was removed: no one can be asked here; add --yes, or --dry-run to look only"
-                    )
-                click.confirm("Remove what goes?", abort=True)
-            house.carry_out(made, click.echo)
-            click.echo("Removed.")
 
 
 def checked_run(**options: Any) -> Any:

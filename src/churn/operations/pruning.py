@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from churn.errors import ChurnError
 from churn.scoring.pointer import MANIFEST, Pointer, is_run_id
 from churn.stores import Entry
 from churn.stores.occupied import SILENCE
@@ -36,6 +37,15 @@ class Limits:
 
     keep: int
     older_than: float
+
+    def __post_init__(self) -> None:
+        """Refuse limits by which the newest would go.
+
+        Raises:
+            ChurnError: If a limit is too low, or no number.
+        """
+        if self.keep < 1 or not self.older_than >= 0:
+            raise ChurnError(f"keep = {self.keep}, older_than = {self.older_than}: at least 1 and 0 days are expected")
 
 
 @dataclass(frozen=True)
@@ -350,46 +360,3 @@ def _models(listing: Listing, kept: list[Version], gone: set[str]) -> Iterator[V
             reason = "from the last hour"
         thing = Thing("models", model.model_id, model.bytes, model.created, reason)
         yield Verdict(thing, not reason, reason or "its run goes")
-
-
-HEADER = ("", "goes", "size", "stays", "size")
-
-
-def render(made: Plan, *, details: bool = False) -> str:
-    """Return a plan as text: a table with number and size by kind, and with `details` each thing with its reason."""
-    rows = [HEADER]
-    for kind in KINDS:
-        of_kind = [verdict for verdict in made.verdicts if verdict.thing.kind == kind]
-        if of_kind:
-            rows.append((kind, *_cells(of_kind, goes=True), *_cells(of_kind, goes=False)))
-    rows.append(("together", *_cells(made.verdicts, goes=True), *_cells(made.verdicts, goes=False)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(each))
-        for each in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
-    if details:
-        lines += ["", *(_line(verdict) for verdict in made.verdicts)]
-    if made.is_empty:
-        lines += ["", "There is nothing to remove."]
-    return "\n".join(lines)
-
-
-def _cells(verdicts: Iterable[Verdict], *, goes: bool) -> tuple[str, str]:
-    things = [verdict.thing for verdict in verdicts if verdict.goes is goes]
-    return str(len(things)), shown_bytes(sum(thing.bytes for thing in things))
-
-
-def _line(verdict: Verdict) -> str:
-    thing = verdict.thing
-    return f"{'goes ' if verdict.goes else 'stays'}  {thing.kind}  {thing.name}  {shown_bytes(thing.bytes)}  {verdict.reason}"
-
-
-def shown_bytes(size: int) -> str:
-    """Return a size in words: ``1.5 MB``."""
-    shown = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if shown < 1000:
-            return f"{shown:.0f} {unit}" if unit == "bytes" or shown >= 100 else f"{shown:.1f} {unit}"
-        shown /= 1000
-    return f"{shown:,.1f} TB"
