@@ -177,8 +177,8 @@ def test_copies_of_models_in_use_stay() -> None:
     assert going(plan(listing, STRICT)) == {"c"}
 
 
-def test_damaged_files_go_when_they_are_old() -> None:
-    listing = Listing(NOW, damaged={"names.json.damaged-1": Entry(5, ago(9)), "x.damaged-2": Entry(5, ago(1))})
+def test_files_that_were_set_aside_go_when_they_are_old() -> None:
+    listing = Listing(NOW, set_aside={"names.json.damaged-1": Entry(5, ago(9)), "x.damaged-2": Entry(5, ago(1))})
     assert going(plan(listing, Limits(10, 7))) == {"names.json.damaged-1"}
 
 

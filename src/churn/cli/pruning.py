@@ -23,8 +23,8 @@ def prune(
 ) -> None:
     """Remove old results, runs and versions that nothing needs.
 
-    Removes published results, registered versions, MLflow runs and their artifacts, copies of models and damaged files that
-    are beyond the newest --keep of their kind AND older than --older-than days, and what interrupted runs have left.
+    Removes published results, registered versions, MLflow runs and their artifacts, copies of models and files set aside
+    that are beyond the newest --keep of their kind AND older than --older-than days, and what interrupted runs have left.
 
     Never removes the current results and the runs that their ledger names, a version with an alias, the one before it, the
     one trained last, what these need, a run that is going on, or anything from the last hour. May run while others publish,

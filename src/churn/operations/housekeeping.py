@@ -6,7 +6,7 @@ cannot be marked. The marks stay until the removal is complete, so that the next
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from churn.stores.local import LocalStore
 from churn.stores.state import DAMAGED
 
 LOCK = "prune.lock"
+# Databases of MLflow from before an upgrade, and those whose first run was killed.
+REPLACED = ("before", "unfinished")
 
 
 class PublishedResults:
@@ -110,10 +112,10 @@ class Housekeeping:
         self._cache: Path = context.project_path / stores["cache"]
         self._results = _store(loader, stores["results"], known["credentials"]["results"], context.project_path)
         self._staging = _store(loader, stores["staging"], known["credentials"]["staging"], context.project_path)
-        artifacts = context.project_path / stores.get("artifacts", "data/mlflow-artifacts")
+        self._artifacts: Path = context.project_path / stores.get("artifacts", "data/mlflow-artifacts")
         self._model = model["name"]
         self._published = PublishedResults(self._results)
-        self._tracked = Tracked(model["experiment"], model["name"], artifacts)
+        self._tracked = Tracked(model["experiment"], model["name"], self._artifacts)
         self._copies = ModelCache(self._cache / "models")
 
     @contextmanager
@@ -155,7 +157,7 @@ class Housekeeping:
             runs=self._tracked.runs(),
             models=self._tracked.models(),
             copies=self._copies.copies(),
-            damaged=self._damaged(),
+            set_aside=self._set_aside(),
             unfinished={address: entry for address, (_, _, entry) in self._unfinished().items()},
             abandoned=frozenset(filter(is_run_id, self._results.abandoned(MANIFEST)))
             if self._results.is_local
@@ -182,8 +184,8 @@ class Housekeeping:
                 tell(f"run {thing.name} stays: it goes on again")
         for thing in made.going("copies"):
             self._copies.drop(thing.name)
-        for thing in made.going("damaged files"):
-            (self._cache / thing.name).unlink(missing_ok=True)
+        for thing in made.going("files set aside"):
+            Path(thing.name).unlink(missing_ok=True)
         for thing in made.going("unfinished"):
             if thing.name in unfinished:
                 store, name, _ = unfinished[thing.name]
@@ -199,13 +201,16 @@ class Housekeeping:
             for run_id in sorted({*going, *unfinished} - set(removed)):
                 tell(f"results {run_id} stay: they are needed by now")
 
-    def _damaged(self) -> dict[str, Entry]:
-        found = {}
-        for folder in self._own_folders():
-            for path in folder.glob(f"*{DAMAGED}*"):
+    def _set_aside(self) -> dict[str, Entry]:
+        """Return damaged state files, and MLflow's databases that were replaced, by their paths."""
+        found = [path for folder in self._own_folders() for path in folder.glob(f"*{DAMAGED}*")]
+        found += [path for kind in REPLACED for path in self._artifacts.glob(f"mlflow.db.{kind}-*")]
+        entries = {}
+        for path in found:
+            with suppress(OSError):  # gone in the meantime
                 state = path.lstat()
-                found[path.relative_to(self._cache).as_posix()] = Entry(state.st_size, state.st_mtime)
-        return found
+                entries[path.as_posix()] = Entry(state.st_size, state.st_mtime)
+        return entries
 
     def _unfinished(self) -> dict[str, tuple[Store, str, Entry]]:
         """Return what interrupted writes have left, by its address."""

@@ -17,11 +17,11 @@ from churn.scoring.pointer import MANIFEST, Pointer, is_run_id
 from churn.stores import Entry
 from churn.stores.occupied import SILENCE
 
-Kind = Literal["results", "versions", "models", "runs", "copies", "damaged files", "unfinished"]
+Kind = Literal["results", "versions", "models", "runs", "copies", "files set aside", "unfinished"]
 # In the order in which they are removed: what refers to something goes before it.
-KINDS: tuple[Kind, ...] = ("results", "versions", "models", "runs", "copies", "damaged files", "unfinished")
+KINDS: tuple[Kind, ...] = ("results", "versions", "models", "runs", "copies", "files set aside", "unfinished")
 # Kinds of which none is kept for its own sake.
-LEFTOVERS: tuple[Kind, ...] = ("damaged files", "unfinished")
+LEFTOVERS: tuple[Kind, ...] = ("files set aside", "unfinished")
 
 DAY, GRACE = 86_400.0, 3_600.0
 
@@ -150,7 +150,7 @@ class Listing:
         runs: Runs of the experiment.
         models: Models that runs of the experiment have logged.
         copies: Verified copies of models by hash.
-        damaged: Damaged files that were set aside.
+        set_aside: Damaged or replaced files that were set aside.
         unfinished: What interrupted writes have left, as the stores list it: their writers have ended.
         abandoned: Runs in the store of results whose processes have ended without a manifest; ``None`` if the store cannot
             tell, as a bucket: there, a day without a new file counts as the end.
@@ -166,7 +166,7 @@ class Listing:
     runs: tuple[Run, ...] = ()
     models: tuple[StoredModel, ...] = ()
     copies: Mapping[str, Entry] = field(default_factory=dict)
-    damaged: Mapping[str, Entry] = field(default_factory=dict)
+    set_aside: Mapping[str, Entry] = field(default_factory=dict)
     unfinished: Mapping[str, Entry] = field(default_factory=dict)
     abandoned: frozenset[str] | None = None
 
@@ -213,7 +213,7 @@ def plan(listing: Listing, limits: Limits) -> Plan:
         *models,
         *runs,
         *_judged(copies, limits, listing.now),
-        *_judged(_things("damaged files", listing.damaged), limits, listing.now),
+        *_judged(_things("files set aside", listing.set_aside), limits, listing.now),
         *_judged(unfinished, limits, listing.now),
     ]
     return Plan(tuple(sorted(verdicts, key=lambda verdict: KINDS.index(verdict.thing.kind))))
