@@ -13,8 +13,8 @@ from kedro_datasets.json import JSONDataset
 
 from churn.config import check_parameters
 from churn.config.catalog import Catalog
-from churn.errors import ChurnError, FaultsError, ParametersError
-from churn.hooks.preflight import PreflightHook, anchored, make_private_folders
+from churn.errors import FaultsError, ParametersError
+from churn.hooks.preflight import PreflightHook, make_private_folders
 from tests.conftest import ROOT, base_parameters
 
 
@@ -131,25 +131,3 @@ def test_folders_with_data_are_made_for_the_owner_only(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("s3*"))
     (tmp_path / "file").write_text("no folder can be made here")
     make_private_folders({"staging": "file/staging", "cache": "file"}, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("uri", "expected"),
-    [
-        ("sqlite:///data/mlflow.db", "sqlite:////p ü#/data/mlflow.db"),
-        ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
-        ("sqlite:////elsewhere/mlflow.db?timeout=5", "sqlite:////elsewhere/mlflow.db?timeout=5"),
-        ("http://127.0.0.1:5000/?a=b/c", "http://127.0.0.1:5000/?a=b/c"),
-        ("sqlite:///:memory:", "sqlite:///:memory:"),
-    ],
-)
-def test_the_database_is_found_from_every_folder(uri: str, expected: str) -> None:
-    assert anchored(uri, Path("/p ü#")) == expected
-
-
-@pytest.mark.parametrize(
-    "uri", ["sqlite:////a?b/mlflow.db", "sqlite:////a%41/mlflow.db", "sqlite:///data%20/mlflow.db"]
-)
-def test_a_database_whose_address_means_another_path_is_refused(uri: str) -> None:
-    with pytest.raises(ChurnError, match="cannot be at"):
-        anchored(uri, Path("/p"))

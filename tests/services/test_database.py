@@ -16,7 +16,8 @@ import pytest
 
 from churn.errors import ChurnError
 from churn.services import database
-from churn.services.database import address_of, file_of, make, place_of, prepared, upgrade
+from churn.services.database import make, prepared, upgrade
+from churn.services.database_file import address_of, anchored, current_revision, file_of, place_of, revisions
 
 # A version of the tables of 2024, to which later ones add `logged_models` and others.
 EARLY = "867495a8f9d4"
@@ -83,14 +84,14 @@ def use(path: Path, experiment: str = "churn_model") -> mlflow.MlflowClient:
 
 
 def test_the_versions_are_those_of_mlflow(empty_database: Path) -> None:
-    current, known = database._revisions()
+    current, known = revisions()
     assert revision_of(empty_database) == current
     assert {current, EARLY} <= known
 
 
 def test_a_database_that_is_not_there_is_made_once_for_the_owner(place: Path) -> None:
     use(place)
-    assert revision_of(place) == database._current_revision()
+    assert revision_of(place) == current_revision()
     assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
     before = place.read_bytes()
     use(place)
@@ -160,7 +161,7 @@ def test_what_a_killed_first_run_left_is_made_again(
         (place.parent / f".{place.name}.0123.part-journal").write_text("litter")
         caplog.clear()
         use(place)
-        assert revision_of(place) == database._current_revision()
+        assert revision_of(place) == current_revision()
         kept += leave is not empty
         assert len(list(place.parent.glob("mlflow.db.unfinished-*"))) == kept
         assert len(told(caplog)) == (leave is not empty)
@@ -288,7 +289,7 @@ def test_an_upgrade_keeps_the_runs_and_the_old_database(place: Path, early: Path
     copy = upgrade(place)
     assert copy is not None
     assert copy.read_bytes() == before
-    assert revision_of(place) == database._current_revision()
+    assert revision_of(place) == current_revision()
     assert mlflow.MlflowClient(address_of(place)).get_run("abc").info.run_name == "kept"
     assert upgrade(place) is None
     assert len(list(place.parent.glob("mlflow.db*"))) == 2
@@ -405,3 +406,25 @@ def test_the_check_of_a_start_reads_little(place: Path, empty_database: Path, mo
     use(place)
     with pytest.raises(AssertionError):
         make(place)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:///data/mlflow.db", "sqlite:////p ü#/data/mlflow.db"),
+        ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
+        ("sqlite:////elsewhere/mlflow.db?timeout=5", "sqlite:////elsewhere/mlflow.db?timeout=5"),
+        ("http://127.0.0.1:5000/?a=b/c", "http://127.0.0.1:5000/?a=b/c"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+    ],
+)
+def test_the_database_is_found_from_every_folder(uri: str, expected: str) -> None:
+    assert anchored(uri, Path("/p ü#")) == expected
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:////a?b/mlflow.db", "sqlite:////a%41/mlflow.db", "sqlite:///data%20/mlflow.db"]
+)
+def test_a_database_whose_address_means_another_path_is_refused(uri: str) -> None:
+    with pytest.raises(ChurnError, match="cannot be at"):
+        anchored(uri, Path("/p"))

@@ -168,9 +168,8 @@ def upgrade_database(env: str | None, conf_source: str | None) -> None:
     from kedro.framework.project import settings
     from kedro.utils import find_kedro_project
 
-    from churn.hooks.preflight import anchored
-    from churn.services.database import file_of
     from churn.services.database import upgrade as upgraded
+    from churn.services.database_file import anchored, file_of
 
     project = Path(find_kedro_project(Path.cwd()) or Path.cwd())
     # Not through a session, whose hooks would refuse the database.

@@ -19,7 +19,7 @@ from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
 from churn.hooks.logs import use_project_logging
 from churn.retention.reasons import check_texts
-from churn.services.database import address_of, file_of
+from churn.services.database_file import anchored
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
@@ -170,22 +170,6 @@ def anchor_mlflow(context: KedroContext) -> None:
     server = settings["server"]
     server["mlflow_tracking_uri"] = anchored(server["mlflow_tracking_uri"], context.project_path)
     loader["mlflow"] = settings
-
-
-def anchored(uri: str, project_path: Path) -> str:
-    """Return the address of MLflow with an absolute path, if it is a file with a path relative to the project.
-
-    Raises:
-        ChurnError: If the path of the project or of the artifacts has a sign that the address cannot have.
-    """
-    if file_of(uri) is None:
-        return uri
-    path, _, options = uri.partition(":///")[2].partition("?")
-    if "/" in options:  # the sign belongs to a path
-        path = f"{path}?{options}"
-    absolute = project_path / path
-    address = address_of(absolute)
-    return uri if absolute.as_posix() == path else address
 
 
 def make_private_folders(stores: Mapping[str, Any], project_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from churn.errors import ChurnError
-from churn.services.database import address_of, make, upgrade
+from churn.services.database import make, upgrade
+from churn.services.database_file import address_of
 from churn.services.minio import minio, provision_minio
 from churn.services.mlflow import mlflow_command, mlflow_environment, mlflow_server
 from churn.services.postgres import USERS_DATABASE, database_uri, database_uri_at, has_database, postgres, socket_folder

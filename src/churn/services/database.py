@@ -8,36 +8,37 @@ in the same way, and a database in a project that was copied or moved names the 
 
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
-from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
 from churn.errors import ChurnError
+from churn.services.database_file import (
+    Condition,
+    address_of,
+    condition,
+    current_revision,
+    differ,
+    file_of,
+    folder_of,
+    opened,
+    revision_in,
+    revisions,
+)
 
 logger = logging.getLogger(__name__)
 
-# Forms of a SQLite address in a file; ``sqlite://`` alone is a database in memory.
-_ADDRESS = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
 # Seconds to wait for a process that makes or upgrades the database, and until the wait is logged.
 PATIENCE, SILENCE = 600.0, 2.0
-# Seconds to wait for a process that writes to the database.
-BUSY = 20.0
 # The command that upgrades the database of a project.
 UPGRADE = "churn upgrade"
-# Tables that have rows before anything was tracked, or whose rows are worth nothing without a run.
-_WITHOUT_WORTH = ("alembic_version", "experiments", "experiment_tags", "workspaces", "sqlite_sequence")
 # Tables in which MLflow stores places of artifacts.
 _PLACES = (
     ("experiments", "artifact_location"),
@@ -46,132 +47,6 @@ _PLACES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-
-
-def file_of(address: str) -> Path | None:
-    """Return the file of a database's address; ``None`` for a server, a database in memory or another kind of address."""
-    match = _ADDRESS.match(address)
-    if match is None or match["path"] == ":memory:" or match["path"].startswith("file:"):
-        return None
-    return Path(unquote(match["path"]))
-
-
-def address_of(path: Path) -> str:
-    """Return the address of a database in a file.
-
-    Raises:
-        ChurnError: If MLflow would read another path from the address.
-    """
-    text = path.as_posix()
-    faults = {"?": "?" in text, "% before two digits": unquote(text) != text, "' with \"": "'" in text and '"' in text}
-    if sign := next((sign for sign, there in faults.items() if there), None):
-        raise ChurnError(
-            f"MLflow's database cannot be at {text}: {sign} has another meaning in its address. Move the project to a folder "
-            "without it, or set stores.artifacts to such a folder"
-        )
-    return f"sqlite:///{text}"
-
-
-def place_of(location: str, project: Path) -> str:
-    """Return the address of a folder of artifacts, given as an address or as a path relative to the project."""
-    return location if "://" in location else (project / location).as_uri()
-
-
-class _Condition(NamedTuple):
-    """What is in a database file.
-
-    Attributes:
-        revision: Version of its tables; ``None`` if it says none.
-        half_made: Whether a change of its tables was interrupted.
-        in_use: Whether it has runs or models.
-    """
-
-    revision: str | None
-    half_made: bool
-    in_use: bool
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that exists, without a transaction.
-
-    Raises:
-        ChurnError: If it is not a database, is damaged, or is locked for too long.
-    """
-    try:
-        with closing(
-            # Not read-only: a change that a killed process began has to be rolled back first.
-            sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=BUSY, isolation_level=None)
-        ) as database:
-            yield database
-    except sqlite3.DatabaseError as error:
-        raise ChurnError(f"MLflow's database {path} cannot be used: {error}; {_remedy(error, path)}") from error
-
-
-def _remedy(error: sqlite3.DatabaseError, path: Path) -> str:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return "another process is writing to it; try again when that has ended"
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return f"put a copy of it back, or move it away to start with an empty one (mv {path.name} {path.name}.damaged)"
-    return "check the rights of the file and its folder, and the space on the disk"
-
-
-def _tables(database: sqlite3.Connection) -> list[str]:
-    return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-
-
-def _revision(database: sqlite3.Connection) -> str | None:
-    try:
-        row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:  # there is no such table
-        return None
-    return str(row[0]) if row else None
-
-
-def _condition(path: Path) -> _Condition | None:
-    """Return what is in a database file; ``None`` if there is none, or if nothing was ever written to it."""
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        return None
-    with _opened(path) as database:
-        tables = _tables(database)
-        if not tables:
-            return None
-        names = [name for name in tables if name not in _WITHOUT_WORTH and not name.startswith("_alembic_tmp_")]
-        in_use = any(database.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() for name in names)  # noqa: S608
-        revision = _revision(database)
-        half_made = revision is None or any(name.startswith("_alembic_tmp_") for name in tables)
-        return _Condition(revision, half_made, in_use)
-
-
-@cache
-def _revisions() -> tuple[str, frozenset[str]]:
-    """Return the version of the tables that the installed MLflow makes, and all versions that it knows.
-
-    They are read from its migrations. MLflow itself loads all of them as modules, which takes several times as long.
-    """
-    import mlflow
-
-    folder = Path(mlflow.__file__).parent / "store/db_migrations/versions"
-    texts = [_beginning(file) for file in folder.glob("*.py")]
-    known = {name for text in texts for name in re.findall(r"^revision\b[^=\n]*=\s*[\"'](\w+)", text, re.MULTILINE)}
-    replaced = {
-        name
-        for text in texts
-        for line in re.findall(r"^down_revision\b[^=\n]*=(.*)$", text, re.MULTILINE)
-        for name in re.findall(r"[\"'](\w+)[\"']", line)
-    }
-    current = known - replaced
-    if len(current) != 1:
-        raise ChurnError(
-            f"MLflow {version('mlflow')} is not complete: {folder} has no last migration; install it again"
-        )
-    return current.pop(), frozenset(known)
-
-
-def _beginning(file: Path) -> str:
-    with file.open(encoding="utf-8") as text:
-        return text.read(4_000)
 
 
 @contextmanager
@@ -239,15 +114,11 @@ def _is_ready(path: Path, experiment: str, artifacts: str | None) -> bool:
     """Return whether a database needs no preparation. This is part of every start and takes a millisecond."""
     if not path.exists() or path.stat().st_size == 0:
         return False
-    with _opened(path) as database:
-        if _revision(database) != _current_revision():
+    with opened(path) as database:
+        if revision_in(database) != current_revision():
             return False
         row = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
-    return row is not None and (artifacts is None or not _differ(row[0], artifacts))
-
-
-def _current_revision() -> str:
-    return _revisions()[0]
+    return row is not None and (artifacts is None or not differ(row[0], artifacts))
 
 
 @contextmanager
@@ -270,9 +141,12 @@ def _alone(path: Path) -> Iterator[None]:
             f"MLflow's database {path} is being prepared by another process for more than {PATIENCE / 60:.0f} minutes; stop "
             "the runs of this project, then run again"
         ) from None
-    except OSError as error:
-        raise ChurnError(f"MLflow's database {path} cannot be made: {error.strerror or error}") from error
+    except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
+        reason = getattr(error, "strerror", None) or error
+        raise ChurnError(f"MLflow's database {path} cannot be made: {reason}") from error
     try:
+        for litter in path.parent.glob(f".{path.name}.*.part*"):  # of killed processes: no other one is here
+            litter.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -284,9 +158,9 @@ def _make_ready(path: Path, upgrade_command: str = UPGRADE) -> None:
     Raises:
         ChurnError: If it has runs and its tables are not those of the installed MLflow.
     """
-    found = _condition(path)
+    found = condition(path)
     if found is not None:
-        if found.revision == _current_revision():
+        if found.revision == current_revision():
             return
         if found.in_use:
             raise ChurnError(_why_not(path, found, upgrade_command))
@@ -295,19 +169,17 @@ def _make_ready(path: Path, upgrade_command: str = UPGRADE) -> None:
         logger.warning(
             "%s was not finished and had no runs; it is made again, and the old one is %s.", path, aside.name
         )
-    for litter in path.parent.glob(f".{path.name}.*.part*"):  # of killed processes: no other one is here
-        litter.unlink(missing_ok=True)
     with _written_aside(path) as aside:
         _upgrade(aside)
 
 
-def _why_not(path: Path, found: _Condition, upgrade_command: str = UPGRADE) -> str:
+def _why_not(path: Path, found: Condition, upgrade_command: str = UPGRADE) -> str:
     if found.half_made:
         return (
             f"a change of the tables of MLflow's database {path} was interrupted, and it has runs. Put a copy of it back; "
             f"{upgrade_command} keeps one as {path.name}.before-*. Or move it away to start with an empty one"
         )
-    if found.revision not in _revisions()[1]:
+    if found.revision not in revisions()[1]:
         return (
             f"MLflow's database {path} was made by a later version of MLflow than {version('mlflow')}, which is installed. "
             "Install that version again (make install), or put an older copy of the database back"
@@ -347,8 +219,8 @@ def _upgrade(path: Path) -> None:
 
     try:
         upgrade.main([address_of(path)], standalone_mode=False)
-        with _opened(path) as database:
-            reached, sound = _revision(database), database.execute("PRAGMA quick_check").fetchone()[0]
+        with opened(path) as database:
+            reached, sound = revision_in(database), database.execute("PRAGMA quick_check").fetchone()[0]
     except ChurnError:
         raise
     except Exception as error:
@@ -356,7 +228,7 @@ def _upgrade(path: Path) -> None:
         raise ChurnError(
             f"MLflow {version('mlflow')} could not make its tables: {said}; nothing was changed"
         ) from error
-    if reached != _current_revision() or sound != "ok":
+    if reached != current_revision() or sound != "ok":
         raise ChurnError(
             f"MLflow {version('mlflow')} did not complete its tables ({reached}, {sound}); nothing was changed"
         )
@@ -376,19 +248,20 @@ def upgrade(path: Path) -> Path | None:
     path = path.resolve()
     _check_rights(path)
     with _alone(path):
-        found = _condition(path)
-        if found is None or found.revision == _current_revision():
+        found = condition(path)
+        if found is None or found.revision == current_revision():
             return None
-        if found.half_made or found.revision not in _revisions()[1]:
+        if found.half_made or found.revision not in revisions()[1]:
             raise ChurnError(_why_not(path, found))
         if users := _users(path):
             raise ChurnError(f"MLflow's database {path} is used by {', '.join(users)}; stop that first")
         before = path.with_name(f"{path.name}.before-{_now()}")
         # Until the end of the block nobody writes to what is being copied.
-        with _opened(path) as guard, _written_aside(path) as aside:
+        with opened(path) as guard, _written_aside(path) as aside:
             guard.execute("BEGIN IMMEDIATE")
-            with _opened(path) as source, closing(sqlite3.connect(aside)) as copy:
+            with opened(path) as source, closing(sqlite3.connect(aside)) as copy:
                 source.backup(copy)
+            shutil.copymode(path, aside)
             _upgrade(aside)
             _link(path, before)
         return before
@@ -418,29 +291,15 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
 
 
-def _folder_of(place: str) -> Path | None:
-    """Return the folder of an address of artifacts; ``None`` if it is not on this machine."""
-    parts = urlsplit(place)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(url2pathname(parts.path))
-    return Path(place) if place.startswith("/") else None
-
-
-def _differ(stored: str | None, artifacts: str) -> bool:
-    """Return whether two addresses are different folders on this machine."""
-    before, now = _folder_of(stored or ""), _folder_of(artifacts)
-    return before is not None and now is not None and before != now
-
-
 def _correct_places(path: Path, experiment: str, artifacts: str) -> None:
     """Let the database of a copied or moved project name the artifacts that came along.
 
     MLflow stores absolute paths. What is no longer where it was, or is in the new place too, is looked for in the new place;
     what is in the old place only stays there.
     """
-    with _opened(path) as database:
+    with opened(path) as database:
         row = database.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
-        if row is None or not _differ(row[0], artifacts):
+        if row is None or not differ(row[0], artifacts):
             return
         before, now, behind = str(row[0]).rstrip("/"), artifacts.rstrip("/"), 0
         database.execute("BEGIN IMMEDIATE")
@@ -451,7 +310,7 @@ def _correct_places(path: Path, experiment: str, artifacts: str) -> None:
             ).fetchall()
             for number, place in found:
                 moved = f"{now}{place[len(before) :]}"
-                old, new = _folder_of(place), _folder_of(moved)
+                old, new = folder_of(place), folder_of(moved)
                 if old is not None and new is not None and old.exists() and not new.exists():
                     behind += table != "model_versions"
                     continue
@@ -460,7 +319,7 @@ def _correct_places(path: Path, experiment: str, artifacts: str) -> None:
         database.execute("COMMIT")
     logger.warning(
         "The project was copied or moved: MLflow's database named artifacts in %s; they are in %s now%s.",
-        _folder_of(before),
-        _folder_of(now),
+        folder_of(before),
+        folder_of(now),
         f", except {behind} runs and models that are in the old folder only" if behind else "",
     )
