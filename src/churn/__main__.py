@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def main() -> None:
@@ -12,6 +13,8 @@ def main() -> None:
 
     project = find_kedro_project(Path.cwd())
     if project is not None:
+        if other_checkout(Path(project)):
+            _run_the_code_of(Path(project))
         # Kedro itself looks for it in the current folder only, when it is imported.
         os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(Path(project) / "conf/logging.yml"))
         from kedro.framework.startup import bootstrap_project
@@ -23,6 +26,21 @@ def main() -> None:
     from churn.cli.commands import cli
 
     cli(prog_name="churn")
+
+
+def other_checkout(project: Path) -> Path | None:
+    """Return the checkout that this code is from, if it is not the project; ``None`` if it is, or if it was installed."""
+    own = Path(__file__).resolve().parents[2]
+    inside = (project / "src/churn").is_dir() and (own / "pyproject.toml").is_file()
+    return own if inside and own != project.resolve() else None
+
+
+def _run_the_code_of(project: Path) -> NoReturn:
+    """Run the command again with the code of the project: this environment belongs to the checkout that it was copied from."""
+    path = os.pathsep.join(filter(None, (str(project / "src"), os.environ.get("PYTHONPATH"))))
+    # -P, so that no folder called churn below the current one comes first.
+    command = [sys.executable, "-P", "-m", "churn", *sys.argv[1:]]
+    os.execve(command[0], command, {**os.environ, "PYTHONPATH": path})  # noqa: S606
 
 
 if __name__ == "__main__":

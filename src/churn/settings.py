@@ -1,9 +1,19 @@
 """Settings of the Kedro project."""
 
+import sys
+from pathlib import Path
+
+from churn.config.machine import check_interpreter, use_writable_folders
+
+# Before the imports below, of libraries that need both.
+check_interpreter(sys.flags.optimize)
+use_writable_folders(Path.cwd())
+
 from churn.config.catalog import Catalog
 from churn.config.loader import ConfigLoader
 from churn.hooks.notifications import NotificationHook
 from churn.hooks.preflight import PreflightHook
+from churn.hooks.published import PublishedHook
 from churn.hooks.retraining import RetrainingHook
 from churn.hooks.spark import SparkHook
 from churn.hooks.summary import SummaryHook
@@ -15,6 +25,7 @@ DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 # Hooks are called last registered first.
 HOOKS = (
     *(SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook()),
+    PublishedHook(),
     WrittenHook(),  # before the notification of a failure, which shows the error
 )
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SERVERS = {"minio", "seaweedfs", "postgres", "mlflow", "watch"}
+SERVERS = {"minio", "seaweedfs", "postgres", "mlflow", "watch", "prune"}
 # They do their work once and end.
 ONCE = {"prepare", "buckets", "train", "inference"}
 REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
@@ -129,6 +129,7 @@ class TestCompose:
         scoring = {"CHURN_SCORING_ACCESS_KEY", "CHURN_SCORING_SECRET_KEY", *told}
         assert (secrets_of("train"), secrets_of("inference")) == (training, scoring)
         assert secrets_of("watch") == training | scoring | {"CHURN_WATCH_TOKEN"}
+        assert secrets_of("prune") == (training | scoring) - {"CHURN_WEBHOOK"}
         assert secrets_of("postgres") == {"POSTGRES_PASSWORD"}
         assert secrets_of("mlflow") == {
             *("CHURN_ARTIFACTS_ACCESS_KEY", "CHURN_ARTIFACTS_SECRET_KEY", "POSTGRES_PASSWORD"),
@@ -172,7 +173,13 @@ class TestCompose:
         assert needs("minio") == needs("seaweedfs") == {"prepare": ended}
         assert needs("buckets") == {"minio": healthy, "seaweedfs": healthy}
         assert needs("mlflow") == {"postgres": healthy, "buckets": ended}
-        assert needs("train") == needs("inference") == needs("watch") == {"mlflow": healthy, "buckets": ended}
+        assert (
+            needs("train")
+            == needs("inference")
+            == needs("watch")
+            == needs("prune")
+            == {"mlflow": healthy, "buckets": ended}
+        )
         # One of the two stores is enough.
         assert all(not how["required"] for how in SERVICES["buckets"]["depends_on"].values())
         assert {name: SERVICES[name].get("profiles") for name in SERVICES if "profiles" in SERVICES[name]} == {
@@ -181,6 +188,7 @@ class TestCompose:
             "train": ["jobs"],
             "inference": ["jobs"],
             "watch": ["watch"],
+            "prune": ["watch"],
         }
 
     def test_minio_sends_events_only_where_there_is_a_token(self) -> None:

@@ -17,7 +17,7 @@ from kedro.pipeline import Node, Pipeline
 
 from churn.hooks.summary import SummaryHook
 from churn.operations import container
-from churn.operations.container import kedro_arguments, main, model_of, watch_arguments
+from churn.operations.container import kedro_arguments, main, model_of, prune_arguments, watch_arguments
 from tests.conftest import ROOT, Project, clean_environment
 
 PIPELINES = "inference,monitoring"
@@ -63,6 +63,11 @@ def test_arguments_of_the_watch() -> None:
     assert watch_arguments(["--once", "-e", "local", "--params", "watch.quiet=1"]) == [
         *("watch", "--params", f"{listens},watch.quiet=1", "--once", "-e", "local")
     ]
+
+
+def test_arguments_of_prune() -> None:
+    assert prune_arguments([]) == ["prune", "--env", "minio", "--yes"]
+    assert prune_arguments(["--env", "local", "--keep", "3"]) == ["prune", "--yes", "--env", "local", "--keep", "3"]
 
 
 def test_a_params_without_a_value_is_not_lost_silently() -> None:

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import os
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import date
@@ -72,7 +74,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def published(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path: Path) -> None:
@@ -97,7 +99,11 @@ def test_published_files_manifest_and_pointer(results: ResultsDataset, tmp_path:
     assert manifest["input"]["sha256"] == "11"
     for name, described in manifest["files"].items():
         content = (folder / name).read_bytes()
-        assert described == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        assert described == {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "for": "people" if name == "retention_list.csv" else "programs",
+        }
     assert (folder / "inference_result.csv").read_text() == (
         "account_id,probability,prediction,risk_band,model_version\na,0.25,0,low,3\nb,0.75,1,high,3\n"
     )
@@ -208,8 +214,7 @@ def test_scores_that_break_off_leave_no_file(results: ResultsDataset, tmp_path: 
     with pytest.raises(DatasetError, match="the input is gone"):
         results.save(Broken(scores()))
     assert results.load().predictions.column("probability").tolist() == [0.1, 0.75]
-    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name not in before]
-    assert [path.name for path in left] == ["latest.json"]
+    assert published(tmp_path) == before
 
 
 @pytest.mark.parametrize("victim", ["inference_result.parquet", "input_profile.json", "manifest.json", "latest.json"])
@@ -263,3 +268,169 @@ def test_other_file_systems_write_in_a_transaction() -> None:
         store.write(half, "a.txt")
     with store.reading("a.txt") as file:
         assert file.read() == b"old"
+
+
+# --- clocks, damage and runs at the same time ---------------------------------------------------------------------
+
+
+def pointer(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "latest.json").read_text())
+    return content
+
+
+def test_a_pointer_dated_ahead_does_not_swallow_results(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(given(0.1))
+    (tmp_path / "latest.json").write_text(
+        json.dumps({**pointer(tmp_path), "published_at": "2036-01-01T00:00:00+00:00"})
+    )
+    results.save(given(0.2))
+    assert results.published is not None
+    assert pointer(tmp_path)["run_id"] == results.published["run_id"]
+    assert pointer(tmp_path)["sequence"] == 2
+    assert results.overtaken_by() is None
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut off": b'{"run_id": "6f1c7f7e-52',
+    "a list": b"[]",
+    "null": b"null",
+    "no run": b"{}",
+    "no time": b'{"run_id": null, "published_at": null}',
+    "not text": b"\xff\xfe\x00",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_pointer_is_named_by_readers_and_mended_by_the_next_run(
+    results: ResultsDataset, tmp_path: Path, content: bytes
+) -> None:
+    results.save(given(0.1))
+    (tmp_path / "latest.json").write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        results.load()
+    said = str(user_error(caught.value))
+    assert said.startswith(str(tmp_path / "latest.json"))
+    assert "score again" in said
+    # All files count as new, so that nothing stays unscored.
+    assert LedgerDataset(filepath=str(tmp_path)).load() == (None, {})
+    results.save(given(0.2))
+    assert results.load().predictions.column("probability").tolist() == [0.2, 0.75]
+
+
+def test_a_folder_in_the_place_of_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:
+    (tmp_path / "latest.json").mkdir()
+    for attempt in (results.load, lambda: results.save(given())):
+        with pytest.raises(DatasetError, match=r"latest.json is a folder in the place of a file; move it away"):
+            attempt()
+
+
+def test_a_pointer_to_a_run_that_is_gone(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(given(0.1))
+    run_id = pointer(tmp_path)["run_id"]
+    (tmp_path / run_id / "manifest.json").unlink()
+    with pytest.raises(DatasetError, match=f"names the run {run_id}, but .*manifest.json does not exist; score again"):
+        results.load()
+    assert LedgerDataset(filepath=str(tmp_path)).load() == (None, {})
+    results.save(given(0.2))
+    assert results.load().run_id != run_id
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a.csv": null}', '{"a.csv": {"sha256": "1"}}'])
+def test_a_damaged_ledger_means_that_all_files_are_new(results: ResultsDataset, tmp_path: Path, content: str) -> None:
+    results.save(given(0.1))
+    run_id = pointer(tmp_path)["run_id"]
+    (tmp_path / run_id / "partitions.json").write_text(content)
+    assert LedgerDataset(filepath=str(tmp_path)).load() == (run_id, {})
+
+
+def test_of_two_runs_the_one_that_the_store_accepts_later_is_current_and_the_other_knows(tmp_path: Path) -> None:
+    slow, quick = (ResultsDataset(filepath=str(tmp_path)) for _ in range(2))
+
+    class Meanwhile(Given):
+        def batches(self) -> Iterator[pd.DataFrame]:
+            quick.save(given(0.2))
+            yield from super().batches()
+
+    slow.save(Meanwhile(scores(0.1)))
+    assert slow.published is not None
+    assert pointer(tmp_path)["run_id"] == slow.published["run_id"]
+    assert slow.overtaken_by() is None
+    assert quick.overtaken_by() == slow.published["run_id"]
+
+
+def test_what_was_removed_while_it_was_written_does_not_become_current(
+    results: ResultsDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.save(given(0.1))
+    before = pointer(tmp_path)["run_id"]
+    update = LocalStore.update_json
+
+    def doomed(self: LocalStore, change: Any, name: str = "", **options: Any) -> Any:
+        (new,) = (path.name for path in tmp_path.iterdir() if path.is_dir() and path.name != before)
+        (tmp_path / "latest.json").write_text(json.dumps({**pointer(tmp_path), "removing": [new]}))
+        return update(self, change, name, **options)
+
+    monkeypatch.setattr(LocalStore, "update_json", doomed)
+    with pytest.raises(DatasetError, match="was removed before it became current"):
+        results.save(given(0.2))
+    assert pointer(tmp_path)["run_id"] == before
+    assert results.published is None
+
+
+def test_monitoring_follows_the_run_that_was_announced(results: ResultsDataset, tmp_path: Path) -> None:
+    results.save(given(0.1))
+    assert results.published is not None
+    announced = results.published["run_id"]
+    ResultsDataset(filepath=str(tmp_path)).save(given(0.2))
+    latest = ResultsDataset(filepath=str(tmp_path))
+    latest.follows = announced
+    assert latest.load().run_id == announced
+    latest.follows = None
+    assert latest.load().run_id != announced
+
+
+# --- what killed processes leave ----------------------------------------------------------------------------------
+
+OLD = 1_600_000_000.0
+
+
+def aged(*paths: Path, time: float = OLD) -> None:
+    for path in paths:
+        os.utime(path, (time, time))
+
+
+@pytest.mark.parametrize("time", [OLD, 2_082_758_400.0], ids=["long ago", "2036"])
+def test_the_next_run_removes_what_a_killed_one_has_left(results: ResultsDataset, tmp_path: Path, time: float) -> None:
+    results.save(given(0.1))
+    current = pointer(tmp_path)["run_id"]
+    left = tmp_path / str(uuid.uuid4())
+    left.mkdir()
+    part = left / f".inference_result.csv.{'0' * 32}.part"
+    part.write_bytes(b"x")
+    beside = tmp_path / f".latest.json.{'0' * 32}.part"
+    beside.write_bytes(b"x")
+    for name in ("training", "something"):  # not runs
+        (tmp_path / name).mkdir()
+    new = tmp_path / str(uuid.uuid4())
+    new.mkdir()  # has just begun
+    aged(part, left, beside, tmp_path / "training", tmp_path / "something", time=time)
+    results.save(given(0.2))
+    assert not left.exists()
+    assert not beside.exists()
+    assert {"training", "something", current, new.name} <= set(published(tmp_path))
+
+
+def test_what_is_still_written_stays(results: ResultsDataset, tmp_path: Path) -> None:
+    store = LocalStore(str(tmp_path))
+    run_id = str(uuid.uuid4())
+    with store.working(run_id), store.writing(f"{run_id}/a.csv") as file, store.writing("latest.json") as other:
+        file.write(b"x")
+        other.write(b"{}")
+        aged(tmp_path / run_id, *(tmp_path / run_id).iterdir(), *tmp_path.glob(".*.part"))
+        ResultsDataset(filepath=str(tmp_path)).save(given())
+        assert store.unfinished() == {}
+        assert len(list((tmp_path / run_id).iterdir())) == 1
+        assert len(list(tmp_path.glob(".*.part"))) == 1
+    assert (tmp_path / run_id / "a.csv").read_bytes() == b"x"

@@ -177,6 +177,16 @@ def test_buckets_are_private_encrypted_and_kept(deployed: Deployed, bucket: str)
     assert f"  {bucket}:\n    Type: AWS::S3::Bucket\n    DeletionPolicy: Retain\n" in text
 
 
+def test_no_rule_of_a_bucket_removes_what_the_pointer_may_need() -> None:
+    # The emulator keeps no rules.
+    text = (TEMPLATES / "churn.yaml").read_text()
+    rules = re.findall(r"^ +LifecycleConfiguration:\n( +Rules:\n(?: {10}.*\n)+)", text, re.MULTILINE)
+    assert len(rules) == 2
+    for rule in rules:
+        assert "NoncurrentVersionExpiration" in rule
+        assert not re.search(r"\b(ExpirationInDays|ExpirationDate|Transitions?)\b", rule)
+
+
 @pytest.mark.parametrize("name", ["train", "inference", "monitor"])
 def test_containers_are_confined_and_told_what_they_need(deployed: Deployed, name: str) -> None:
     definition, container = deployed.container(name)

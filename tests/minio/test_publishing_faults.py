@@ -98,16 +98,6 @@ def test_runs_that_publish_at_the_same_moment(trained: MinioProject) -> None:
     assert latest["run_id"] in made
 
 
-def test_the_pointer_goes_to_the_later_given(trained: MinioProject) -> None:
-    pointer = trained.results.read_json("latest.json")
-    trained.results.write_json({**pointer, "published_at": "2999-01-01T00:00:00+00:00"}, "latest.json")
-    trained.run("inference")
-    assert trained.latest() == pointer["run_id"]
-    trained.results.write_json(pointer, "latest.json")
-    trained.run("inference")
-    assert trained.latest() != pointer["run_id"]
-
-
 def test_one_version_for_the_whole_run_although_the_alias_moves(watched: MinioProject, proxy: FaultyProxy) -> None:
     name = f"churn_{watched.name}"
     watched.run("training", training__threshold=0.4, promotion__force=True)

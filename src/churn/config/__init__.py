@@ -7,7 +7,7 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 from churn.config.blocks import Block, dumped
 from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
-from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Watch
+from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
 from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
@@ -43,6 +43,7 @@ __all__ = [
     "Parameters",
     "Profit",
     "Promotion",
+    "Prune",
     "Ratio",
     "ReasonText",
     "Reasons",

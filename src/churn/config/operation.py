@@ -105,3 +105,18 @@ class Watch(Block):
         description="Address for events, health checks and metrics: IPv4, IPv6 (`::1`; `::` for all) or a name.",
     )
     port: int = Field(default=8787, ge=1, le=65_535, description="Port for events, health checks and metrics.")
+
+
+class Prune(Block):
+    """How much `churn prune` keeps."""
+
+    keep: int = Field(
+        default=10,
+        ge=1,
+        description="Number of the newest published results, versions, runs and copies of models to keep.",
+    )
+    older_than: float = Field(
+        default=90.0,
+        ge=0,
+        description="Days that something must be old to be removed, when it is beyond the number in `keep` too.",
+    )

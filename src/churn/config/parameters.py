@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from churn.config.blocks import Block, block_in
 from churn.config.generation import Simulation, Staging
-from churn.config.operation import Inference, Monitoring, Notifications, Watch
+from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.retention import Decision, Profit, Reasons
 from churn.config.schema import AccountSchema
 from churn.config.training import FeatureEngineering, Promotion, Training
@@ -35,6 +35,7 @@ class Parameters(Block):
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
     watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
     notifications: Notifications = Field(default=Notifications(), description="Events and retries of notifications.")
+    prune: Prune = Field(default=Prune(), description="How much `churn prune` keeps.")
     model_uri: str | None = Field(
         default=None,
         min_length=1,

@@ -2,9 +2,10 @@
 
 The data files are written to ``<results>/<run id>/``, then ``manifest.json`` with their hashes. At last the pointer
 ``<results>/latest.json`` is replaced. Readers follow the pointer, so if a run fails half-way, the previous results stay
-current.
+current. `churn.scoring.pointer` describes the order of publications.
 """
 
+import logging
 import re
 import uuid
 from collections.abc import Iterable
@@ -17,34 +18,32 @@ from kedro.io import AbstractDataset, DatasetError
 
 from churn.errors import ChurnError
 from churn.retention.spreadsheet import spreadsheet_safe
-from churn.scoring import CurrentLedger, Publication, Scores
-from churn.stores import Stored, open_store
+from churn.scoring import CurrentLedger, Publication, Record, Scores
+from churn.scoring.pointer import (
+    LEDGER,
+    MANIFEST,
+    POINTER,
+    REMEDY,
+    Pointer,
+    checked_run_id,
+    is_run_id,
+    next_pointer,
+    read_pointer,
+)
+from churn.stores import DamagedError, Stored, open_store
 from churn.tables.csv import write_csv
 from churn.tables.stored import StoredTable
 
-POINTER = "latest.json"
-MANIFEST = "manifest.json"
+logger = logging.getLogger(__name__)
+
 PREDICTIONS = "inference_result"
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
-LEDGER = "partitions.json"
+
+# For whom a file is, in the manifest. Ids in files for programs are exact, also those that a spreadsheet takes for formulas.
+PEOPLE = (f"{RETENTION_LIST}.csv",)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
-
-
-def checked_run_id(run_id: Any, source: str) -> str:
-    """Return a run id, which is the name of a folder of results.
-
-    Raises:
-        ChurnError: If it is not a UUID, and could be a path to another folder.
-    """
-    try:
-        same = str(uuid.UUID(str(run_id))) == run_id
-    except ValueError:
-        same = False
-    if not same:
-        raise ChurnError(f"{source}: {str(run_id)[:80]!r} is not a run id; a run id is a UUID")
-    return str(run_id)
 
 
 class ResultsDataset(AbstractDataset[Scores, Publication]):
@@ -56,6 +55,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         """Declare the folder of results by its path or URL."""
         self._store = open_store(filepath, credentials)
         self.published: dict[str, Any] | None = None  # manifest of the last results saved here
+        self.follows: str | None = None  # run to load in place of the current one
         self.metadata = metadata
 
     def save(self, data: Scores) -> None:
@@ -67,10 +67,23 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             ChurnError: If a file cannot be written, differs when it is read back, or computing the scores fails; the
                 previous results stay current.
         """
+        self.published = None
         if data.is_empty:
-            self.published = None
             return
         run_id = str(uuid.uuid4())
+        with self._store.working(run_id):
+            try:
+                manifest, record = self._write_run(data, run_id)
+            except BaseException:
+                if self._store.is_local:  # a bucket may be what has failed; churn prune removes what is left there
+                    self._store.discard(run_id)
+                raise
+            self._point_to(manifest, record)
+        self.published = manifest
+        self._remove_abandoned()
+
+    def _write_run(self, data: Scores, run_id: str) -> tuple[dict[str, Any], Record]:
+        """Write the files of a run, which is not current yet; return its manifest."""
         now = datetime.now(UTC)
         written = self._write_table(((batch, batch) for batch in data.batches()), run_id, PREDICTIONS)
         record = data.record()
@@ -94,27 +107,65 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "listed": len(listed),
             "model": record.model,
             "input": record.source,
-            "files": {name: stored._asdict() for name, stored in written.items()},
+            "files": {
+                name: {**stored._asdict(), "for": "people" if name in PEOPLE else "programs"}
+                for name, stored in written.items()
+            },
         }
         self._store.write_json(manifest, f"{run_id}/{MANIFEST}")
-        pointer = {
-            "run_id": run_id,
-            "manifest": f"{run_id}/{MANIFEST}",
-            "published_at": now.isoformat(timespec="microseconds"),
-        }
+        return manifest, record
 
-        def unless_later(present: dict[str, Any] | None) -> dict[str, Any] | None:
-            """Return the pointer, or None if a run that published later has set it already."""
-            if record.follows is not None and (present or {}).get("run_id") != record.follows:
+    def _point_to(self, manifest: dict[str, Any], record: Record) -> None:
+        """Make a run current, unless it may not be.
+
+        Raises:
+            ChurnError: If another run has published since the one that this run follows, or the run was removed.
+        """
+        run_id, place = manifest["run_id"], self._store.address(POINTER)
+
+        def advance(document: Any) -> dict[str, Any] | None:
+            present = None
+            try:
+                present = None if document is None else read_pointer(document, place)
+            except DamagedError as damage:
+                logger.warning("%s; it is replaced", str(damage).partition(";")[0])
+            if present is not None and present.run_id == run_id:
+                return None  # an attempt whose answer was lost has arrived
+            if record.follows is not None and (present is None or present.run_id != record.follows):
                 raise ChurnError(
                     f"{self._store.uri}: another run published results meanwhile, and may have scored the same files; nothing "
                     "was published. Run again: only what is new since then is scored"
                 )
-            is_later = present is not None and present.get("published_at", "") > pointer["published_at"]
-            return None if is_later else pointer
+            if (present is not None and run_id in present.removing) or not self._store.exists(f"{run_id}/{MANIFEST}"):
+                raise ChurnError(
+                    f"{self._store.address(run_id)} was removed before it became current, as by churn prune; nothing was "
+                    "published. Run again"
+                )
+            return next_pointer(present, run_id, datetime.now(UTC).isoformat(timespec="microseconds"))
 
-        self._store.update_json(unless_later, POINTER)
-        self.published = manifest
+        self._store.update_json(advance, POINTER, mend=True)
+
+    def overtaken_by(self) -> str | None:
+        """Return the run that is current in place of the last one saved here; ``None`` if that one is, or none was saved."""
+        if self.published is None:
+            return None
+        try:
+            current = self._pointer().run_id
+        except ChurnError as error:
+            # It is published; whether it is still current is not known.
+            logger.warning("%s cannot be read back: %s", self._store.address(POINTER), error)
+            return None
+        return None if current == self.published["run_id"] else current
+
+    def _remove_abandoned(self) -> None:
+        """Remove the folders of runs that were killed before they were complete, where that costs no requests."""
+        try:
+            for folder in self._store.abandoned(MANIFEST):
+                if is_run_id(folder):
+                    logger.info("Removed %s, which a run that was killed has left", self._store.address(folder))
+                    self._store.discard(folder)
+        except OSError as error:
+            logger.warning("What killed runs have left in %s cannot be removed: %s", self._store.uri, error)
 
     def _write_table(
         self, batches: Iterable[tuple[pd.DataFrame, pd.DataFrame]], run_id: str, name: str
@@ -164,31 +215,51 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return StoredTable(self._store, name)
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest of the current results.
+        """Return the manifest of the current results, or of the run to follow.
 
         Raises:
             ChurnError: If nothing was published yet.
+            DamagedError: If the pointer or the manifest is damaged.
         """
+        run_id = self.follows or self._pointer().run_id
+        place = self._store.address(f"{run_id}/{MANIFEST}")
+        if not self._store.exists(f"{run_id}/{MANIFEST}"):
+            raise DamagedError(
+                f"{self._store.address(POINTER)} names the run {run_id}, but {place} does not exist; {REMEDY}"
+            )
+        manifest: Any = self._store.read_json(f"{run_id}/{MANIFEST}")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+            raise DamagedError(f"{place} is damaged: it lists no files; {REMEDY}")
+        for name in (manifest.get("run_id"), *manifest["files"]):
+            if name != run_id and not _FILE_NAME.fullmatch(str(name)):
+                raise DamagedError(f"{place} names {name!r}, which is not a result file; score again")
+        return manifest
+
+    def _pointer(self) -> Pointer:
         if not self._store.exists(POINTER):
             raise ChurnError(
                 f"nothing was published in {self._store.uri} yet; score accounts with kedro run --pipelines inference"
             )
-        run_id = checked_run_id(self._store.read_json(POINTER).get("run_id"), self._store.address(POINTER))
-        manifest: dict[str, Any] = self._store.read_json(f"{run_id}/{MANIFEST}")
-        for name in (manifest.get("run_id"), *manifest.get("files", ())):
-            if name != run_id and not _FILE_NAME.fullmatch(str(name)):
-                raise ChurnError(
-                    f"{self._store.address(f'{run_id}/{MANIFEST}')} names {name!r}, which is not a result file; score again"
-                )
-        return manifest
+        try:
+            document = self._store.read_json(POINTER)
+        except DamagedError as error:
+            raise DamagedError(f"{error}; {REMEDY}") from None
+        return read_pointer(document, self._store.address(POINTER))
 
     def folder(self, run_id: str) -> str:
         """Return the path or URL of a run's results."""
         return self._store.address(checked_run_id(run_id, "the run id"))
 
     def document(self, run_id: str, name: str) -> Any:
-        """Read a JSON document of a run."""
-        return self._store.read_json(f"{checked_run_id(run_id, 'the run id')}/{name}")
+        """Read a JSON document of a run.
+
+        Raises:
+            DamagedError: If it does not exist or is not JSON.
+        """
+        name = f"{checked_run_id(run_id, 'the run id')}/{name}"
+        if not self._store.exists(name):
+            raise DamagedError(f"{self._store.address(name)} does not exist")
+        return self._store.read_json(name)
 
     def _exists(self) -> bool:
         return self._store.exists(POINTER)
@@ -208,15 +279,22 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
         self.metadata = metadata
 
     def load(self) -> CurrentLedger:
-        """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers."""
+        """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers.
+
+        If pointer, manifest or ledger are damaged, it is empty too, with a warning: all files count as new, so that nothing
+        stays unscored.
+        """
         if not self._results.exists():
             return CurrentLedger(None, {})
-        manifest = self._results.manifest()
-        run_id = manifest["run_id"]
-        stored = self._results.document(run_id, LEDGER) if LEDGER in manifest["files"] else {}
-        return CurrentLedger(
-            run_id, {name: {**entry, "run_id": entry["run_id"] or run_id} for name, entry in stored.items()}
-        )
+        run_id: str | None = None
+        try:
+            manifest = self._results.manifest()
+            run_id = manifest["run_id"]
+            stored = self._results.document(run_id, LEDGER) if LEDGER in manifest["files"] else {}
+            return CurrentLedger(run_id, _complete(stored, run_id))
+        except DamagedError as damage:
+            logger.warning("Which files were scored is not known, and all count as new: %s", damage)
+            return CurrentLedger(run_id, {})
 
     def save(self, data: NoReturn) -> NoReturn:
         """Raise an error: the ledger is published with the results."""
@@ -230,6 +308,20 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
         return self._results._describe()
 
 
+def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
+    """Return a stored ledger with the id of its run.
+
+    Raises:
+        DamagedError: If it is not a ledger.
+    """
+    try:
+        return {
+            name: {**entry, "run_id": entry["run_id"] or run_id} for name, entry in stored.items() if entry["sha256"]
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise DamagedError(f"{LEDGER} of the run {run_id} is not a ledger; {REMEDY}") from None
+
+
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
     """The health report of a published run, saved with its results: ``run_id``, ``metrics`` and the page ``html``."""
 
@@ -238,7 +330,12 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
     ) -> None:
         """Declare the folder of results by its path or URL."""
         self._store = open_store(filepath, credentials)
+        self.saved: dict[str, Any] | None = None  # the last report saved here
         self.metadata = metadata
+
+    def folder(self, run_id: str) -> str:
+        """Return the path or URL of a run's results."""
+        return self._store.address(checked_run_id(run_id, "the run id"))
 
     def save(self, data: dict[str, Any]) -> None:
         """Write ``health_metrics.json`` and ``health_report.html`` into the run's folder."""
@@ -246,6 +343,7 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
         page = data["html"].encode()
         self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
         self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")
+        self.saved = data
 
     def load(self) -> NoReturn:
         """Raise an error: no pipeline reads the report."""

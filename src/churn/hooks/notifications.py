@@ -63,15 +63,14 @@ def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
                 "promoted" if decision["promote"] else "not_promoted", f"{version.capitalize()}: {decision['reason']}"
             )
     published: Any = catalog["results@publish"] if "results@publish" in made else None
-    if published is not None and (manifest := published.published) is not None:
+    # A run that was overtaken is not announced: the one that is current announces itself.
+    if published is not None and (manifest := published.published) is not None and published.overtaken_by() is None:
         yield Event(
             "scored",
             f"{manifest['rows']:,} accounts were scored with model version {manifest['model']['version']}: "
             f"{manifest['at_risk']:,} at risk, {manifest['to_act_on']:,} to act on; run {manifest['run_id']}.",
         )
-    if "health_report" in made:
-        results: Any = catalog["results@latest"]
-        run_id = results.manifest()["run_id"]
-        health = results.document(run_id, "health_metrics.json")
-        if health["status"] == "alarm":
-            yield Event("health_alarm", f"The scores of run {run_id} raise an alarm. {'. '.join(health['alarms'])}.")
+    report: Any = catalog["health_report"] if "health_report" in made else None
+    if report is not None and (saved := report.saved) is not None and saved["metrics"]["status"] == "alarm":
+        alarms = ". ".join(saved["metrics"]["alarms"])
+        yield Event("health_alarm", f"The scores of run {saved['run_id']} raise an alarm. {alarms}.")

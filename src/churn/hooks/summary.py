@@ -31,9 +31,9 @@ class SummaryHook:
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
-            lines += _result_lines(catalog["results@publish"])
+            lines += [*_result_lines(catalog["results@publish"]), *_overtaken_lines(catalog["results@publish"])]
         if "health_report" in made:
-            lines += _health_lines(catalog["results@latest"])
+            lines += _health_lines(catalog["health_report"])
         if lines:
             lines += _look_lines(in_checkout)
             width = max(len(name) for name, _ in lines)
@@ -66,12 +66,19 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _health_lines(results: Any) -> list[tuple[str, str]]:
-    run_id = results.manifest()["run_id"]
-    health = results.document(run_id, "health_metrics.json")
+def _overtaken_lines(results: Any) -> list[tuple[str, str]]:
+    later = results.overtaken_by()
+    if later is None:
+        return []
+    mine = results.published["run_id"]
+    return [("not current", f"the run {later} published after this one, {mine}, and is current")]
+
+
+def _health_lines(report: Any) -> list[tuple[str, str]]:
+    run_id, health = report.saved["run_id"], report.saved["metrics"]
     status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
-    return [("health", status), *findings, ("report", shown_path(f"{results.folder(run_id)}/health_report.html"))]
+    return [("health", status), *findings, ("report", shown_path(f"{report.folder(run_id)}/health_report.html"))]
 
 
 def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ ignores signals without a handler. So a job handles SIGTERM like Ctrl-C, ends it
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +24,9 @@ from churn.operations.tracked_run import TRACKED_RUN
 GRACE, LAST_WORDS = 6.0, 2.5
 # Exit code of a process that SIGTERM ended, as shells report it.
 STOPPED = 128 + signal.SIGTERM
+
+# Name of the file with the time of the last success of prune.
+PRUNED = "pruned"
 
 ENVIRONMENT = "minio"
 ENVIRONMENT_OPTIONS = ("--env", "-e")
@@ -92,6 +96,29 @@ def watch(arguments: tuple[str, ...]) -> None:
     _kedro(watch_arguments(arguments))
 
 
+@main.command(short_help="Remove old results, runs and versions that nothing needs.", **PASS_ON)
+@click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Hours between two times; once by default.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def prune(every: float | None, arguments: tuple[str, ...]) -> None:
+    """Prune: churn prune --env minio --yes ARGUMENTS.
+
+    ARGUMENTS are options of churn prune, for example --keep 20 --older-than 30; an --env among them replaces the one above.
+
+    With --every, it runs at once and then again and again, also after a failure, and the file /tmp/pruned has the time of
+    the last success. Environment variables as for watch, without the token.
+    """
+    # It may be stopped at any moment.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    if every is None:
+        _kedro(prune_arguments(arguments))
+        return
+    while True:
+        done = subprocess.run([sys.executable, "-m", "kedro", *prune_arguments(arguments)], check=False)  # noqa: S603
+        if done.returncode == 0:
+            (Path(tempfile.gettempdir()) / PRUNED).touch()
+        time.sleep(every * 3600)
+
+
 @main.command(short_help="Verify the model in a folder.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def verify(folder: Path) -> None:
@@ -131,6 +158,11 @@ def watch_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of `kedro` for the trigger, which listens on all interfaces of its container."""
     rest, parameters = _without_parameters(arguments)
     return ["watch", *_environment(rest), "--params", ",".join(["watch.host=0.0.0.0", *parameters]), *rest]
+
+
+def prune_arguments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `kedro` that remove what nothing needs, without asking."""
+    return ["prune", *_environment(arguments), "--yes", *arguments]
 
 
 def model_of(variables: Mapping[str, str]) -> str | None:

@@ -16,6 +16,8 @@ from churn.training.promotion import PromotionDecision
 # Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
 FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
 PREVIOUS_TAG = "previous_champion"
+# Tag of a version that `churn prune` is about to delete.
+DOOMED_TAG = "being_pruned"
 
 
 def find_version(name: str, sha256: str) -> "ModelVersion | None":
@@ -74,7 +76,7 @@ def _carry_out(decision: PromotionDecision, name: str, alias: str, version_name:
         client.set_model_version_tag(name, version_name, PREVIOUS_TAG, before)
     try:
         # Directly after reading the alias: MLflow cannot read and set it in one step.
-        client.set_registered_model_alias(name, alias, version_name)
+        _point(name, alias, version_name, before)
     except MlflowException:
         # Two trainings that promote the first champion at the same moment both insert the alias; the database lets one.
         if alias_version(name, alias) == before:
@@ -165,8 +167,50 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
         registered_version(name, None, target)
     except NoSuchModelError as error:
         raise ChurnError(f"there is no version {target} of '{name}'; there are {known_versions(name)}") from error
-    client.set_registered_model_alias(name, alias, target)
+    _point(name, alias, target, current)
     return current, target
+
+
+def _point(name: str, alias: str, version: str, before: str | None) -> None:
+    """Move an alias to a version, unless `churn prune` is deleting it.
+
+    MLflow cannot do both in one step. So this sets the alias and then reads the tag, while `delete_version` sets the tag
+    and then reads the aliases: whatever the order, at least one of them sees the other.
+
+    Raises:
+        ChurnError: If the version is being deleted; the alias is where it was before.
+    """
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias(name, alias, version)
+    if DOOMED_TAG not in client.get_model_version(name, version).tags:
+        return
+    if before is None:
+        client.delete_registered_model_alias(name, alias)
+    else:
+        client.set_registered_model_alias(name, alias, before)
+    raise ChurnError(
+        f"version {version} of '{name}' is being removed by churn prune; name another version, or train again"
+    )
+
+
+def delete_version(name: str, version: str) -> bool:
+    """Delete a version, unless an alias has come to name it; see `_point`.
+
+    Returns:
+        Whether it was deleted, now or earlier.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        client.set_model_version_tag(name, version, DOOMED_TAG, "true")
+        model = client.get_registered_model(name)
+        if version in {str(named) for named in model.aliases.values()} or model.tags.get(LAST_TAG) == version:
+            client.delete_model_version_tag(name, version, DOOMED_TAG)
+            return False
+        client.delete_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code not in ABSENT_CODES:
+            raise
+    return True
 
 
 def alias_version(name: str, alias: str) -> str | None:

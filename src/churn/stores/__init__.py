@@ -4,9 +4,9 @@ from typing import Any
 
 from kedro.io.core import get_protocol_and_path
 
-from churn.stores.base import Store, Stored
+from churn.stores.base import DamagedError, Entry, Store, Stored
 
-__all__ = ["Store", "Stored", "open_store"]
+__all__ = ["DamagedError", "Entry", "Store", "Stored", "open_store"]
 
 
 def open_store(path: str, credentials: dict[str, Any] | None = None) -> Store:

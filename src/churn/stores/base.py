@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO, Any, NamedTuple, Protocol, cast
 
 from churn.errors import ChurnError
 from churn.stores.compression import Compression, compression_of, unpacked
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 
@@ -25,14 +29,32 @@ class Stored(NamedTuple):
     sha256: str
 
 
+class DamagedError(ChurnError):
+    """A stored document that is not what it should be, while the store itself answers."""
+
+
+class Entry(NamedTuple):
+    """A stored file in a listing.
+
+    Attributes:
+        bytes: Its size.
+        modified: When it was written, in seconds since 1970 by the clock of the store.
+    """
+
+    bytes: int
+    modified: float
+
+
 class Store(ABC):
     """A folder or a single file. Names are relative to it; the empty name is the file itself.
 
     Attributes:
         uri: Path or URL.
+        is_local: Whether it is on a disk of this machine, where removing something takes no requests.
     """
 
     uri: str
+    is_local = False
 
     @abstractmethod
     def exists(self, name: str = "") -> bool:
@@ -50,8 +72,43 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """Return size and time of all files in the store, or below one of its folders, by name."""
+
+    def now(self) -> float:
+        """Return the time by the clock of the store, in seconds since 1970."""
+        return time.time()
+
+    @abstractmethod
     def size(self, name: str = "") -> int:
         """Return the size of a file in bytes."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+
+    # --- what processes that were killed leave ----------------------------------------------------------------------
+
+    def working(self, folder: str) -> AbstractContextManager[None]:
+        """Mark a folder as in use while a ``with`` block runs, for stores that can."""
+        return nullcontext()
+
+    def discard(self, folder: str) -> None:
+        """Remove all files in a folder."""
+        for name in self.entries(folder):
+            self.remove(name)
+
+    def abandoned(self, marker: str) -> list[str]:
+        """Return the folders without a file `marker` whose writers have ended; none for stores that cannot tell at once."""
+        return []
+
+    def unfinished(self) -> dict[str, Entry]:
+        """Return what interrupted writes have left, by name; none for stores in which they leave nothing."""
+        return {}
+
+    def remove_unfinished(self, name: str) -> None:
+        """Remove one of the `unfinished`."""
+        self.remove(name)
 
     @abstractmethod
     def writing(self, name: str = "") -> AbstractContextManager["Hashing"]:
@@ -71,19 +128,23 @@ class Store(ABC):
     def _open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
 
-    def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
+    def update_json(self, change: Callable[[Any], Any], name: str = "", *, mend: bool = False) -> Any:
         """Replace a JSON document by the result of a function.
 
         Args:
             change: Returns the new content for the old one, which is ``None`` if the document does not exist; returns
                 ``None`` to leave the document unchanged.
             name: Name of the document.
+            mend: Whether a document that is not JSON counts as one that does not exist, with a warning.
 
         Returns:
             The content afterwards. If the store has conditional writes, no other process has changed the document
             between reading and writing.
         """
-        old = self.read_json(name) if self.exists(name) else None
+        old = None
+        if self.exists(name):
+            with self.reading(name) as file:
+                old = self._parsed(file.read(), name, mend=mend)
         new = change(old)
         if new is None:
             return old
@@ -126,11 +187,15 @@ class Store(ABC):
         with self.reading(name) as file:
             return self._parsed(file.read(), name)
 
-    def _parsed(self, content: bytes, name: str) -> Any:
+    def _parsed(self, content: bytes, name: str, *, mend: bool = False) -> Any:
         try:
             return json.loads(content)
-        except ValueError as error:
-            raise ChurnError(f"{self.address(name)} is not valid JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            said = f"{self.address(name)} is not valid JSON: {error if content else 'it is empty'}"
+            if not mend:
+                raise DamagedError(said) from error
+            logger.warning("%s; it is replaced", said)
+            return None
 
     def sha256(self, name: str = "", look: Callable[[bytes], object] | None = None) -> str:
         """Return the SHA-256 of a file as it is stored, read in chunks, which are also passed to `look`."""

@@ -1,13 +1,13 @@
 """Files in any other file system that fsspec supports."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
 import fsspec
 
 from churn.errors import ChurnError
-from churn.stores.base import Hashing, Store
+from churn.stores.base import Entry, Hashing, Store
 
 
 class OtherStore(Store):
@@ -41,6 +41,26 @@ class OtherStore(Store):
         if self._fs.isfile(self._path):
             return {"": repr(sorted(self._fs.info(self._path).items()))}
         return {name: repr(sorted(self._fs.info(self._at(name)).items())) for name in self.names()}
+
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """Return size and time of each file; the present time where the file system knows none, so that it is not old."""
+        self._fs.invalidate_cache()
+        known = self._fs.find(self._at(folder), detail=True) if self._fs.exists(self._at(folder)) else {}
+        root = f"{self._path.strip('/')}/"
+        found = {}
+        for path, details in known.items():
+            try:
+                modified = float(self._fs.modified(path).timestamp())
+            except (NotImplementedError, AttributeError, KeyError):
+                modified = self.now()
+            found[str(path).lstrip("/").removeprefix(root)] = Entry(int(details.get("size") or 0), modified)
+        return found
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(name))
+        self._fs.invalidate_cache()
 
     def size(self, name: str = "") -> int:
         """Return the size of a file in bytes."""

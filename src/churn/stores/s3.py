@@ -10,12 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, cast
 
 from churn.errors import ChurnError
-from churn.stores.base import Hashing, Store, as_json
+from churn.stores.base import Entry, Hashing, Store, as_json
+from churn.stores.occupied import SILENCE
 from churn.stores.patience import Patience
-from churn.stores.s3_client import additional_arguments, client_of
+from churn.stores.s3_bodies import Body, ObjectReader
+from churn.stores.s3_client import additional_arguments, client_of, without_empty
 
 # Size of a piece in bytes. S3 allows 10,000 pieces, so an object has at most 160 GiB.
 PIECE = 16 << 20
@@ -23,7 +26,7 @@ PIECE = 16 << 20
 # Error codes after which a retry cannot help.
 DENIED = {"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "ExpiredToken"}
 NO_BUCKET = {"NoSuchBucket", "InvalidBucketName"}
-ABSENT = {"404", "NoSuchKey", "NotFound"}
+ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 OVERTAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 UNCONDITIONAL = {"501", "NotImplemented"}
 # Error codes with a status below 500 after which a retry may help.
@@ -48,7 +51,7 @@ class S3Store(Store):
         self._patience = patience or Patience()
         self.uri = f"s3://{path}"
         self._bucket, _, self._prefix = path.partition("/")
-        self._credentials = _without_empty(credentials or {})
+        self._credentials = without_empty(credentials or {})
         self._endpoint = self._credentials.get("client_kwargs", {}).get("endpoint_url", "AWS S3")
 
     def exists(self, name: str = "") -> bool:
@@ -68,16 +71,75 @@ class S3Store(Store):
 
     def _listed(self) -> dict[str, str]:
         """Return the ETag of each object below the prefix, by name."""
-        prefix = f"{self._prefix}/" if self._prefix else ""
-        tags: dict[str, str] = {}
-        more: dict[str, str] = {}
+        return {name: str(entry["ETag"]) for name, entry in self._objects()}
 
+    def entries(self, folder: str = "") -> dict[str, Entry]:
+        """Return size and time of each object below the prefix."""
+        return {
+            name: Entry(int(entry["Size"]), entry["LastModified"].timestamp()) for name, entry in self._objects(folder)
+        }
+
+    def _objects(self, folder: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield name and description of each object below the prefix."""
+        below = f"{folder.strip('/')}/" if folder else ""
+        more: dict[str, str] = {}
         while True:
-            answer = self._asked("list_objects_v2", "", Bucket=self._bucket, Prefix=prefix, **more)
-            tags |= {entry["Key"].removeprefix(prefix): str(entry["ETag"]) for entry in answer.get("Contents", ())}
+            answer = self._asked(
+                "list_objects_v2", "", Bucket=self._bucket, Prefix=f"{self._own_prefix}{below}", **more
+            )
+            for entry in answer.get("Contents", ()):
+                name = entry["Key"].removeprefix(self._own_prefix)
+                if name and not name.endswith("/"):
+                    yield name, entry
             if not answer.get("IsTruncated"):
-                return {name: tag for name, tag in tags.items() if name and not name.endswith("/")}
+                return
             more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    @property
+    def _own_prefix(self) -> str:
+        return f"{self._prefix}/" if self._prefix else ""
+
+    def now(self) -> float:
+        """Return the time of the store's answer to a request."""
+        answer = self._asked("list_objects_v2", "", Bucket=self._bucket, Prefix=self._own_prefix, MaxKeys=1)
+        try:
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+        except (KeyError, ValueError):
+            return super().now()
+
+    def remove(self, name: str) -> None:
+        """Remove an object; in a bucket with versions, its content stays as an earlier version."""
+        self._call("delete_object", name)
+
+    def unfinished(self) -> dict[str, Entry]:
+        """Return the multipart uploads without a sign of life for a day, by ``<name>?<upload id>``.
+
+        The last sign of life is the beginning of an upload or its last part. A client cannot tell whether another one is
+        still writing; a day is far above the time between two parts.
+        """
+        found: dict[str, Entry] = {}
+        more: dict[str, str] = {}
+        now = self.now()
+        while True:
+            answer = self._asked("list_multipart_uploads", "", Bucket=self._bucket, Prefix=self._own_prefix, **more)
+            for upload in answer.get("Uploads", ()):
+                name = upload["Key"].removeprefix(self._own_prefix)
+                try:
+                    parts = self._call("list_parts", name, UploadId=upload["UploadId"]).get("Parts", ())
+                except _Absent:  # finished in the meantime
+                    continue
+                last = max([upload["Initiated"], *(part["LastModified"] for part in parts)]).timestamp()
+                if abs(now - last) > SILENCE:
+                    found[f"{name}?{upload['UploadId']}"] = Entry(sum(int(part["Size"]) for part in parts), last)
+            if not answer.get("IsTruncated"):
+                return found
+            more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    def remove_unfinished(self, name: str) -> None:
+        """Abort one of the `unfinished` uploads."""
+        key, _, upload = name.rpartition("?")
+        with suppress(_Absent):
+            self._call("abort_multipart_upload", key, UploadId=upload)
 
     def size(self, name: str = "") -> int:
         """Return the size of an object in bytes."""
@@ -97,7 +159,9 @@ class S3Store(Store):
 
     def _open(self, name: str) -> IO[bytes]:
         head = self._found(name)
-        raw = _ObjectReader(lambda start, end: self._piece(name, head["ETag"], start, end), int(head["ContentLength"]))
+        raw = ObjectReader(
+            lambda start, end: self._piece(name, head["ETag"], start, end), int(head["ContentLength"]), PIECE
+        )
         return cast("IO[bytes]", io.BufferedReader(raw, buffer_size=1 << 20))
 
     def _piece(self, name: str, tag: str, start: int, end: int) -> bytes:
@@ -123,11 +187,11 @@ class S3Store(Store):
             upload.give_up()
             raise
 
-    def update_json(self, change: Callable[[Any], Any], name: str = "") -> Any:
+    def update_json(self, change: Callable[[Any], Any], name: str = "", *, mend: bool = False) -> Any:
         """Like `Store.update_json`, with a conditional write if the store supports it."""
         while True:
             present = self._present(name)
-            old = None if present is None else self._parsed(present[0], name)
+            old = None if present is None else self._parsed(present[0], name, mend=mend)
             new = change(old)
             if new is None:
                 return old
@@ -174,7 +238,7 @@ class S3Store(Store):
         def once(given_up: threading.Event) -> dict[str, Any]:
             client = client_of(self._credentials)
             more = additional_arguments(client, method, self._credentials)
-            sent = {"Body": _Body(arguments["Body"], given_up)} if "Body" in arguments else {}
+            sent = {"Body": Body(arguments["Body"], given_up)} if "Body" in arguments else {}
             answer: dict[str, Any] = getattr(client, method)(**{**more, **arguments, **sent})
             if method == "get_object":
                 with answer["Body"] as body:
@@ -260,54 +324,6 @@ class _Upload:
                 self._call("abort_multipart_upload", **self._upload)
 
 
-class _Body(io.BytesIO):
-    """Content of a request, which stops once the request is given up: a failed write must not appear later."""
-
-    def __init__(self, content: bytes, given_up: threading.Event) -> None:
-        super().__init__(content)
-        self._given_up = given_up
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self._given_up.is_set():
-            raise TimeoutError
-        return super().read(size)
-
-
-class _ObjectReader(io.RawIOBase):
-    """An object as a readable file, fetched in pieces."""
-
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
-        self._fetch, self._size = fetch, size
-        self._at = 0
-        self._start, self._held = 0, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence] + offset)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._size - self._at)
-        if wanted <= 0:
-            return 0
-        if not self._start <= self._at < self._start + len(self._held):
-            self._start = self._at
-            self._held = self._fetch(self._at, min(self._at + PIECE, self._size))
-        skipped = self._at - self._start
-        content = self._held[skipped : skipped + wanted]
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
-
-
 class _Answer(Exception):  # noqa: N818
     """An answer of the store that the caller handles."""
 
@@ -350,12 +366,3 @@ def _said(error: Exception) -> str:
     """Return the first line of a connection error."""
     text = str(error) or type(error).__name__
     return text.splitlines()[0].rstrip(".")
-
-
-def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, value in values.items():
-        given = _without_empty(value) if isinstance(value, Mapping) else value
-        if given not in (None, "", {}):
-            kept[key] = given
-    return kept

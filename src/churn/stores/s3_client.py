@@ -76,3 +76,13 @@ def additional_arguments(client: Any, method: str, credentials: Mapping[str, Any
         return {}
     operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
     return {name: value for name, value in given.items() if name in operation.input_shape.members}
+
+
+def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments without those that are empty, at any depth."""
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        given = without_empty(value) if isinstance(value, Mapping) else value
+        if given not in (None, "", {}):
+            kept[key] = given
+    return kept

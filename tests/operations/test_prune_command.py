@@ -1,0 +1,167 @@
+"""The command `churn prune` on a finished project."""
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
+
+from churn.cli import cli
+from churn.datasets import ResultsDataset
+from tests.conftest import ROOT, Project, clean_environment
+from tests.datasets.test_results import aged, given
+from tests.pipelines.test_runs import snapshot
+
+
+def prune(project: Project, *options: str) -> Result:
+    bootstrap_project(ROOT)
+    return CliRunner().invoke(cli, ["prune", "--conf-source", str(project.conf), *options])
+
+
+@pytest.fixture
+def old(copied: Project) -> Iterator[tuple[Project, list[Path]]]:
+    """The project with results that were published long ago, and what was left when processes were killed."""
+    results = ResultsDataset(filepath=str(copied.results))
+    current = (copied.results / "latest.json").read_bytes()
+    folders = []
+    for _ in range(2):
+        results.save(given())
+        assert results.published is not None
+        folders.append(copied.results / results.published["run_id"])
+    (copied.results / "latest.json").write_bytes(current)
+    unfinished = copied.results / str(uuid.uuid4())
+    unfinished.mkdir()
+    (unfinished / "inference_result.csv").write_bytes(b"x" * 5000)
+    part = copied.staging / f".training_data.csv.{'0' * 32}.part"
+    part.write_bytes(b"x" * 7000)
+    damaged = copied.folder / "cache/names.json.damaged-1"
+    damaged.parent.mkdir(exist_ok=True)
+    damaged.write_text("[]")
+    artifacts = yaml.safe_load((copied.conf / "local/globals.yml").read_text())["stores"]["artifacts"]
+    replaced = Path(artifacts) / "mlflow.db.before-20200101T000000"
+    replaced.write_bytes(b"x")
+    made = [*folders, unfinished, part, damaged, replaced]
+    aged(*(file for folder in made for file in [*folder.rglob("*"), folder]))
+    yield copied, made
+    replaced.unlink(missing_ok=True)  # beside the database that tests share
+
+
+def test_old_results_and_leftovers_are_removed(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    before = project.run_folder()
+    files = snapshot(project.folder)
+    shown = prune(project, "--keep", "1", "--older-than", "30", "--dry-run")
+    assert shown.exit_code == 0, shown.output
+    assert snapshot(project.folder).keys() - {"cache/prune.lock"} == files.keys()
+    rows = {line.split("  ")[0]: line.split() for line in shown.output.splitlines() if line[:1].islower()}
+    assert rows["results"][1] == "2"
+    assert rows["unfinished"][1:4] == ["2", "12.0", "kB"]
+    assert "current" in shown.output
+    asked = prune(project, "--keep", "1", "--older-than", "30")
+    assert asked.exit_code == 1
+    assert "add --yes" in asked.output
+    assert all(path.exists() for path in made)
+    done = prune(project, "--keep", "1", "--older-than", "30", "--yes")
+    assert done.exit_code == 0, done.output
+    assert not any(path.exists() for path in made)
+    assert project.run_folder() == before
+    assert ResultsDataset(filepath=str(project.results)).load().run_id == before.name
+    again = prune(project, "--keep", "1", "--older-than", "30", "--yes")
+    assert "There is nothing to remove." in again.output
+    project.run("monitoring")  # the champion and its runs are there
+    assert json.loads((before / "health_metrics.json").read_text())["provenance"]["run_id"] == before.name
+
+
+def test_a_damaged_pointer_is_one_sentence(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    (project.results / "latest.json").write_text("[]")
+    refused = prune(project, "--keep", "1", "--older-than", "0", "--yes")
+    assert refused.exit_code == 1
+    assert "latest.json is damaged: it is not a JSON object; score again" in refused.output
+    assert "Traceback" not in refused.output
+    assert all(path.exists() for path in made)
+
+
+@pytest.mark.parametrize("options", [("--keep", "0"), ("--older-than", "-1"), ("--keep", "all")])
+def test_limits_that_make_no_sense(finished: Project, options: tuple[str, str]) -> None:
+    refused = prune(finished, *options, "--yes")
+    assert refused.exit_code == 2
+
+
+@pytest.mark.e2e
+def test_the_container_prunes_again_and_again_until_it_is_stopped(
+    old: tuple[Project, list[Path]], tmp_path: Path
+) -> None:
+    project, made = old
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "churn.operations.container", "prune", "--every", "24", "--env", "local"]
+    limits = ["--conf-source", str(project.conf), "--keep", "1", "--older-than", "30"]
+    environment = {**clean_environment(), "TMPDIR": str(scratch)}
+    with subprocess.Popen([*command, *limits], cwd=ROOT, env=environment) as process:
+        deadline = time.monotonic() + 300
+        while not (scratch / "pruned").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert not any(path.exists() for path in made)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_killed_at_random_moments_the_next_one_completes_it(project: Project) -> None:
+    """The whole command; what it had begun is completed, and the project trains, scores and rolls back as before."""
+    import mlflow
+
+    for threshold in (0.2, 0.3, 0.4, 0.45):
+        project.run(training__threshold=threshold, training__booster__n_estimators=20, promotion__force=True)
+    current = project.run_folder()
+    for folder in project.results.iterdir():
+        if folder.is_dir() and folder != current:
+            aged(*folder.rglob("*"), folder)
+    # In MLflow too, everything is of long ago.
+    database = project.folder / "mlflow-artifacts/mlflow.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE runs SET start_time = start_time - 8640000000, end_time = end_time - 8640000000")
+        connection.execute("UPDATE model_versions SET creation_time = creation_time - 8640000000")
+        connection.execute("UPDATE logged_models SET creation_timestamp_ms = creation_timestamp_ms - 8640000000")
+    command = [sys.executable, "-m", "churn", "prune", "--conf-source", str(project.conf)]
+    limits = ["--keep", "1", "--older-than", "30", "--yes"]
+    seed = uuid.uuid4().int % 1000
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)
+    for _ in range(8):
+        with subprocess.Popen(
+            [*command, *limits], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            # It begins to remove after the table.
+            while not (line := process.stdout.readline()).startswith(b"together") and line:
+                pass
+            time.sleep(chance.uniform(0, 0.2))
+            process.kill()
+    done = subprocess.run(
+        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in project.results.iterdir() if path.is_dir()} == {current.name, "training"}
+    versions = mlflow.MlflowClient().search_model_versions("name = 'churn'")
+    assert {str(entry.version) for entry in versions} == {"3", "4"}
+    project.run("inference", "monitoring")
+    project.run("feature_engineering", "training", training__booster__n_estimators=20)
+    again = subprocess.run(
+        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
