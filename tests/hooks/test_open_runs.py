@@ -60,3 +60,53 @@ def test_a_note_says_when_the_process_started(tmp_path: Path) -> None:
     runs.closed("a")
     runs.closed("a")
     assert [file.stem for file in (tmp_path / "runs").iterdir()] == ["b"]
+
+
+@pytest.mark.usefixtures("tracking")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe\x00",
+        b'{"process": 1}',
+        b'{"tracking_uri": null, "process": 1}',
+        b'{"tracking_uri": "x", "process": "many"}',
+        b'{"tracking_uri": "x", "process": -1}',
+        b'{"tracking_uri": "x", "process": 99999999999999999999}',
+        b'{"tracking_uri": "x", "process": 1, "started": NaN}',
+    ],
+)
+def test_a_damaged_note_ends_nothing_and_hides_no_other(tmp_path: Path, content: bytes) -> None:
+    client = mlflow.MlflowClient()
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    run_id = client.create_run("0").info.run_id
+    (folder / "0.json").write_bytes(content)
+    runs = OpenRuns(folder, mlflow.get_tracking_uri())
+    runs.left_open(run_id)
+    runs.close_stale()
+    assert client.get_run(run_id).info.status == "FAILED"
+    assert not list(folder.glob("*.json"))
+
+
+@pytest.mark.usefixtures("tracking")
+@pytest.mark.parametrize("name", ["0" * 32, "not an id"])
+def test_notes_of_runs_that_mlflow_does_not_know_are_removed(tmp_path: Path, name: str) -> None:
+    runs = OpenRuns(tmp_path / "runs", mlflow.get_tracking_uri())
+    runs.left_open(name)
+    runs.close_stale()
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.usefixtures("tracking")
+def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("no folder can be made here")
+    runs = OpenRuns(tmp_path / "file/runs", mlflow.get_tracking_uri())
+    runs.opened("a")
+    runs.close_stale()
+    runs.closed("a")
+    assert len(caplog.records) == 1

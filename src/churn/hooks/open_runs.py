@@ -1,19 +1,35 @@
 """Runs that may have the status RUNNING in MLflow by mistake, and the check whether MLflow answers."""
 
-import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from pydantic import BaseModel, Field
+
+from churn.errors import ChurnError
 from churn.services.process import is_running, started_at
+from churn.stores.state import StateFile
 
 logger = logging.getLogger(__name__)
 HEALTH_TIMEOUT = 5.0
 HEALTH_ATTEMPTS = 2
 
 
+class _Note(BaseModel):
+    """What is noted of a run: where it is tracked, its process (0: it has ended), and when that started."""
+
+    tracking_uri: str
+    process: int = Field(ge=0, lt=2**31)
+    # Notes of version 0.1 have no start time.
+    started: float | None = Field(default=None, allow_inf_nan=False)
+
+
 class OpenRuns:
-    """Runs of this machine that MLflow may list as running, one small file each."""
+    """Runs of this machine that MLflow may list as running, one small file each.
+
+    The notes only tell: a folder that cannot be read or written never ends a run.
+    """
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self._folder, self._uri = folder, tracking_uri
@@ -28,44 +44,48 @@ class OpenRuns:
 
     def closed(self, run_id: str) -> None:
         """Delete the record of a run that has ended in MLflow."""
-        (self._folder / f"{run_id}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # it stays, and the next run finds that this one has ended
+            (self._folder / f"{run_id}.json").unlink(missing_ok=True)
+
+    def _file(self, run_id: str) -> StateFile[_Note]:
+        # A damaged note does not say whose run it was: it counts as one of another server, which is left alone.
+        return StateFile(self._folder / f"{run_id}.json", _Note, lambda: _Note(tracking_uri="", process=0))
 
     def _note(self, run_id: str, process: int) -> None:
+        note = _Note(tracking_uri=self._uri, process=process, started=started_at(process) if process else None)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            noted = {"tracking_uri": self._uri, "process": process, "started": started_at(process) if process else None}
-            content = json.dumps(noted)
-            (self._folder / f"{run_id}.json").write_text(content, encoding="utf-8")
-        except OSError as error:
-            logger.debug("Open runs could not be recorded: %s", error)
+            self._file(run_id).write(note)
+        except ChurnError as error:
+            logger.warning("MLflow may list this run as running if it is killed: %s", error)
 
     def close_stale(self) -> None:
         """End the runs in MLflow whose process no longer exists."""
         import mlflow
         from mlflow.exceptions import MlflowException
 
+        from churn.registry.uri import ABSENT_CODES
+
         client = mlflow.MlflowClient()
         for file in sorted(self._folder.glob("*.json")):
-            noted = json.loads(file.read_text(encoding="utf-8"))
-            if noted["tracking_uri"] != self._uri or _goes_on(noted["process"], noted.get("started")):
-                continue
             run_id = file.stem
+            noted = self._file(run_id).read()
+            if noted.tracking_uri != self._uri or _goes_on(noted.process, noted.started):
+                continue
             try:
                 if client.get_run(run_id).info.status == "RUNNING":
                     client.set_tag(run_id, "closed_late", "its process ended without telling MLflow")
                     client.set_terminated(run_id, "FAILED")
                     logger.info("Closed the MLflow run %s, whose process no longer exists.", run_id)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                if error.error_code not in ABSENT_CODES:
                     raise
-            file.unlink(missing_ok=True)
+            self.closed(run_id)
 
 
 def _goes_on(process: int, started: float | None) -> bool:
     """Return whether the recorded process runs and is not this one. In a container the process id is always the same."""
     if process in (0, os.getpid()):
         return False
-    # Records of version 0.1 have no start time.
     return started_at(process) is not None if started is None else is_running(process, started)
 
 

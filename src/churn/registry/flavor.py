@@ -107,9 +107,7 @@ def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | 
     if model is None:
         model = _load_stored(place, model_uri, dst_path, copies)
     if copies is not None and place.sha256 is not None:
-        copies.remember(
-            _known_as(model_uri), {"version": place.version, "run_id": place.run_id, "sha256": place.sha256}
-        )
+        copies.remember(_known_as(model_uri), place.version, place.run_id, place.sha256)
     source = ModelSource(uri=model_uri, version=place.version or model.sha256[:12], run_id=place.run_id)
     if model.source != source:
         model = model.loaded_from(source)
@@ -149,16 +147,16 @@ def _remembered(model_uri: str, copies: ModelCache | None, error: "RegistrySilen
         RegistrySilentError: If it is not known, or there is no local copy.
     """
     known = copies.recall(_known_as(model_uri)) if copies is not None else None
-    if known is None or copies is None or copies.find(known["sha256"]) is None:
+    if known is None or copies is None or copies.find(known.sha256) is None:
         raise error
     logger.warning(
         "%s. Scoring with the verified copy of version %s, which was %s on %s.",
         error,
-        known["version"],
+        known.version,
         model_uri,
-        known["seen_at"],
+        known.seen_at,
     )
-    return Place(location="", version=known["version"], run_id=known["run_id"], sha256=known["sha256"])
+    return Place(location="", version=known.version, run_id=known.run_id, sha256=known.sha256)
 
 
 def _known_as(model_uri: str) -> str:
