@@ -12,6 +12,13 @@ def main() -> None:
 
     project = find_kedro_project(Path.cwd())
     if project is not None:
+        if other := other_checkout(Path(project)):
+            click.echo(
+                f"Error: this command is that of {other}, and the project here is {project}, which was copied or moved with its "
+                "environment; make a new one here (rm -rf .venv && make install), or run .venv/bin/kedro",
+                err=True,
+            )
+            sys.exit(1)
         # Kedro itself looks for it in the current folder only, when it is imported.
         os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(Path(project) / "conf/logging.yml"))
         from kedro.framework.startup import bootstrap_project
@@ -23,6 +30,13 @@ def main() -> None:
     from churn.cli.commands import cli
 
     cli(prog_name="churn")
+
+
+def other_checkout(project: Path) -> Path | None:
+    """Return the checkout that this code is from, if it is not the project; ``None`` if it is, or if it was installed."""
+    own = Path(__file__).resolve().parents[2]
+    inside = (project / "src/churn").is_dir() and (own / "pyproject.toml").is_file()
+    return own if inside and own != project.resolve() else None
 
 
 if __name__ == "__main__":

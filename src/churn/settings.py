@@ -1,5 +1,14 @@
 """Settings of the Kedro project."""
 
+import sys
+from pathlib import Path
+
+from churn.config.machine import check_interpreter, use_writable_folders
+
+# Before the imports below, of libraries that need both.
+check_interpreter(sys.flags.optimize)
+use_writable_folders(Path.cwd())
+
 from churn.config.catalog import Catalog
 from churn.config.loader import ConfigLoader
 from churn.hooks.notifications import NotificationHook

@@ -249,7 +249,6 @@ def test_a_notebook_uses_the_same_database_as_the_command_line(tmp_path: Path, m
     anchor_mlflow(context)
     expected = f"sqlite:///{tmp_path.as_posix()}/data/mlflow.db"
     assert context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"] == expected
-    assert (tmp_path / "data").is_dir()
 
 
 def test_configuration_is_read_again_when_a_file_a_variable_or_a_parameter_changes(

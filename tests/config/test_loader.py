@@ -22,3 +22,11 @@ def test_environments_that_exist_are_read(tmp_path: Path) -> None:
         assert ConfigLoader(ROOT / "conf", env, **CONFIG_LOADER_ARGS)["globals"]["model"]["name"]
     # Kedro says what is wrong with the folder itself.
     ConfigLoader(tmp_path / "none", "telko", **CONFIG_LOADER_ARGS)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*b", "what?"])
+def test_a_place_that_kedro_reads_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    (folder / "conf/base").mkdir(parents=True)
+    with pytest.raises(ChurnError, match="as a pattern"):
+        ConfigLoader(folder / "conf", None, **CONFIG_LOADER_ARGS)

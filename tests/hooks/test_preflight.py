@@ -1,5 +1,6 @@
 """What a run asks for before it begins."""
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kedro_datasets.json import JSONDataset
 from churn.config import check_parameters
 from churn.config.catalog import Catalog
 from churn.errors import FaultsError, ParametersError
-from churn.hooks.preflight import PreflightHook
+from churn.hooks.preflight import PreflightHook, make_private_folders
 from tests.conftest import ROOT, base_parameters
 
 
@@ -110,3 +111,23 @@ def test_faulty_sentences_are_refused_before_a_run_that_would_train_first() -> N
     hook.before_pipeline_run({}, uses("training"), given("training"))
     with pytest.raises(ParametersError, match="nope"):
         hook.before_pipeline_run({}, uses("training", "reasons"), given("training", "reasons"))
+
+
+def test_folders_with_data_are_made_for_the_owner_only(tmp_path: Path) -> None:
+    (tmp_path / "data/ml-result").mkdir(parents=True)
+    (tmp_path / "data/ml-result").chmod(0o755)
+    stores = {
+        "staging": "data/telco/data-staging",
+        "artifacts": str(tmp_path / "data/mlflow-artifacts"),
+        "results": "data/ml-result",
+        "reports": "s3://bucket/reports",
+        "cache": ".cache",
+    }
+    make_private_folders(stores, tmp_path)
+    made = ("data/telco/data-staging", "data/mlflow-artifacts", ".cache", ".cache/models", ".cache/runs")
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in made} == {0o700}
+    # The rights of a folder that exists are the user's decision.
+    assert stat.S_IMODE((tmp_path / "data/ml-result").stat().st_mode) == 0o755
+    assert not list(tmp_path.glob("s3*"))
+    (tmp_path / "file").write_text("no folder can be made here")
+    make_private_folders({"staging": "file/staging", "cache": "file"}, tmp_path)

@@ -1,5 +1,6 @@
 """The flavor on a real MLflow store (SQLite), through a finished run of the project."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,3 +167,24 @@ def test_a_champion_that_stays_is_loaded_once_a_process(
     assert by_number.source is not None
     assert by_number.source.uri == "models:/churn/1"
     assert by_number.sha256 == first.sha256
+
+
+def test_a_model_whose_files_are_gone_is_named_with_their_place(
+    finished: Project, tmp_path: Path, empty_database: Path, model: ChurnModel
+) -> None:
+    before = mlflow.get_tracking_uri()
+    shutil.copy(empty_database, tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    try:
+        experiment = mlflow.create_experiment("gone", (tmp_path / "artifacts").as_uri())
+        with mlflow.start_run(experiment_id=experiment) as run:
+            flavor.log_model(model, registered_model_name="gone")
+        shutil.rmtree(tmp_path / "artifacts")
+        for uri in ("models:/gone/1", f"runs:/{run.info.run_id}/model"):
+            with pytest.raises(ChurnError) as refused:
+                flavor.load_model(uri)
+            assert uri in str(refused.value)
+            assert str(tmp_path / "artifacts") in str(refused.value)
+            assert "churn-model-" not in str(refused.value)  # the temporary folder
+    finally:
+        mlflow.set_tracking_uri(before)

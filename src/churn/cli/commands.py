@@ -1,9 +1,11 @@
 """The project's command line: Kedro's, with user errors shown as one message instead of a traceback."""
 
 import copy
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -148,6 +150,43 @@ def watch_sources(once: bool, env: str | None, conf_source: str | None, params: 
     with KedroSession.create(env=env, conf_source=conf_source, runtime_params=given) as session:
         job = KedroJob(cast("list[str]", options), params)
         watch_project(cast("KedroSession", session).load_context(), job, once=once)
+
+
+@cli.command()
+@env_option
+@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+def upgrade(env: str | None, conf_source: str | None) -> None:
+    """Upgrade MLflow's database in a file to the installed MLflow. A copy of the old one is kept beside it."""
+    upgrade_database(env, conf_source)
+
+
+@explained
+def upgrade_database(env: str | None, conf_source: str | None) -> None:
+    """Upgrade the database of the environment, and print where the copy is."""
+    from importlib.metadata import version
+
+    from kedro.framework.project import settings
+    from kedro.utils import find_kedro_project
+
+    from churn.services.database import upgrade as upgraded
+    from churn.services.database_file import anchored, file_of
+
+    project = Path(find_kedro_project(Path.cwd()) or Path.cwd())
+    # Not through a session, whose hooks would refuse the database.
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source or str(project / settings.CONF_SOURCE),
+        env=env or os.environ.get("KEDRO_ENV"),
+        **settings.CONFIG_LOADER_ARGS,
+    )
+    uri = anchored(loader["mlflow"]["server"]["mlflow_tracking_uri"], project)
+    path = file_of(uri)
+    if path is None:
+        raise ChurnError(
+            f"MLflow at {uri} is not a file of this project; docs/compose.md describes how to upgrade the database of a server"
+        )
+    copy = upgraded(path)
+    said = f"is up to date with MLflow {version('mlflow')}"
+    click.echo(f"{path} {said} already." if copy is None else f"{path} {said}; {copy.name} beside it is the old one.")
 
 
 def checked_run(**options: Any) -> Any:

@@ -42,6 +42,7 @@ class ConfigLoader(OmegaConfigLoader):
         self._dotenv: dict[str, str | None] | None = None
         OmegaConf.register_new_resolver("parameters", self._parameter, replace=True)
         OmegaConf.register_new_resolver("env", self._variable, replace=True)
+        self._check_place()
         self._check_environment(env)
         self._check_variables(env)
         super().__init__(conf_source, env, runtime_params, **options)
@@ -95,6 +96,19 @@ class ConfigLoader(OmegaConfigLoader):
     def _remedy(self) -> str:
         file = self._dotenv_file()
         return f"set it in the environment or in {file} (make env creates it, .env.example describes the variables)"
+
+    def _check_place(self) -> None:
+        """Check that Kedro will look for the files of the configuration in this folder and in no other.
+
+        Raises:
+            ChurnError: If the path has a sign of patterns.
+        """
+        place = Path(self.conf_source).absolute()
+        if found := [sign for sign in "*?[" if sign in str(place)]:
+            raise ChurnError(
+                f"the configuration cannot be in {place}: Kedro reads {' and '.join(found)} as a pattern, which matches other "
+                "folders. Move the project to a folder without it"
+            )
 
     def _check_environment(self, env: str | None) -> None:
         """Check that the folder of the environment exists; configuration in an archive is left to Kedro.

@@ -24,6 +24,8 @@ _NOISE = (
     # Kedro, about a node that failed; the last lines of the output have the error anyway.
     "failed with error:",
     "No nodes ran. Repeat the previous command",
+    # MLflow, with a traceback, about an error of its database that ends the run and is then shown.
+    "SQLAlchemy database error",
     # Kedro, which recommends an option that it has itself deprecated.
     "Using synchronous mode for loading and saving data",
 )
@@ -32,6 +34,7 @@ _NOISY = (
     "py.warnings",
     "kedro.pipeline.node",
     "kedro.runner.sequential_runner",
+    "mlflow.store.db.utils",
     "kedro_viz.integrations.kedro.run_hooks",
 )
 

@@ -1,7 +1,8 @@
 """Checks of configuration and inputs before a run."""
 
 import logging
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
 from churn.hooks.logs import FORMAT, use_log_format, use_project_logging
 from churn.retention.reasons import check_texts
+from churn.services.database_file import anchored
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
-SQLITE = "sqlite:///"
+# Folders of `stores` in globals.yml, and of the cache, that are made for the owner only.
+PRIVATE = ("staging", "artifacts", "results", "metrics", "reports")
+PRIVATE_CACHES = ("", "models", "runs")
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,8 @@ class PreflightHook:
     def __init__(self) -> None:
         self._parameters: Parameters | None = None
         self._own_table = False
+        self._stores: Mapping[str, Any] = {}
+        self._project = Path()
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
@@ -41,7 +47,9 @@ class PreflightHook:
         use_log_format(loader.variable(FORMAT))
         guard_secrets(context)  # first, so that no message shows a secret
         self._parameters = check_parameters(context.config_loader["parameters"])
-        self._own_table = bool(context.config_loader["globals"].get("source_accounts"))
+        settings = context.config_loader["globals"]
+        self._own_table = bool(settings.get("source_accounts"))
+        self._stores, self._project = settings["stores"], context.project_path
         anchor_mlflow(context)
 
     @hook_impl(tryfirst=True)
@@ -73,6 +81,8 @@ class PreflightHook:
             )
         if self._parameters is not None:
             _check_use(self._parameters, pipeline, own_table=self._own_table)
+        if self._stores:
+            make_private_folders(self._stores, self._project)
 
 
 def _check_use(parameters: Parameters, pipeline: Pipeline, *, own_table: bool) -> None:
@@ -159,12 +169,21 @@ def anchor_mlflow(context: KedroContext) -> None:
     """Make a relative SQLite path absolute, so that a notebook uses the same database as the command line."""
     loader: Any = context.config_loader
     settings = loader["mlflow"]
-    uri = settings["server"]["mlflow_tracking_uri"]
-    if uri.startswith(SQLITE) and not Path(path := uri.removeprefix(SQLITE)).is_absolute():
-        database = context.project_path / path
-        database.parent.mkdir(parents=True, exist_ok=True)
-        settings["server"]["mlflow_tracking_uri"] = f"{SQLITE}{database.as_posix()}"
-        loader["mlflow"] = settings
+    server = settings["server"]
+    server["mlflow_tracking_uri"] = anchored(server["mlflow_tracking_uri"], context.project_path)
+    loader["mlflow"] = settings
+
+
+def make_private_folders(stores: Mapping[str, Any], project_path: Path) -> None:
+    """Make the folders of stores that do not exist yet, with the rights of the owner only: they get data about persons.
+
+    Folders that exist keep their rights, and so does everything that an earlier run or the user made.
+    """
+    places = [stores.get(name) for name in PRIVATE] + [f"{stores['cache']}/{name}" for name in PRIVATE_CACHES]
+    for place in places:
+        if place and "://" not in str(place):
+            with suppress(OSError):  # what needs the folder reports it
+                (project_path / str(place)).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def shown_path(path: str) -> str:

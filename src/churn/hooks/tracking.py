@@ -23,6 +23,8 @@ from churn.hooks.logs import quieten
 from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
 from churn.operations.kedro_job import TRACE_ID
 from churn.operations.tracked_run import TRACKED_RUN
+from churn.services.database import prepared
+from churn.services.database_file import place_of
 from churn.tables import flat
 
 quieten()  # before this import, during which MLflow logs
@@ -78,13 +80,18 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         self._open_runs = OpenRuns(context.project_path / cache / "runs", uri)
         self._absent = why_absent(uri)
         with _kept("MLFLOW_TRACKING_URI"):
-            if self._absent is None:
-                super().after_context_created(context)
-                return
             import mlflow
+
+            mlflow.set_tracking_uri(uri)  # here, so that an error during the set-up names it
+            if self._absent is None:
+                experiment = settings.get("tracking", {}).get("experiment", {})
+                location = (experiment.get("create_experiment_kwargs") or {}).get("artifact_location")
+                artifacts = place_of(location, context.project_path) if location else None
+                with prepared(uri, experiment.get("name", "Default"), artifacts):
+                    super().after_context_created(context)
+                return
             from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 
-            mlflow.set_tracking_uri(uri)
             self.mlflow_config = KedroMlflowConfig.model_validate(settings)
             self._already_active_mlflow = False
             context.__setattr__("mlflow", self.mlflow_config)  # as kedro-mlflow does

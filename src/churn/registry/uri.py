@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.models.model import MLMODEL_FILE_NAME
 
 from churn.errors import ChurnError
 
@@ -111,11 +112,34 @@ def download(location: str, folder: str, uri: str) -> Path:
     """Download a model into a folder.
 
     Raises:
-        ChurnError: If it cannot be read.
+        ChurnError: If it cannot be read, or its files are not where MLflow expects them.
     """
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=folder))
+        found = Path(mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=folder))
     except (MlflowException, OSError) as error:
         raise ChurnError(
             f"the model {uri} cannot be read from {mlflow.get_tracking_uri()}: {error}; {REMEDY}"
         ) from error
+    if not (found / MLMODEL_FILE_NAME).is_file():  # MLflow returns an empty folder for one that does not exist
+        raise ChurnError(
+            f"the model {uri} has no files in {_stored_at(location)}, where {mlflow.get_tracking_uri()} expects them. Put them "
+            f"back (a project is copied or moved with all of its folders), or {REMEDY}"
+        )
+    return found
+
+
+def _stored_at(location: str) -> str:
+    """Return the address of the files of a model, as far as MLflow knows it."""
+    client = mlflow.MlflowClient()
+    try:
+        kind, _, rest = location.partition(":/")
+        if kind == "models" and "/" in rest:
+            location = str(client.get_model_version(*rest.split("/")[:2]).source)
+            kind, _, rest = location.partition(":/")
+        if kind == "models":
+            return str(client.get_logged_model(rest).artifact_location)
+        if kind == "runs":
+            return str(client.get_run(rest.partition("/")[0]).info.artifact_uri)
+    except MlflowException:
+        pass
+    return location

@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from churn.errors import ChurnError
+from churn.services.database import make, upgrade
+from churn.services.database_file import address_of
 from churn.services.minio import minio, provision_minio
 from churn.services.mlflow import mlflow_command, mlflow_environment, mlflow_server
 from churn.services.postgres import USERS_DATABASE, database_uri, database_uri_at, has_database, postgres, socket_folder
@@ -30,6 +32,8 @@ from churn.services.settings import (
 )
 
 FOLDER = Path(".services")
+SQLITE_FILE = "mlflow.db"
+COMMAND = "python -m churn.services"
 
 
 def explained(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,7 +89,8 @@ def start(folder: Path, settings: ServiceSettings, store: str) -> list[tuple[str
     Returns:
         Name and description of each server.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    # For the owner only. PostgreSQL has an account of its own if this is root, and has to get through.
+    folder.mkdir(mode=0o700 if os.geteuid() else 0o711, parents=True, exist_ok=True)
     begun: list[Server] = []
 
     def begin(server: Server) -> None:
@@ -119,7 +124,8 @@ def _started(
         # A database that has runs is not replaced by an empty one.
         if (folder / "postgres" / "PG_VERSION").exists():
             raise
-        database = f"sqlite:///{folder / 'mlflow.db'}"
+        database = address_of(folder / SQLITE_FILE)
+        make(folder / SQLITE_FILE, f"{COMMAND} upgrade-database")
         yield "database", f"SQLite instead of PostgreSQL: {error}"
     begin(mlflow_server(folder, settings, database))
     asks = f", with the password of user '{settings.username}'" if settings.password else ""
@@ -209,16 +215,28 @@ def serve_mlflow(database_host: str, allowed_hosts: str, host: str, port: int) -
 
 
 @main.command()
-@click.option("--database-host", required=True, help="Host of PostgreSQL.")
+@click.option("--database-host", help="Host of PostgreSQL, in a container; by default the database in .services.")
 @explained
-def upgrade_database(database_host: str) -> None:
-    """In a container: upgrade MLflow's database to the installed version of MLflow."""
-    from mlflow.db import upgrade
+def upgrade_database(database_host: str | None) -> None:
+    """Upgrade the database of MLflow's server to the installed version of MLflow. Stop the server first."""
+    from mlflow.db import upgrade as upgrade_server
 
-    settings = ServiceSettings.read(variables_of(Path.cwd()), NEEDED_BY_MLFLOW)
-    _wait_for_database(database_host, settings, DATABASE)
+    here, file = Path.cwd(), Path.cwd() / FOLDER / SQLITE_FILE
+    if database_host is None and file.exists():
+        copy = upgrade(file)
+        kept = f"; {copy.name} beside it is the old one" if copy else ""
+        click.echo(f"The database {file} is up to date with MLflow {version('mlflow')}{kept}")
+        return
+    if database_host is None:
+        settings = ServiceSettings.read(variables_of(here))
+        postgres(here / FOLDER, settings).start()
+        address = database_uri(here / FOLDER, settings)
+    else:
+        settings = ServiceSettings.read(variables_of(here), NEEDED_BY_MLFLOW)
+        _wait_for_database(database_host, settings, DATABASE)
+        address = database_uri_at(database_host, settings, DATABASE)
     # Called in this process: the command line of another one would show the password.
-    upgrade.main([database_uri_at(database_host, settings, DATABASE)], standalone_mode=False)
+    upgrade_server.main([address], standalone_mode=False)
     click.echo(f"The database '{DATABASE}' is up to date with MLflow {version('mlflow')}")
 
 
@@ -245,4 +263,4 @@ def _version_of(package: str) -> str:
 
 
 if __name__ == "__main__":
-    main(prog_name="python -m churn.services")
+    main(prog_name=COMMAND)
