@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def main() -> None:
@@ -12,13 +13,8 @@ def main() -> None:
 
     project = find_kedro_project(Path.cwd())
     if project is not None:
-        if other := other_checkout(Path(project)):
-            click.echo(
-                f"Error: this command is that of {other}, and the project here is {project}, which was copied or moved with its "
-                "environment; make a new one here (rm -rf .venv && make install), or run .venv/bin/kedro",
-                err=True,
-            )
-            sys.exit(1)
+        if other_checkout(Path(project)):
+            _run_the_code_of(Path(project))
         # Kedro itself looks for it in the current folder only, when it is imported.
         os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(Path(project) / "conf/logging.yml"))
         from kedro.framework.startup import bootstrap_project
@@ -37,6 +33,14 @@ def other_checkout(project: Path) -> Path | None:
     own = Path(__file__).resolve().parents[2]
     inside = (project / "src/churn").is_dir() and (own / "pyproject.toml").is_file()
     return own if inside and own != project.resolve() else None
+
+
+def _run_the_code_of(project: Path) -> NoReturn:
+    """Run the command again with the code of the project: this environment belongs to the checkout that it was copied from."""
+    path = os.pathsep.join(filter(None, (str(project / "src"), os.environ.get("PYTHONPATH"))))
+    # -P, so that no folder called churn below the current one comes first.
+    command = [sys.executable, "-P", "-m", "churn", *sys.argv[1:]]
+    os.execve(command[0], command, {**os.environ, "PYTHONPATH": path})  # noqa: S606
 
 
 if __name__ == "__main__":

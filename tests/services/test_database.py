@@ -241,6 +241,19 @@ def test_a_database_of_another_program_is_refused(place: Path) -> None:
         use(place)
 
 
+def test_a_database_that_is_locked_is_not_taken_for_a_half_made_one(
+    place: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(empty_database, place)
+    monkeypatch.setattr("churn.services.database_file.BUSY", 0.05)
+    with closing(sqlite3.connect(place, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ChurnError, match="another process is writing"):
+            use(place)
+    use(place)
+    assert not list(place.parent.glob("*.unfinished-*"))
+
+
 def as_other_user(call: Callable[[], object]) -> str:
     """The error of a call by an account that is not root, in a process of its own; empty if there is none."""
     reading, writing = os.pipe()

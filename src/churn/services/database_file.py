@@ -128,7 +128,9 @@ def revision_in(database: sqlite3.Connection) -> str | None:
     """Return the version of the tables of an open database; ``None`` if it says none."""
     try:
         row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:  # there is no such table
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # not that there is no such table
+            raise
         return None
     return str(row[0]) if row else None
 
