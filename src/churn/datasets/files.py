@@ -5,6 +5,7 @@ Errors of the store are also reported in one sentence here, with the setting tha
 """
 
 from contextlib import ExitStack
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -113,6 +114,8 @@ class DocumentDataset(AbstractDataset[Any, Any]):
     ) -> None:
         """Declare the file by its path or URL."""
         self._store = open_store(filepath, credentials)
+        # Where kedro-mlflow finds the file that it logs.
+        self._filepath = PurePosixPath(self._store.uri)
         self.metadata = metadata
 
     def load(self) -> Any:
