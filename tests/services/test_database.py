@@ -441,3 +441,22 @@ def test_the_database_is_found_from_every_folder(uri: str, expected: str) -> Non
 def test_a_database_whose_address_means_another_path_is_refused(uri: str) -> None:
     with pytest.raises(ChurnError, match="cannot be at"):
         anchored(uri, Path("/p"))
+
+
+def test_the_database_of_the_servers_is_upgraded_by_their_command(
+    tmp_path: Path, early: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from churn.services.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    path = put(early, tmp_path / ".services/mlflow.db")
+    add_run(path)
+    with pytest.raises(ChurnError, match=r"python -m churn\.services upgrade-database"):
+        make(path, "python -m churn.services upgrade-database")
+    done = CliRunner().invoke(main, ["upgrade-database"])
+    assert done.exit_code == 0, done.output
+    assert "mlflow.db.before-" in done.output
+    assert revision_of(path) == current_revision()
+    make(path)

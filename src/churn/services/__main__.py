@@ -227,16 +227,24 @@ def upgrade_database(database_host: str | None) -> None:
         kept = f"; {copy.name} beside it is the old one" if copy else ""
         click.echo(f"The database {file} is up to date with MLflow {version('mlflow')}{kept}")
         return
+    started = None
     if database_host is None:
+        if not (here / FOLDER / "postgres/PG_VERSION").exists():
+            raise ChurnError(f"there is no database in {here / FOLDER}; make services makes it")
         settings = ServiceSettings.read(variables_of(here))
-        postgres(here / FOLDER, settings).start()
+        server = postgres(here / FOLDER, settings)
+        started = server if server.start() else None
         address = database_uri(here / FOLDER, settings)
     else:
         settings = ServiceSettings.read(variables_of(here), NEEDED_BY_MLFLOW)
         _wait_for_database(database_host, settings, DATABASE)
         address = database_uri_at(database_host, settings, DATABASE)
-    # Called in this process: the command line of another one would show the password.
-    upgrade_server.main([address], standalone_mode=False)
+    try:
+        # Called in this process: the command line of another one would show the password.
+        upgrade_server.main([address], standalone_mode=False)
+    finally:
+        if started is not None:
+            started.stop()
     click.echo(f"The database '{DATABASE}' is up to date with MLflow {version('mlflow')}")
 
 
