@@ -128,7 +128,7 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory against their bounds, half an hour or more (ARGS=--help)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-quality: .venv/.dev  ## Measure the model beside others (a few minutes)
+quality: .venv/.dev  ## Measure the model beside others on public tables (half an hour; ARGS="--tables telco")
 	@$(SYNC) --group bench
 	@$(BIN)/python -m tests.benchmarks.quality $(ARGS)
 

@@ -1,9 +1,10 @@
-"""How good the model is, beside others on the same folds, and how long it takes to train.
+"""How good the model is beside others at their defaults, on public tables and the same folds, and how long training takes.
 
-Run with ``python -m tests.benchmarks.quality``; ``--quick`` measures one repeat instead of three. Everything is fitted
-again for each fold: the encoder, early stopping and the calibration. Another table is measured with ``--table file.csv
---roles conf/<environment>/parameters.yml``. The explainable boosting machine comes with the dependency group ``bench``,
-which ``make quality`` installs; without it, its rows are left out and the output says so.
+Run with ``python -m tests.benchmarks.quality``: the board of `tests.benchmarks.public_tables`. ``--tables telco,mlc_churn``
+measures some of them, ``--repeats`` sets how often the five folds are drawn, and ``--details`` measures the telecoms customers
+and the simulation more closely instead. Everything is fitted again for each fold: the encoder, early stopping, weights and
+calibration. A table of your own is measured with ``--table file.csv --roles conf/<environment>/parameters.yml``. The peers
+come with the dependency group ``bench``, which ``make quality`` installs; one that is missing is left out and named.
 """
 
 import argparse
@@ -12,9 +13,9 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,27 +28,14 @@ from churn.retention.profit import profit_policies
 from churn.tables import check_accounts
 from churn.training import train_model
 from churn.training.encoding import fit_encoder
+from tests.benchmarks.public_tables import SOURCES, Table, public_table
 
 ROOT = Path(__file__).parents[2]
-MEASURES = ("roc_auc", "lift_at_10", "log_loss", "calibration_error")
+MEASURES = ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10", "calibration_error")
 # The example costs of the base environment.
 PROFIT = Profit()
 # A table as large as this is measured on fresh rows, so that the sampling error of the test rows is small.
 FRESH_ROWS = 30_000
-
-
-class Table(NamedTuple):
-    """A labelled account table in canonical form and how it is encoded and trained on."""
-
-    name: str
-    accounts: pd.DataFrame
-    schema: AccountSchema
-    features: FeatureEngineering
-    training: Training
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.accounts[self.schema.label.column].to_numpy(np.int8)
 
 
 # Fits on training rows and gives the probabilities of test rows.
@@ -78,10 +66,59 @@ def logistic_regression() -> Any:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
 
 
+def columns(table: Table, accounts: pd.DataFrame, categories: dict[str, pd.CategoricalDtype]) -> pd.DataFrame:
+    """The account columns themselves: numbers, and categories as pandas has them."""
+    numeric = list(table.schema.numeric_names)
+    return (
+        accounts[numeric]
+        .astype(np.float64)
+        .assign(**{name: accounts[name].astype(object).astype(kind) for name, kind in categories.items()})
+    )
+
+
+def native(estimator: Callable[[], Any]) -> Fitter:
+    """An estimator that splits categories by itself, on the account columns."""
+
+    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+        kinds = {name: pd.CategoricalDtype(sorted(rows[name].dropna().unique())) for name in table.schema.categorical}
+        names = {
+            name: f"c{at}" for at, name in enumerate([*table.schema.numeric_names, *kinds])
+        }  # no special characters
+
+        def given(accounts: pd.DataFrame) -> pd.DataFrame:
+            return columns(table, accounts, kinds).rename(columns=names)
+
+        fitted = estimator().fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+        return lambda others: fitted.predict_proba(given(others))[:, 1]
+
+    return fit
+
+
 def default_xgboost() -> Any:
     from xgboost import XGBClassifier
 
-    return XGBClassifier(random_state=0)
+    return XGBClassifier(enable_categorical=True, random_state=0)
+
+
+def default_lightgbm() -> Any:
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(random_state=0, verbose=-1)
+
+
+def fit_catboost(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+    """CatBoost with its default parameters, on the account columns themselves."""
+    from catboost import CatBoostClassifier
+
+    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
+
+    def given(accounts: pd.DataFrame) -> pd.DataFrame:
+        texts = {name: accounts[name].astype(object).where(accounts[name].notna(), "(missing)") for name in categorical}
+        return accounts[numeric].astype(np.float64).assign(**texts)
+
+    model = CatBoostClassifier(random_seed=0, verbose=0, allow_writing_files=False, cat_features=categorical)
+    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+    return lambda others: model.predict_proba(given(others))[:, 1]
 
 
 def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
@@ -90,24 +127,38 @@ def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.nda
 
     numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
 
-    def columns(accounts: pd.DataFrame) -> pd.DataFrame:
+    def given(accounts: pd.DataFrame) -> pd.DataFrame:
         texts = {name: accounts[name].astype(object).where(accounts[name].notna(), None) for name in categorical}
         return accounts[numeric].astype(np.float64).assign(**texts)
 
     kinds = ["continuous"] * len(numeric) + ["nominal"] * len(categorical)
     model = ExplainableBoostingClassifier(feature_types=kinds, n_jobs=-1)
-    model.fit(columns(rows), rows[table.schema.label.column].to_numpy(np.int8))
-    return lambda others: model.predict_proba(columns(others))[:, 1]
+    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+    return lambda others: model.predict_proba(given(others))[:, 1]
 
 
-def fitters(with_ebm: bool) -> dict[str, Fitter]:
-    """The models that are compared, by name."""
-    found: dict[str, Fitter] = {
-        "churn": fit_churn,
-        "logistic regression": encoded(logistic_regression),
-        "XGBoost, default parameters": encoded(default_xgboost),
-    }
-    return found | ({"EBM, default parameters": fit_ebm} if with_ebm else {})
+# The models that are compared: the package each needs, and how it is fitted.
+MODELS: dict[str, tuple[str, Fitter]] = {
+    "churn": ("churn", fit_churn),
+    "CatBoost": ("catboost", fit_catboost),
+    "LightGBM": ("lightgbm", native(default_lightgbm)),
+    "XGBoost": ("xgboost", native(default_xgboost)),
+    "EBM": ("interpret", fit_ebm),
+    "logistic regression": ("sklearn", encoded(logistic_regression)),
+}
+
+
+def fitters(without: Sequence[str] = ()) -> dict[str, Fitter]:
+    """The models whose packages are installed, by name; the others are named."""
+    found = {}
+    for name, (package, fitter) in MODELS.items():
+        if name in without:
+            continue
+        if importlib.util.find_spec(package) is None:
+            print(f"{package} is not installed: {name} is left out", file=sys.stderr)
+            continue
+        found[name] = fitter
+    return found
 
 
 def measured(table: Table, fitter: Fitter, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
@@ -152,6 +203,73 @@ def cross_validated(table: Table, models: dict[str, Fitter], repeats: int) -> li
         folds = pd.DataFrame(each)
         won = int((folds["profit"] > folds["profit_at_half"]).sum())
         found.append({"model": name, **folds.mean().to_dict(), "folds_won": f"{won} of {len(folds)}"})
+    return found
+
+
+def folds_of(table: Table, models: dict[str, Fitter], repeats: int) -> pd.DataFrame:
+    """Measures of each model on each fold: one row a fold and model."""
+    splitter = RepeatedStratifiedKFold(n_splits=5, n_repeats=repeats, random_state=0)
+    found = []
+    for fold, (train, test) in enumerate(splitter.split(table.labels, table.labels)):
+        rows = table.accounts.iloc[train].reset_index(drop=True), table.accounts.iloc[test].reset_index(drop=True)
+        found += [
+            {"table": table.name, "fold": fold, "model": name, **measured(table, fitter, *rows)}
+            for name, fitter in models.items()
+        ]
+    return pd.DataFrame(found)
+
+
+def board(folds: pd.DataFrame, repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Tables of Markdown: ROC AUC and log loss of each model on each table, ranks over all, and what this model takes.
+
+    The interval of a difference is that of the mean over folds, which share training rows: the variance is corrected for it
+    (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366).
+    """
+    from scipy.stats import t
+
+    means = folds.groupby(["table", "model"], sort=False).mean(numeric_only=True)
+    models = list(folds["model"].unique())
+    others = [name for name in models if name != "churn"]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for measure in ("roc_auc", "log_loss"):
+        sign = 1 if measure == "roc_auc" else -1
+        rows = []
+        for table, values in means[measure].groupby(level="table", sort=False):
+            one = values.droplevel("table")
+            best = (sign * one[others]).idxmax()
+            each = folds[folds["table"] == table].pivot(index="fold", columns="model", values=measure)
+            gains = each["churn"] - each[best]
+            # Five folds: a test part is a quarter of the training part.
+            error = gains.std() * np.sqrt(1 / len(gains) + 1 / 4) if len(gains) > 1 else np.nan
+            reach = t.ppf(0.975, len(gains) - 1) * error
+            rows.append(
+                {"table": table, **{name: float(one[name]) for name in models}, "best other": best}
+                | {"difference": f"{gains.mean():+.4f} ± {reach:.4f}"}
+            )
+        found[f"{measure}, 5 folds, {repeats} x"] = rows
+    ranks = {}
+    for measure in ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10"):
+        wide = means[measure].unstack("model")[models]
+        ranks[measure] = wide.rank(axis=1, ascending=measure in ("log_loss", "brier"))
+    seconds = means["seconds"].unstack("model")[models]
+    above = (means["calibration_error"] - means["floor"]).unstack("model")[models]
+    found["over all tables"] = [
+        {
+            "model": name,
+            **{f"rank {measure}": float(each[name].mean()) for measure, each in ranks.items()},
+            "wins roc_auc": int((ranks["roc_auc"][name] == 1).sum()),
+            "wins log_loss": int((ranks["log_loss"][name] == 1).sum()),
+            "calibration above floor": float(above[name].mean()),
+            "seconds, median": float(seconds[name].median()),
+        }
+        for name in models
+    ]
+    best = means["roc_auc"].unstack("model")[others].max(axis=1)
+    summary = {"mean ROC AUC minus the best other": float((means["roc_auc"].unstack("model")["churn"] - best).mean())}
+    if "CatBoost" in models:
+        summary["time beside CatBoost, median"] = float((seconds["churn"] / seconds["CatBoost"]).median())
+    summary["largest calibration error above its floor"] = float(above["churn"].max())
+    found["summary"] = [summary]
     return found
 
 
@@ -257,33 +375,51 @@ def markdown(title: str, rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, default=ROOT / "data/examples/telco_churn.csv", help="CSV file")
+    parser.add_argument("--tables", default=",".join(SOURCES), help="public tables, separated by commas")
+    parser.add_argument("--repeats", type=int, default=1, help="how often the five folds are drawn (default: 1)")
+    parser.add_argument("--without", default="", help="models to leave out, separated by commas, for example EBM")
     parser.add_argument(
-        "--roles", type=Path, default=ROOT / "conf/telco/parameters.yml", help="YAML file with `accounts`"
+        "--details", action="store_true", help="the telecoms customers and the simulation, more closely"
     )
-    parser.add_argument("--quick", action="store_true", help="one repeat, and no simulation of 30,000 rows")
-    parser.add_argument("--no-ebm", action="store_true", help="leave out the slowest peer")
+    parser.add_argument("--table", type=Path, help="CSV file of a table of your own")
+    parser.add_argument("--roles", type=Path, help="YAML file with its `accounts`")
     parser.add_argument("--json", type=Path, help="file to write the figures to as well")
     arguments = parser.parse_args()
+    if (arguments.table is None) != (arguments.roles is None):
+        parser.error("--table and --roles belong together")
+    names = arguments.tables.split(",")
+    if unknown := [name for name in names if name not in SOURCES]:
+        parser.error(f"--tables: there is no {', '.join(unknown)}; there are {', '.join(SOURCES)}")
     warnings.simplefilter("ignore")
-    missing = importlib.util.find_spec("interpret") is None
-    if missing and not arguments.no_ebm:
-        print("interpret-core is not installed: the explainable boosting machine is left out", file=sys.stderr)
-    models = fitters(with_ebm=not (missing or arguments.no_ebm))
-    table = read_table(arguments.table, [arguments.schema])
+    models = fitters(arguments.without.split(","))
     figures: dict[str, Any] = {}
 
     def show(title: str, rows: list[dict[str, Any]]) -> None:
         figures[title] = rows
         print(markdown(title, rows), flush=True)
 
-    repeats = 1 if arguments.quick else 3
-    show(f"{table.name}: training time in seconds, least of 10", training_time(table))
-    show(f"{table.name}: 70/30 split with seed 42", single_splits(table, models))
-    show(f"{table.name}: 5 folds, {repeats} x", cross_validated(table, models, repeats))
-    sizes = (3_000, 10_000) if arguments.quick else (3_000, 10_000, 30_000)
-    peers = {name: fitter for name, fitter in models.items() if fitter is not fit_ebm}
-    show(f"simulated accounts, {FRESH_ROWS:,} fresh test rows", list(simulated(sizes, peers)))
+    if arguments.details:
+        table = public_table("telco")
+        show(f"{table.name}: training time in seconds, least of 10", training_time(table))
+        show(f"{table.name}: 70/30 split with seed 42", single_splits(table, models))
+        show(f"{table.name}: 5 folds, {arguments.repeats} x", cross_validated(table, models, arguments.repeats))
+        some = {name: models[name] for name in ("churn", "logistic regression")}
+        show(f"simulated accounts, {FRESH_ROWS:,} fresh test rows", list(simulated((3_000, 10_000, 30_000), some)))
+    else:
+        given = [read_table(arguments.table, [arguments.roles])] if arguments.table else map(public_table, names)
+        folds = []
+        for table in given:
+            folds.append(folds_of(table, models, arguments.repeats))
+            means = folds[-1].groupby("model", sort=False)[["roc_auc", "log_loss", "seconds"]].mean()
+            print(
+                f"{table.name}: {len(table.accounts):,} rows",
+                means.round(4).to_string(),
+                sep="\n",
+                file=sys.stderr,
+                flush=True,
+            )
+        for title, rows in board(pd.concat(folds), arguments.repeats).items():
+            show(title, rows)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
