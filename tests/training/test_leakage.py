@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from churn.config import AccountSchema, Label, Leakage, NumericColumn, Simulation
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.tables import check_accounts
-from churn.training.leakage import LeakageError, check_leakage, find_leaks, shared_ids
+from churn.training.leakage import LeakageError, check_leakage, find_leaks, shared_ids, twins_note
 from tests.conftest import ROOT, rng
 
 TELCO = AccountSchema.model_validate(yaml.safe_load(Path(ROOT / "conf/telco/parameters.yml").read_text())["accounts"])
@@ -243,3 +243,36 @@ def test_a_large_table_takes_seconds(schema):
     began = time.process_time()
     assert find_leaks(canonical, schema, Leakage()) == []
     assert time.process_time() - began < 3
+
+
+def test_copies_of_accounts_under_other_ids_are_told() -> None:
+    rows = check_accounts(telco(), TELCO, subject="accounts", labelled=True).accounts
+    train, test = rows.iloc[:5000], rows.iloc[5000:]
+    assert twins_note(train, test, TELCO) is None
+    copies = train.head(300).assign(**{TELCO.id: [f"other {at}" for at in range(300)]})
+    said = twins_note(train, pd.concat([test, copies], ignore_index=True), TELCO)
+    assert said is not None
+    churned = int(copies[TELCO.label.column].sum())
+    assert said.startswith(f"{churned + twins_by_chance(train, test)} of ")
+    assert "other" not in said
+
+
+def twins_by_chance(train: pd.DataFrame, test: pd.DataFrame) -> int:
+    columns = [*TELCO.numeric_names, *TELCO.categorical]
+    churned = test[test[TELCO.label.column] == 1]
+    return len(churned.merge(train[columns].drop_duplicates(), on=columns))
+
+
+def test_equal_rows_of_a_table_with_few_values_are_nothing_special() -> None:
+    random = rng(4)
+    schema = AccountSchema(id="id", label=Label(column="left"), numeric=(), categorical=("plan", "city"))
+    frame = pd.DataFrame(
+        {
+            "id": [f"{at}" for at in range(2000)],
+            "plan": random.choice(["a", "b"], 2000),
+            "city": random.choice(["x", "y", "z"], 2000),
+            "left": random.random(2000) < 0.3,
+        }
+    )
+    rows = check_accounts(frame, schema, subject="accounts", labelled=True).accounts
+    assert twins_note(rows.iloc[:1500], rows.iloc[1500:], schema) is None

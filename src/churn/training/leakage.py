@@ -24,6 +24,8 @@ SMOOTHING_ROWS = 10.0
 # A ROC AUC counts only if it is this many standard errors above chance. With a handful of churned rows a high one proves
 # nothing: a column of random numbers separates one churned row from fifty others in 4% of the cases.
 STANDARD_ERRORS = 3.5
+# Equal rows of churned accounts are copies if there are so many, of at least such a share, and their outcomes agree so often.
+TWINS, TWINS_SHARE, TWINS_AGREE = 20, 0.02, 0.95
 LEFT_OUT = "accounts.left_out if it is known only after an account has left"
 ALLOWED = "training.leakage.allowed if it is known when accounts are scored"
 
@@ -136,6 +138,34 @@ def shared_ids(train_ids: ArrayLike, test_ids: ArrayLike) -> list[str]:
         for ids in (train_ids, test_ids)
     )
     return [str(value) for value in test.filter(pc.is_in(test, value_set=train)).to_pylist()]
+
+
+def twins_note(train: pd.DataFrame, test: pd.DataFrame, schema: AccountSchema) -> str | None:
+    """Return a sentence if the same accounts seem to be in both parts under different ids; None if not.
+
+    Rows that are equal in every column but the id are nothing special in a table of few different values: then some of them
+    churned and some did not. Copies of an account have its outcome too.
+
+    Args:
+        train: Canonical labelled training rows.
+        test: Canonical labelled test rows.
+        schema: Schema of the table.
+    """
+    columns, label = [*schema.numeric_names, *schema.categorical], schema.label.column
+    rows = {
+        name: pd.util.hash_pandas_object(frame[columns], index=False)
+        for name, frame in {"train": train, "test": test}.items()
+    }
+    churned = test[label].to_numpy() == 1
+    rates = train[label].groupby(rows["train"].to_numpy()).mean()
+    twins = rates.reindex(rows["test"].to_numpy()[churned]).dropna()
+    if len(twins) < max(TWINS, TWINS_SHARE * churned.sum()) or twins.mean() < TWINS_AGREE:
+        return None
+    return (
+        f"{len(twins):,} of {churned.sum():,} churned test rows equal a training row in every column but {schema.id}, and "
+        f"{_percent_down(float(twins.mean()))} of those churned too: the same accounts seem to be in the table under "
+        "several ids, so the metrics are better than the model. Give each account one row"
+    )
 
 
 def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, schema: AccountSchema) -> Iterable[str]:

@@ -176,8 +176,10 @@ def check_leakage(
     schema: AccountSchema,
     training: Training,
 ) -> Sound:
-    """Raise an error if a column leaks the outcome; else return the training rows unchanged."""
+    """Raise an error if a column leaks the outcome, warn of copies of accounts, and return the training rows unchanged."""
     leakage.check_leakage(train_accounts, schema, training.leakage, test_accounts=test_accounts)
+    if said := leakage.twins_note(train_accounts, test_accounts, schema):
+        logger.warning("%s.", said)
     return Sound(train_accounts, train_features)
 
 
