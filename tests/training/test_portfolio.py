@@ -70,7 +70,7 @@ def test_one_setting_is_chosen_for_a_long_table() -> None:
     chosen, summary = choose_setting(features, labels, assign_folds(labels, FULL), FULL)
     [name] = [name for name, each in summary["settings"].items() if each["weight"]]
     assert name != CONFIGURED
-    assert chosen == settings_of(FULL)[name]
+    assert chosen == settings_of(FULL, 8)[name]
     assert "on 3,000 of the rows" in in_words(summary)
 
 
@@ -146,3 +146,11 @@ def test_one_setting_that_is_left_is_the_booster_of_quick(monkeypatch: pytest.Mo
     full, quick = (fit_portfolio(features, labels, folds, np.zeros(600), each).trees for each in (FULL, QUICK))
     assert full.booster.save_raw("ubj") == quick.booster.save_raw("ubj")
     np.testing.assert_array_equal(full.margin, quick.margin)
+
+
+def test_a_wide_table_has_fewer_bins() -> None:
+    def bins(features: int) -> set[int]:
+        return {each.booster.max_bin for name, each in settings_of(FULL, features).items() if name != CONFIGURED}
+
+    assert (bins(30), bins(600)) == ({256}, {64})
+    assert settings_of(FULL, 600)[CONFIGURED] == FULL

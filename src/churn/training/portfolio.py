@@ -30,6 +30,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     | {"colsample_bytree": 0.8},
 }
 OF_ALL: Mapping[str, Any] = {"grow_policy": "depthwise", "max_leaves": 0, "max_bin": 256}
+# With more features than these, fewer bins: a level takes features times bins times nodes, however few the rows are.
+WIDE, BINS_IF_WIDE = 100, 64
 # A setting stops after the first fold if its loss there is above the least by more than so many standard errors.
 STANDARD_ERRORS = 1.0
 # Smaller weights are left out: their trees take as long to apply as those of any other.
@@ -49,12 +51,13 @@ class Portfolio(NamedTuple):
     summary: dict[str, Any]
 
 
-def settings_of(training: Training) -> dict[str, Training]:
-    """Return the parameters of each setting, the configured ones first."""
+def settings_of(training: Training, features: int) -> dict[str, Training]:
+    """Return the parameters of each setting for a number of features, the configured ones first."""
     found = {CONFIGURED: training}
+    bins = {"max_bin": BINS_IF_WIDE} if features > WIDE else {}
     if training.portfolio == "full":
         for name, values in SETTINGS.items():
-            booster = training.booster.model_copy(update={**OF_ALL, **values})
+            booster = training.booster.model_copy(update={**OF_ALL, **values, **bins})
             found[name] = training.model_copy(update={"booster": booster})
     return found
 
@@ -95,7 +98,10 @@ def fit_portfolio(
         ]
         booster = combine(*zip(*parts, strict=True))
     losses = {name: float(_losses(each.margin, labels).mean()) for name, each in fitted.items()} | stopped
-    summary = {name: {"loss": losses[name], "weight": given.get(name, 0.0)} for name in settings_of(training)}
+    summary = {
+        name: {"loss": losses[name], "weight": given.get(name, 0.0)}
+        for name in settings_of(training, features.shape[1])
+    }
     return Portfolio(FittedTrees(booster, margin.astype(np.float32)), {"settings": summary})
 
 
@@ -111,7 +117,7 @@ def choose_setting(
     """
     if training.portfolio == "quick":
         return training, {}
-    settings = settings_of(training)
+    settings = settings_of(training, features.shape[1])
     fitted, stopped = _grown(features, labels, folds, training)
     losses = {name: _losses(each.margin, labels) for name, each in fitted.items()}
     best = min(losses, key=lambda name: float(losses[name].mean()))
@@ -172,7 +178,7 @@ def _grown(
     features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
 ) -> tuple[dict[str, _Setting], dict[str, float]]:
     """Grow the boosters; return those that did not stop after the first fold, and the losses of those that did."""
-    settings = settings_of(training)
+    settings = settings_of(training, features.shape[1])
     first = dict(
         zip(settings, grow_each(features, labels, folds, [(each, 0) for each in settings.values()]), strict=True)
     )

@@ -109,7 +109,7 @@ def choose_parameters(
         features: Configured encoding.
         training: Configured parameters.
     """
-    chosen = tuning.choose(trials, training, features)
+    chosen = tuning.choose(trials, training, features, encoder)
     if chosen.features != features:
         narrower = fit_encoder(accounts, schema, chosen.features)
         # The accounts may be a sample of a long table; the medians stay those of all rows.
