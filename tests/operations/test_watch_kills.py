@@ -21,7 +21,7 @@ from tests.operations.test_kedro_job import ScriptJob
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-KILLS = int(os.environ.get("CHURN_WATCH_KILLS", "25"))
+KILLS = int(os.environ.get("CHURN_WATCH_KILLS", "8"))
 SEED = int(os.environ.get("CHURN_WATCH_SEED", "7"))
 PATIENCE = 120.0
 
