@@ -6,11 +6,11 @@ in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from churn.model.calibration import Calibration
 from churn.model.encoder import Encoder
 from churn.model.linear import Linear
 from churn.model.profile import Profile
+from churn.model.small import PartialScores, RowScore, first_partial, first_scores
 from churn.model.storage import BOOSTER_FILE, CHECKSUM_FILE, MODEL_FILE, checksums_of, digest, read_verified
 from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
@@ -144,6 +145,25 @@ class ChurnModel:
                 "model_version": self.version,
             }
         )
+
+    def score_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: int = 0) -> list[RowScore]:
+        """Score a few rows, each a mapping from column to value (None for missing), without pandas.
+
+        Args:
+            records: Rows, as JSON or Python gives them; all columns of the schema but the label must be there.
+            reasons: Number of columns to name that raise the score of each row most.
+
+        Returns:
+            The scores in the order of the rows, equal to those of `score` to the last bit.
+
+        Raises:
+            AccountsError: Lists every fault in the words of `churn.tables.check_accounts`; repeated ids are one.
+        """
+        return first_scores(self, records, reasons)
+
+    def score_good_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: int = 0) -> PartialScores:
+        """Score the rows that have no fault, see `score_rows`; the faults of the others are returned by row and column."""
+        return first_partial(self, records, reasons)
 
     def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
         """Return the risk band of each probability, shape (n,)."""
