@@ -356,7 +356,7 @@ def test_a_column_of_lists_in_use_is_named_with_the_way_out() -> None:
     lists = pd.Series([[1], [2], *([None] * 28)], dtype=object)
     with pytest.raises(AccountsError) as caught:
         canonical(strange_table(0).assign(plan=lists, whole=lists, key=[b"x", *map(str, range(29))]))
-    several = "not a single value but a list, a record or bytes"
+    several = "not a single value but a list, a record, bytes or broken text"
     assert caught.value.faults == [
         f"key: 1 value is {several} (row 1); an id is text or a whole number",
         f"whole: 2 values are {several} (rows 1, 2); take the column out of accounts.numeric",

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +88,29 @@ class Attribution:
             list(pool.map(fill, starts))
         return result
 
+    def of_rows(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Compute `contributions` row by row on this thread, which is faster for a few rows."""
+        used, limits, first, table = self._flat
+        result = np.empty((len(features), table.shape[1]))
+        for at, row in enumerate(features):
+            pattern = np.packbits(row[used] < limits, axis=1, bitorder="little")[:, 0]
+            taken = table.take(first + pattern, axis=0)
+            # In the order of the groups; a sum of a single column would add in pairs.
+            result[at] = np.add.reduce(taken, axis=0) if taken.shape[1] > 1 else np.add.accumulate(taken)[-1]
+        return result
+
+    @cached_property
+    def _flat(self) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]:
+        """Features and limits without the splits that no group has, the first row of each table, and all tables as one."""
+        groups, width, columns = self.tables.shape
+        splits = max(1, width.bit_length() - 1)
+        return (
+            np.ascontiguousarray(self.features[:, :splits]),
+            np.ascontiguousarray(self.limits[:, :splits]),
+            np.arange(groups, dtype=np.intp) * width,
+            self.tables.reshape(groups * width, columns),
+        )
+
     def _add(self, rows: NDArray[np.float32], result: NDArray[np.float64]) -> None:
         values = np.ascontiguousarray(rows.T)
         taken = np.empty_like(result)
@@ -97,6 +120,24 @@ class Attribution:
             pattern = np.bitwise_or.reduce(passed * BITS, axis=0)
             np.take(table, pattern, axis=0, out=taken, mode="clip")
             result += taken
+
+
+def by_column(parts: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the contributions of columns from those of features, the same for a row whatever the others are.
+
+    A matrix product would round a row differently depending on the number of rows.
+
+    Args:
+        parts: Contributions of features, shape (n, k).
+        shares: Share of each feature's contribution that each column gets, shape (k, columns).
+
+    Returns:
+        Contributions of columns, shape (n, columns).
+    """
+    result = np.zeros((shares.shape[1], len(parts)))
+    for feature, column in np.argwhere(shares):
+        result[column] += parts[:, feature] * shares[feature, column]
+    return np.ascontiguousarray(result.T)
 
 
 class _Tree:

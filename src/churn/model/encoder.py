@@ -22,8 +22,7 @@ from churn.config.schema import BLANK, MISSING_NUMBERS
 from churn.errors import AccountsError
 from churn.tables import Table, as_numbers, as_text
 from churn.tables.cells import respelled
-from churn.tables.checks import LARGEST_NUMBER, TOO_LARGE
-from churn.tables.faults import NOT_A_NUMBER, Fault
+from churn.tables.faults import LARGEST_NUMBER, NOT_A_NUMBER, TOO_LARGE, Fault
 
 MISSING = "(missing)"
 

@@ -8,6 +8,7 @@ doi:10.1016/S0893-6080(05)80023-1, with non-negative weights: Breiman 1996, doi:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -51,6 +52,23 @@ class Linear:
                 if weight:
                     part += weight * np.clip(values, low, high, dtype=np.float64)
         return result
+
+    def few_margins(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Compute `margin` for a few rows: the parts of all features at once, then added in the same order."""
+        used, weights, low, high = self._used
+        parts = np.empty((len(used) + 1, len(features)))
+        parts[0] = self.intercept
+        np.multiply(np.clip(features.T[used], low, high, dtype=np.float64), weights, out=parts[1:])
+        return np.asarray(np.add.accumulate(parts)[-1], dtype=np.float64)
+
+    @cached_property
+    def _used(self) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Features with a weight, and their weights and bounds, shape (features, 1)."""
+        used = np.flatnonzero(self.weights)
+        weights, low, high = (
+            np.array(each, dtype=np.float64)[used, None] for each in (self.weights, self.low, self.high)
+        )
+        return used, weights, low, high
 
     def contributions(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return what each feature adds to `baseline`: features of shape (n, k), result of shape (n, k), in log-odds.

@@ -6,6 +6,7 @@ whose pattern is the index of the leaf in a table. The leaves are added in the o
 the sums are equal to the last bit.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -68,23 +69,12 @@ class Lookup:
         trees = []
         for tree in stored:
             features, values = tree["split_indices"], tree["split_conditions"]
-            form = _form(tuple(tree["left_children"]), tuple(tree["right_children"]))
+            form = form_of(tuple(tree["left_children"]), tuple(tree["right_children"]))
             splits = tuple((features[node], places[features[node]][values[node]]) for node in form.inner)
             trees.append(_Tree(splits, np.array(values, dtype=np.float32)[form.leaf]))
-        probability = np.float32(base_score)  # single precision, as in XGBoost
-        start = -np.log(np.float32(1) / probability - np.float32(1))
         cuts = {feature: np.array(sorted(values), dtype=np.float32) for feature, values in thresholds.items()}
-        made = cls(np.float32(start), cuts, tuple(trees))
-        return made if made._agrees(booster) else None
-
-    def _agrees(self, booster: Booster) -> bool:
-        """Return whether rows drawn around the thresholds have the same margins as with XGBoost."""
-        generator = np.random.default_rng(0)
-        rows = np.zeros((512, booster.num_features()), dtype=np.float32)
-        for feature, cuts in self.cuts.items():
-            near = np.concatenate([cuts, np.nextafter(cuts, np.float32(-np.inf)), cuts[-1:] + np.float32(1)])
-            rows[:, feature] = generator.choice(near, len(rows))
-        return bool(np.array_equal(self.margin(rows), booster.inplace_predict(rows, predict_type="margin")))
+        made = cls(start_of(base_score), cuts, tuple(trees))
+        return made if agrees(made.margin, booster, cuts) else None
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the margins of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
@@ -114,7 +104,28 @@ class Lookup:
             np.add(result, leaf, out=result)
 
 
-class _Form(NamedTuple):
+def start_of(base_score: float) -> np.float32:
+    """Return the margin before the first tree."""
+    probability = np.float32(base_score)  # single precision, as in XGBoost
+    return np.float32(-np.log(np.float32(1) / probability - np.float32(1)))
+
+
+def agrees(
+    margin: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    booster: Booster,
+    thresholds: Mapping[int, NDArray[np.float32]],
+    rows: int = 512,
+) -> bool:
+    """Return whether rows drawn around the thresholds of each feature have the same margins as with XGBoost."""
+    generator = np.random.default_rng(0)
+    drawn = np.zeros((rows, booster.num_features()), dtype=np.float32)
+    for feature, cuts in thresholds.items():
+        near = np.concatenate([cuts, np.nextafter(cuts, np.float32(-np.inf)), cuts[-1:] + np.float32(1)])
+        drawn[:, feature] = generator.choice(near, rows)
+    return bool(np.array_equal(margin(drawn), booster.inplace_predict(drawn, predict_type="margin")))
+
+
+class Form(NamedTuple):
     """Splits of a tree in the order of their bits, and the leaf of each pattern, shape (2 ** splits,)."""
 
     inner: tuple[int, ...]
@@ -122,7 +133,7 @@ class _Form(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _form(left: tuple[int, ...], right: tuple[int, ...]) -> _Form:
+def form_of(left: tuple[int, ...], right: tuple[int, ...]) -> Form:
     """Return the form of a tree; cached, as thousands of small trees have few forms."""
     inner = tuple(node for node, child in enumerate(left) if child >= 0)
     leaf = np.zeros(1 << len(inner), dtype=np.intp)
@@ -131,4 +142,4 @@ def _form(left: tuple[int, ...], right: tuple[int, ...]) -> _Form:
         while left[node] >= 0:
             node = left[node] if pattern >> inner.index(node) & 1 else right[node]
         leaf[pattern] = node
-    return _Form(inner, leaf)
+    return Form(inner, leaf)

@@ -1,29 +1,30 @@
-"""Scores of a few rows at a time, as a service needs them."""
+"""Scores of a few rows at a time, as a service needs them: without pandas, on the thread that asks.
 
+Each result is that of the batch path, to the last bit: the checks are those of `churn.tables.rows`, the features those of
+`Encoder.transform`, the margins those of XGBoost. Only the way is another one: values are converted one by one instead of
+column by column, whose fixed costs are milliseconds.
+"""
+
+import math
+from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from churn.config import AccountSchema
+from churn.config import AccountSchema, RiskBand
 from churn.errors import AccountsError
-from churn.tables import as_text
-from churn.tables.checks import NO_ROWS, check_accounts
+from churn.model.calibration import Calibration
+from churn.model.encoder import Encoder
+from churn.model.linear import Linear
+from churn.model.trees import Trees
+from churn.tables.cells import respelled
+from churn.tables.checks import NO_ROWS
+from churn.tables.faults import LARGEST_NUMBER
+from churn.tables.rows import CheckedRecords, RowCheck, RowFault, Value
 
-
-class RowFault(NamedTuple):
-    """A fault of one row.
-
-    Attributes:
-        row: Position of the row among the records, from 0.
-        column: Name of the column; None if the fault is of the row as a whole.
-        message: The sentence that the batch check writes of this row alone, in which rows count from 1.
-    """
-
-    row: int
-    column: str | None
-    message: str
+SUBJECT = "accounts to score"
 
 
 class RowScore(NamedTuple):
@@ -36,8 +37,8 @@ class RowScore(NamedTuple):
         prediction: 1 if the probability is at or above the threshold, else 0.
         risk_band: Name of the risk band.
         account: Canonical values by column: id, numeric columns (nan where missing) and categorical ones (None).
-        drivers: Columns that raise the score most and their contributions in log-odds, the largest first; empty unless
-            reasons are asked for.
+        drivers: Columns that raise the score and their contributions to the margin in log-odds, the largest first; as many
+            as reasons were asked for, or fewer.
     """
 
     row: int
@@ -45,7 +46,7 @@ class RowScore(NamedTuple):
     probability: float
     prediction: int
     risk_band: str
-    account: Mapping[str, float | str | None]
+    account: Mapping[str, Value]
     drivers: tuple[tuple[str, float], ...] = ()
 
 
@@ -56,56 +57,157 @@ class PartialScores(NamedTuple):
     faults: list[RowFault]
 
 
-class Scorer(Protocol):
-    """The part of a model that scores whole tables."""
+class RowScorer:
+    """Scores a few rows by a model. Threads may share it."""
 
-    schema: AccountSchema
+    def __init__(
+        self,
+        schema: AccountSchema,
+        encoder: Encoder,
+        trees: Trees,
+        linear: Linear | None,
+        calibration: Calibration,
+        threshold: float,
+        risk_bands: Sequence[RiskBand],
+    ) -> None:
+        """Prepare the parts of a model; see `churn.model.ChurnModel`."""
+        self.check = RowCheck(schema, SUBJECT)
+        self._id = schema.id
+        self._encoder, self._features = encoder, RowEncoder(encoder)
+        self._trees, self._linear, self._calibration = trees, linear, calibration
+        self._threshold = threshold
+        self._starts = np.array([band.minimum for band in risk_bands], dtype=np.float32)
+        self._bands = [band.name for band in risk_bands]
+        self._shares = encoder.shares
+        self._parts = [
+            (int(feature), int(column), float(self._shares[feature, column]))
+            for feature, column in np.argwhere(self._shares)
+        ]
 
-    def score(self, accounts: pd.DataFrame) -> pd.DataFrame: ...
-    def explain(self, accounts: pd.DataFrame) -> pd.DataFrame: ...
+    def prepare(self, *, reasons: bool) -> None:
+        """Compute the tables that the first call would compute, also those of the reasons if they will be asked for."""
+        row = np.zeros((1, self._features.width), np.float32)
+        self._trees.few_margins(row)
+        if reasons:
+            self._trees.row_contributions(row, self._shares)
 
+    def score(self, records: Sequence[Mapping[str, Any]], reasons: int = 0) -> list[RowScore]:
+        """Score rows, see `ChurnModel.score_rows`."""
+        checked = self.check(records)
+        sentences = checked.sentences if len(records) else [NO_ROWS]
+        if sentences:
+            raise AccountsError(SUBJECT, sentences)
+        return self._scores(checked, reasons)
 
-def first_scores(model: Any, records: Sequence[Mapping[str, Any]], reasons: int) -> list[RowScore]:
-    """Score rows with the batch path."""
-    if not records:
-        raise AccountsError("accounts to score", [NO_ROWS])
-    schema = model.schema
-    frame = pd.DataFrame(list(records), dtype=object)
-    accounts = check_accounts(frame, schema, subject="accounts to score", labelled=False).accounts
-    scores = model.score(accounts)
-    result = []
-    explained = model.explain(accounts).drop(columns="(baseline)") if reasons else None
-    for row in range(len(accounts)):
-        values = {
-            name: (None if isinstance(value, float) and name in schema.text_columns else value)
-            for name, value in accounts.iloc[row].to_dict().items()
-        }
-        drivers: tuple[tuple[str, float], ...] = ()
-        if explained is not None:
-            of_row = explained.iloc[row]
-            order = np.argsort(-of_row.to_numpy(), kind="stable")[:reasons]
-            drivers = tuple((str(of_row.index[at]), float(of_row.iloc[at])) for at in order if of_row.iloc[at] > 0)
-        result.append(
-            RowScore(
-                row,
-                str(as_text(accounts[schema.id]).iloc[row]),
-                float(scores["probability"].iloc[row]),
-                int(scores["prediction"].iloc[row]),
-                str(scores["risk_band"].iloc[row]),
-                values,
-                drivers,
-            )
+    def score_good(self, records: Sequence[Mapping[str, Any]], reasons: int = 0) -> PartialScores:
+        """Score the rows without faults, see `ChurnModel.score_good_rows`."""
+        checked = self.check(records)
+        return PartialScores(self._scores(checked, reasons), checked.faults)
+
+    def _scores(self, checked: CheckedRecords, reasons: int) -> list[RowScore]:
+        if not checked.rows:
+            return []
+        features = self._features(checked.accounts)
+        margin: NDArray[np.floating] = self._trees.few_margins(features)
+        if self._linear is not None:
+            margin = (margin + self._linear.few_margins(features)).astype(np.float32)
+        probability = self._calibration.apply(margin)
+        found = zip(
+            checked.rows,
+            checked.accounts,
+            probability.tolist(),
+            (probability >= self._threshold).astype(np.int8).tolist(),
+            (np.searchsorted(self._starts, probability, side="right") - 1).tolist(),
+            self._drivers(features, reasons) if reasons > 0 else [()] * len(features),
+            strict=True,
         )
-    return result
+        # The check lets no row without an id pass.
+        return [
+            RowScore(row, str(account[self._id]), chance, prediction, self._bands[band], account, drivers)
+            for row, account, chance, prediction, band, drivers in found
+        ]
+
+    def _drivers(self, features: NDArray[np.float32], reasons: int) -> list[tuple[tuple[str, float], ...]]:
+        """Return the columns with the largest positive contributions; of equal ones the first, as in retention lists."""
+        contributions = self._trees.row_contributions(features, self._shares).tolist()
+        if self._linear is not None:
+            # One after the other, as `by_column` adds them.
+            for row, of_features in zip(contributions, self._linear.contributions(features).tolist(), strict=True):
+                of_columns = [0.0] * len(row)
+                for feature, column, share in self._parts:
+                    of_columns[column] += of_features[feature] * share
+                row[:] = [one + other for one, other in zip(row, of_columns, strict=True)]
+        names, drivers = self._encoder.columns, []
+        for row in contributions:
+            largest = sorted(zip(row, names, strict=True), key=lambda part: -part[0])[:reasons]
+            drivers.append(tuple((name, part) for part, name in largest if part > 0))
+        return drivers
 
 
-def first_partial(model: Any, records: Sequence[Mapping[str, Any]], reasons: int) -> PartialScores:
-    """Score the rows without faults with the batch path."""
-    scores: list[RowScore] = []
-    faults: list[RowFault] = []
-    for row, record in enumerate(records):
-        try:
-            scores += [each._replace(row=row) for each in first_scores(model, [record], reasons)]
-        except AccountsError as error:
-            faults += [RowFault(row, fault.partition(":")[0], fault) for fault in error.faults]
-    return PartialScores(scores, faults)
+class RowEncoder:
+    """`Encoder.transform` for canonical rows that are mappings.
+
+    Attributes:
+        width: Number of features.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Prepare the places of the features."""
+        self.width = len(encoder.feature_names)
+        self._start = array("f", bytes(4 * self.width))
+        self._numeric: list[tuple[str, int, float, bool]] = []
+        self._ratios: list[tuple[str, str, int, float, bool]] = []
+        at = 0
+        for name in encoder.numeric:
+            self._numeric.append((name, at, _held(encoder.medians[name]), name in encoder.missing))
+            at += 1 + (name in encoder.missing)
+        for ratio in encoder.ratios:
+            has_missing = ratio.name in encoder.missing
+            median = _held(encoder.medians[ratio.name])
+            self._ratios.append((ratio.numerator, ratio.denominator, at, median, has_missing))
+            at += 1 + has_missing
+        self._places: list[tuple[str, dict[str | None, int]]] = []
+        for name, vocabulary in encoder.vocabularies.items():
+            places: dict[str | None, int] = {}
+            for place, value in enumerate(respelled(vocabulary), at):
+                places.setdefault(value, place)
+            at += len(vocabulary)
+            if name in encoder.missing:
+                places[None] = at
+                at += 1
+            self._places.append((name, places))
+
+    def __call__(self, accounts: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+        """Encode canonical rows; the result has shape (n, width), without nan."""
+        width = self.width
+        matrix = self._start * len(accounts)
+        first = 0
+        for account in accounts:
+            for name, at, median, has_missing in self._numeric:
+                number = account[name]
+                if number == number:
+                    matrix[first + at] = number
+                else:
+                    matrix[first + at] = median
+                    if has_missing:
+                        matrix[first + at + 1] = 1.0
+            for over, under, at, median, has_missing in self._ratios:
+                divisor = account[under]
+                number = account[over] / divisor if divisor else math.nan
+                if number == number:
+                    matrix[first + at] = _held(number)
+                else:
+                    matrix[first + at] = median
+                    if has_missing:
+                        matrix[first + at + 1] = 1.0
+            for name, places in self._places:
+                place = places.get(account[name])
+                if place is not None:
+                    matrix[first + place] = 1.0
+            first += width
+        return np.frombuffer(matrix, dtype=np.float32).reshape(len(accounts), width)
+
+
+def _held(number: float) -> float:
+    # A ratio of two numbers can exceed float32.
+    return min(max(number, -LARGEST_NUMBER), LARGEST_NUMBER)

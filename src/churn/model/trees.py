@@ -40,6 +40,10 @@ class Trees(Protocol):
         """Return the log-odds of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
         ...
 
+    def few_margins(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute `margin` for a few rows on this thread: the same bits, sooner."""
+        ...
+
     def contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
@@ -52,6 +56,10 @@ class Trees(Protocol):
         Returns:
             Contributions, shape (n, columns), and the baseline.
         """
+        ...
+
+    def row_contributions(self, features: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the contributions of `contributions` row by row on this thread: the same bits, sooner for a few rows."""
         ...
 
     def few_contributions(

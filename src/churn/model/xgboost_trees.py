@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from churn.model.contributions import Attribution
+from churn.model.contributions import Attribution, by_column
 from churn.model.device import CPU
+from churn.model.few_margins import FewMargins
 from churn.model.margins import LEAST_ROWS, Lookup
 from churn.model.trees import Booster, stored_trees
 
@@ -69,28 +70,53 @@ class XGBoostTrees:
         margin = lookup.margin(features) if lookup else self.booster.inplace_predict(features, predict_type="margin")
         return np.asarray(margin, dtype=np.float32)
 
+    def few_margins(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the log-odds of a few encoded rows, see `Trees.few_margins`."""
+        few = self._few
+        if few is None or (few.most_rows is not None and len(features) > few.most_rows):
+            return self.margin(features)
+        return few.margin(features)
+
     def contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
         """Return the contributions of many rows, see `Trees.contributions`."""
+        tables = self._tables(shares)
+        if tables is None:
+            parts, baseline = self._own_contributions(features)
+            return by_column(parts, shares), baseline
+        return tables.contributions(features), tables.baseline
+
+    def row_contributions(self, features: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the contributions of a few rows, see `Trees.row_contributions`."""
+        tables = self._tables(shares)
+        return self.contributions(features, shares)[0] if tables is None else tables.of_rows(features)
+
+    def _tables(self, shares: NDArray[np.float64]) -> Attribution | None:
+        """Look-up tables, computed once per model; None if its trees are too deep for them."""
         known = shares.tobytes()
         if known not in self._attributions:
-            # Look-up tables, computed once per model; None if its trees are too deep for them.
             self._attributions[known] = Attribution.of(self.booster, shares)
-        tables = self._attributions[known]
-        if tables is None:
-            return self.few_contributions(features, shares)
-        return tables.contributions(features), tables.baseline
+        return self._attributions[known]
 
     def few_contributions(
         self, features: NDArray[np.float32], shares: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
         """Return the contributions that XGBoost computes, which is faster than building the tables for a few rows."""
+        parts, baseline = self._own_contributions(features)
+        return parts @ shares, baseline
+
+    def _own_contributions(self, features: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+        """Return the contributions of features that XGBoost computes, shape (n, k), and the baseline."""
         import xgboost as xgb
 
         parts = self.booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
-        baseline = float(parts[0, -1]) if len(parts) else 0.0
-        return parts[:, :-1] @ shares, baseline
+        return parts[:, :-1], float(parts[0, -1]) if len(parts) else 0.0
+
+    @cached_property
+    def _few(self) -> FewMargins | None:
+        """The booster prepared for a few rows; None if that would have other margins."""
+        return FewMargins.of(self.booster)
 
     @cached_property
     def _lookup(self) -> Lookup | None:

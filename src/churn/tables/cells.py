@@ -14,10 +14,7 @@ which the values that writers of CSV files spell in different ways are spelled i
 Ids, categories and labels that are texts in the source follow the same rules: a CSV file does not say which they are.
 """
 
-import re
 from collections.abc import Callable, Collection
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,24 +25,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from churn.config.schema import BLANK, MISSING_NUMBERS
+from churn.tables.spelling import (
+    NUMBER,
+    OTHER_SPELLING,
+    UNREADABLE,
+    MissingNumbers,
+    canonical,
+    object_text,
+    word_number,
+)
 
 MAX_EXAMPLE_LENGTH = 40
 
-# Texts that may have another canonical form.
-_WHOLE = r"-?(?:0|[1-9][0-9]*)\.0"
-_EXPONENT = r"-?[1-9](?:\.[0-9]+)?e[+-][0-9]{1,3}"
-_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
-_MOMENT = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[ T]{_TIME}(?:\.[0-9]+)?(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
-_OTHER_SPELLING = rf"^(?:True|TRUE|False|FALSE|-0|{_WHOLE}|{_EXPONENT}|{_MOMENT}|{_TIME}\.[0-9]+)$"
-_MOMENT_PARTS = re.compile(rf"([0-9-]{{10}})[ T]({_TIME})(?:\.([0-9]+))?(Z|[+-][0-9:]+)?")
-# Whole numbers of larger size are written with an exponent: they exceed every integer type.
-_LARGEST_WHOLE = 2.0**64
-# Between these sizes, numbers that are not whole are written without an exponent.
-_POSITIONAL = (1e-6, 1e16)
-
-_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_NOT_A_NUMBER = re.compile(r"[+-]?nan(\(.*\))?")
-_INFINITE = re.compile(r"([+-]?)inf(inity)?")
 # With fewer different values than this share of the first rows, each value is converted once.
 _SHARE_OF_DIFFERENT = 0.5
 _FIRST_ROWS = 1000
@@ -68,8 +59,8 @@ def text_of(series: pd.Series, missing: Collection[str] = BLANK) -> tuple[pd.Ser
     """
     texts, wrong = _plain(series)
     markers = _markers(tuple(missing))
-    canonical = _by_value(texts, lambda values: _marked(_respelled(pc.utf8_trim_whitespace(values)), markers))
-    return pd.Series(canonical.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
+    spelled = _by_value(texts, lambda values: _marked(_respelled(pc.utf8_trim_whitespace(values)), markers))
+    return pd.Series(spelled.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
 
 
 @lru_cache
@@ -93,7 +84,7 @@ def as_numbers(series: pd.Series, missing: Collection[str] = MISSING_NUMBERS) ->
     wrong = np.zeros(len(series), bool)
     if values is None:
         texts, unreadable = _plain(series)
-        values, wrong = _parsed(pc.utf8_trim_whitespace(texts), frozenset(text.strip().lower() for text in missing))
+        values, wrong = _parsed(pc.utf8_trim_whitespace(texts), _words(missing))
         wrong |= unreadable
     markers = _numeric(tuple(missing))
     if markers:
@@ -226,34 +217,9 @@ def _has_text(kind: pa.DataType) -> bool:
 
 
 def _of_objects(values: NDArray[np.object_]) -> tuple[pa.Array, NDArray[np.bool_]]:
-    texts = [_object_text(value) for value in values]
-    wrong = np.fromiter((text is _UNREADABLE for text in texts), bool, len(texts))
-    return pa.array([None if text is _UNREADABLE else text for text in texts], pa.large_string()), wrong
-
-
-_UNREADABLE = object()
-_SEVERAL = (list, tuple, set, frozenset, dict, bytes, bytearray, memoryview, np.ndarray)
-
-
-def _object_text(value: Any) -> Any:
-    """Return the text of a Python object, None if it is missing, and `_UNREADABLE` if it is not a single value."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, _SEVERAL):
-        return _UNREADABLE
-    if isinstance(value, Decimal):  # before pandas, which cannot compare a signalling one
-        return None if value.is_nan() else format(value, "f") if value.is_finite() else str(value)
-    if value is None or pd.isna(value):
-        return None
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    if isinstance(value, np.datetime64):
-        value = pd.Timestamp(value)
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)
+    texts = [object_text(value) for value in values]
+    wrong = np.fromiter((text is UNREADABLE for text in texts), bool, len(texts))
+    return pa.array([None if text is UNREADABLE else text for text in texts], pa.large_string()), wrong
 
 
 def _by_value(texts: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -267,52 +233,27 @@ def _by_value(texts: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.Ar
 
 def _respelled(texts: pa.Array) -> pa.Array:
     """Return trimmed texts in their canonical spelling."""
-    other = pc.match_substring_regex(texts, _OTHER_SPELLING)
+    other = pc.match_substring_regex(texts, OTHER_SPELLING)
     if not pc.any(other).as_py():
         return texts
     found = texts.filter(other)
     values = pc.unique(found)
-    spelled = pa.array([_canonical(text) for text in values.to_pylist()], pa.large_string())
+    spelled = pa.array([canonical(text) for text in values.to_pylist()], pa.large_string())
     return pc.replace_with_mask(texts, pc.fill_null(other, False), spelled.take(pc.index_in(found, values)))
 
 
-def _canonical(text: str) -> str:
-    """Return the canonical spelling of a text that matches `_OTHER_SPELLING`."""
-    if text[0] in "TF":
-        return text.lower()
-    if ":" in text:
-        return _moment(text)
-    return "0" if text == "-0" else _number(text)
+def text_markers(missing: Collection[str]) -> frozenset[str]:
+    """Return the markers of missing texts for `churn.tables.spelling.text_cell`."""
+    return frozenset(_markers(tuple(missing)))
 
 
-def _number(text: str) -> str:
-    if text.endswith(".0"):
-        return "0" if text == "-0.0" else text.removesuffix(".0")
-    value = float(text)
-    if not np.isfinite(value) or value == 0:
-        return text  # beyond float64: no writer of numbers spelled it
-    if value.is_integer() and abs(value) < _LARGEST_WHOLE:
-        return str(int(value))
-    if _POSITIONAL[0] <= abs(value) < _POSITIONAL[1]:
-        return np.format_float_positional(value, trim="-")
-    digits, _, power = text.partition("e")
-    return f"{digits.removesuffix('.0')}e{int(power):+d}"
+def number_markers(missing: Collection[str]) -> MissingNumbers:
+    """Return the markers of missing numbers for `churn.tables.spelling.number_cell`."""
+    return MissingNumbers(_words(missing), tuple(_numeric(tuple(missing))))
 
 
-def _moment(text: str) -> str:
-    parts = _MOMENT_PARTS.fullmatch(text)
-    if parts is None:  # a time of day
-        return text.rstrip("0").rstrip(".")
-    day, time, fraction, zone = parts.groups()
-    fraction = (fraction or "").rstrip("0")
-    ending = f".{fraction}" if fraction else ""
-    try:
-        moment = datetime.fromisoformat(f"{day}T{time}{zone or ''}")
-    except ValueError:
-        return text  # no date, as 2024-13-45
-    if zone:
-        return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}{ending}Z"
-    return day if time == "00:00:00" and not fraction else f"{day}T{time}{ending}"
+def _words(missing: Collection[str]) -> frozenset[str]:
+    return frozenset(text.strip().lower() for text in missing)
 
 
 @lru_cache
@@ -344,27 +285,17 @@ def _numbers_of_type(series: pd.Series) -> NDArray[np.float64] | None:
 
 def _parsed(texts: pa.Array, missing: frozenset[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the numbers of trimmed texts, and a mask of the texts that are none."""
-    is_number = pc.match_substring_regex(texts, _NUMBER)
+    is_number = pc.match_substring_regex(texts, NUMBER)
     numbers = pc.if_else(is_number, texts, None).cast(pa.float64())
     values = np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
     others = np.flatnonzero(pc.fill_null(pc.invert(is_number), False).to_numpy(zero_copy_only=False))
     wrong = np.zeros(len(texts), bool)
     if len(others):
         codes, words = pd.factorize(texts.take(pa.array(others)).to_pandas())
-        meant = [_word(str(word).lower(), missing) for word in words]
+        meant = [word_number(str(word).lower(), missing) for word in words]
         values[others] = np.array([np.nan if value is None else value for value in meant])[codes]
         wrong[others] = np.array([value is None for value in meant])[codes]
     return values, wrong
-
-
-def _word(text: str, missing: frozenset[str]) -> float | None:
-    """Return the number that a lower-case word means, nan for missing; None if it means none."""
-    if not text or text in missing or _NOT_A_NUMBER.fullmatch(text):
-        return np.nan
-    if text in ("true", "false"):
-        return float(text == "true")
-    infinite = _INFINITE.fullmatch(text)
-    return None if infinite is None else -np.inf if infinite[1] == "-" else np.inf
 
 
 @lru_cache

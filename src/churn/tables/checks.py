@@ -4,7 +4,8 @@ Whatever the source, the rest of the project sees the *canonical* table: the id 
 numeric columns as float64 with nan where missing, the label as 0 and 1, and no other column.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +15,28 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables.cells import as_numbers, text_of
-from churn.tables.faults import HIDDEN, NOT_A_NUMBER, NOT_ONE_VALUE, Fault, repeated, sentences
+from churn.tables.faults import (
+    CATEGORICAL_ADVICE,
+    EMPTY,
+    HIDDEN,
+    HIDDEN_NUMBER,
+    ID_ADVICE,
+    LARGEST_NUMBER,
+    NOT_A_NUMBER,
+    NOT_FINITE,
+    NOT_ONE_VALUE,
+    NOT_WHOLE,
+    NUMERIC_ADVICE,
+    TOO_LARGE,
+    Fault,
+    above,
+    below,
+    repeated,
+    sentences,
+)
 from churn.tables.labels import LEFT_OUT, LabelledRows, left_out_notes
 
 NO_ROWS = "the table has no rows"
-# The encoder computes features as float32.
-LARGEST_NUMBER = float(np.finfo(np.float32).max)
-TOO_LARGE = f"too large for the model, whose numbers end at {LARGEST_NUMBER:.2g}"
 
 
 class CheckedAccounts(NamedTuple):
@@ -110,44 +126,63 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
     """
     found: list[Fault] = []
 
-    def fault(column: str, reason: str, broken: NDArray[np.bool_], values: pd.Series | None, advice: str = "") -> None:
+    def fault(
+        column: str,
+        reason: str,
+        broken: NDArray[np.bool_],
+        values: pd.Series | None,
+        advice: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         if broken.any():
-            found.append(Fault.of(column, reason, broken, values, first_row, advice))
+            found.append(Fault.of(column, reason, broken, values, first_row, advice.get(reason, "")))
 
     ids, wrong = text_of(frame[schema.id])
     columns: dict[str, pd.Series] = {schema.id: ids}
-    fault(schema.id, NOT_ONE_VALUE, wrong, None, "; an id is text or a whole number")
-    fault(schema.id, "empty", ids.isna().to_numpy() & ~wrong, None)
+    fault(schema.id, NOT_ONE_VALUE, wrong, None, ID_ADVICE)
+    fault(schema.id, EMPTY, ids.isna().to_numpy() & ~wrong, None)
     for item in schema.numeric:
         values, wrong = as_numbers(frame[item.column], schema.missing)
         columns[item.column] = values
         numbers = values.to_numpy()
         if wrong.any():
             texts, several = text_of(frame[item.column])
-            fault(item.column, NOT_ONE_VALUE, several, None, "; take the column out of accounts.numeric")
+            fault(item.column, NOT_ONE_VALUE, several, None, NUMERIC_ADVICE)
             # Text in a numeric column may be a shifted row: an id must not reach the log.
             shown = texts.mask(texts.isin(ids))
             wrong &= ~several
-            hidden = wrong & texts.str.fullmatch("#{2,}").fillna(False).to_numpy(bool)
-            fault(item.column, HIDDEN, hidden, None, "; widen the column there and export again")
-            missing = "; if that means missing, add it to accounts.missing"
-            fault(item.column, NOT_A_NUMBER, wrong & ~hidden, shown, missing)
-        fault(item.column, "not finite", np.isinf(numbers), values, "; correct it, or leave the cell empty")
-        too_large = (np.abs(numbers) > LARGEST_NUMBER) & np.isfinite(numbers)
-        fault(item.column, TOO_LARGE, too_large, values, "; correct it, or leave the cell empty")
+            hidden = wrong & texts.str.fullmatch(HIDDEN_NUMBER).fillna(False).to_numpy(bool)
+            fault(item.column, HIDDEN, hidden, None, NUMERIC_ADVICE)
+            fault(item.column, NOT_A_NUMBER, wrong & ~hidden, shown, NUMERIC_ADVICE)
+        fault(item.column, NOT_FINITE, np.isinf(numbers), values, NUMERIC_ADVICE)
+        fault(item.column, TOO_LARGE, (np.abs(numbers) > LARGEST_NUMBER) & np.isfinite(numbers), values, NUMERIC_ADVICE)
         with np.errstate(invalid="ignore"):
             if item.integer:
-                broken = np.isfinite(numbers) & (numbers != np.floor(numbers))
-                fault(item.column, "not a whole number", broken, values)
+                fault(
+                    item.column,
+                    NOT_WHOLE,
+                    np.isfinite(numbers) & (numbers != np.floor(numbers)),
+                    values,
+                    NUMERIC_ADVICE,
+                )
             if item.minimum is not None:
-                broken = (numbers < item.minimum) & np.isfinite(numbers)
-                fault(item.column, f"below the minimum of {item.minimum:g}", broken, values)
+                fault(
+                    item.column,
+                    below(item.minimum),
+                    (numbers < item.minimum) & np.isfinite(numbers),
+                    values,
+                    NUMERIC_ADVICE,
+                )
             if item.maximum is not None:
-                broken = (numbers > item.maximum) & np.isfinite(numbers)
-                fault(item.column, f"above the maximum of {item.maximum:g}", broken, values)
+                fault(
+                    item.column,
+                    above(item.maximum),
+                    (numbers > item.maximum) & np.isfinite(numbers),
+                    values,
+                    NUMERIC_ADVICE,
+                )
     for name in schema.categorical:
         columns[name], wrong = text_of(frame[name], schema.missing_text)
-        fault(name, NOT_ONE_VALUE, wrong, None, "; take the column out of accounts.categorical, or write it as text")
+        fault(name, NOT_ONE_VALUE, wrong, None, CATEGORICAL_ADVICE)
     for rule in schema.not_above:
         low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
         with np.errstate(invalid="ignore"):

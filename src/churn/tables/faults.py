@@ -15,7 +15,26 @@ MAX_EXAMPLES = 3
 
 NOT_A_NUMBER = "not a number"
 HIDDEN = "number signs (###) as a spreadsheet shows them for a number in a column that is too narrow"
-NOT_ONE_VALUE = "not a single value but a list, a record or bytes"
+HIDDEN_NUMBER = "#{2,}"
+EMPTY = "empty"
+NOT_ONE_VALUE = "not a single value but a list, a record, bytes or broken text"
+NOT_FINITE = "not finite"
+NOT_WHOLE = "not a whole number"
+REPEATED = "a repetition of an earlier id"
+# The encoder computes features as float32.
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+TOO_LARGE = f"too large for the model, whose numbers end at {LARGEST_NUMBER:.2g}"
+
+# Ends of sentences by their reason, for numeric columns and for others.
+NUMERIC_ADVICE = {
+    NOT_ONE_VALUE: "; take the column out of accounts.numeric",
+    HIDDEN: "; widen the column there and export again",
+    NOT_A_NUMBER: "; if that means missing, add it to accounts.missing",
+    NOT_FINITE: "; correct it, or leave the cell empty",
+    TOO_LARGE: "; correct it, or leave the cell empty",
+}
+ID_ADVICE = {NOT_ONE_VALUE: "; an id is text or a whole number", REPEATED: "; an account has one row"}
+CATEGORICAL_ADVICE = {NOT_ONE_VALUE: "; take the column out of accounts.categorical, or write it as text"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +104,17 @@ class Fault:
 
 def repeated(again: NDArray[np.bool_], name: str) -> list[Fault]:
     """Return the fault of repeated ids, if any; the mask says for each row whether its id occurred before."""
-    advice = "; an account has one row"
-    return [Fault.of(name, "a repetition of an earlier id", again, None, advice=advice)] if again.any() else []
+    return [Fault.of(name, REPEATED, again, None, advice=ID_ADVICE[REPEATED])] if again.any() else []
+
+
+def below(minimum: float) -> str:
+    """Return the reason of values below the minimum of a column."""
+    return f"below the minimum of {minimum:g}"
+
+
+def above(maximum: float) -> str:
+    """Return the reason of values above the maximum of a column."""
+    return f"above the maximum of {maximum:g}"
 
 
 def merged(found: Iterable[Fault], more: Iterable[Fault]) -> list[Fault]:
