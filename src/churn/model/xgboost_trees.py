@@ -2,6 +2,7 @@
 
 import json
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from churn.model.device import CPU
 from churn.model.few_margins import FewMargins
 from churn.model.margins import LEAST_ROWS, Lookup
 from churn.model.trees import Booster, stored_trees
+
+# Tables of large trees take seconds and memory: of several threads that need them, one computes them.
+_PREPARING = Lock()
 
 
 class XGBoostTrees:
@@ -24,6 +28,8 @@ class XGBoostTrees:
         """Wrap a booster."""
         self.booster = booster
         self._attributions: dict[bytes, Attribution | None] = {}
+        # The booster prepared for a few rows; None in it if that would have other margins.
+        self._few: tuple[FewMargins | None] | None = None
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "XGBoostTrees":
@@ -72,7 +78,10 @@ class XGBoostTrees:
 
     def few_margins(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the log-odds of a few encoded rows, see `Trees.few_margins`."""
-        few = self._few
+        if self._few is None:
+            with _PREPARING:
+                self._few = self._few or (FewMargins.of(self.booster),)
+        (few,) = self._few
         if few is None or (few.most_rows is not None and len(features) > few.most_rows):
             return self.margin(features)
         return few.margin(features)
@@ -96,7 +105,9 @@ class XGBoostTrees:
         """Look-up tables, computed once per model; None if its trees are too deep for them."""
         known = shares.tobytes()
         if known not in self._attributions:
-            self._attributions[known] = Attribution.of(self.booster, shares)
+            with _PREPARING:
+                if known not in self._attributions:
+                    self._attributions[known] = Attribution.of(self.booster, shares)
         return self._attributions[known]
 
     def few_contributions(
@@ -112,11 +123,6 @@ class XGBoostTrees:
 
         parts = self.booster.predict(xgb.DMatrix(features), pred_contribs=True).astype(np.float64)
         return parts[:, :-1], float(parts[0, -1]) if len(parts) else 0.0
-
-    @cached_property
-    def _few(self) -> FewMargins | None:
-        """The booster prepared for a few rows; None if that would have other margins."""
-        return FewMargins.of(self.booster)
 
     @cached_property
     def _lookup(self) -> Lookup | None:

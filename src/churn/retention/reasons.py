@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from churn.config import Reasons
+from churn.config import Reasons, ReasonText
 from churn.errors import ParametersError
-from churn.model import Encoder, Profile
+from churn.model import Encoder, Profile, RowScore
 from churn.model.churn_model import BASELINE
 from churn.tables import as_numbers, as_text, humanize
 
@@ -159,8 +159,7 @@ def explain_in_words(
         if not len(places):
             continue
         values = accounts[name].iloc[places // drivers.shape[1]]
-        templates = {case: getattr(texts[name], case) if name in texts else None for case in CASES}
-        worded = _word(name, stem, values, places, typical[name], templates)
+        worded = _word(name, stem, values, places, typical[name], _templates(texts.get(name)))
         picked.ravel()[worded.places] = worded.kinds + len(all_codes)
         all_codes += worded.codes
         all_sentences += worded.sentences
@@ -212,13 +211,76 @@ def _word(
         if group % 2:
             case = "high"
         value = UNKNOWN if case == "missing" else shown[group // 2]
-        template = templates[case]
         codes.append(f"{stem}_{case.upper()}")
-        if template is None:
-            sentences.append(_general(humanize(name) or name, case, value, usual))
-        else:
-            sentences.append(template.format(value=value, typical=usual))
+        sentences.append(_sentence(name, case, value, usual, templates))
     return _Wording(places, kinds, codes, sentences)
+
+
+class Reason(NamedTuple):
+    """A reason of one row.
+
+    Attributes:
+        column: The column that raises the score.
+        code: The column's name in capitals and its case, see `explain_in_words`.
+        text: The sentence.
+    """
+
+    column: str
+    code: str
+    text: str
+
+
+class RowReasons:
+    """Reasons of single rows: the sentences of `explain_accounts`, without a table."""
+
+    def __init__(self, typical: Mapping[str, float | str], reasons: Reasons) -> None:
+        """Prepare the sentences.
+
+        Args:
+            typical: Typical value of each column, see `typical_values`.
+            reasons: Number of reasons, minimum probability, and sentences.
+
+        Raises:
+            ParametersError: See `check_texts`.
+        """
+        columns = list(typical)
+        check_texts(reasons, columns)
+        texts = {text.column: text for text in reasons.texts}
+        self.count, self._least = reasons.count, reasons.minimum_probability
+        self._columns = {
+            name: (stem, typical[name], _templates(texts.get(name)))
+            for name, stem in zip(columns, _stems(columns), strict=True)
+        }
+
+    def __call__(self, score: RowScore) -> list[Reason]:
+        """Return the reasons of a score of `ChurnModel.score_rows`, as many as it has drivers, at most ``count``."""
+        if np.float32(score.probability) < self._least:
+            return []
+        return [self._reason(name, score.account[name]) for name, _ in score.drivers[: self.count]]
+
+    def _reason(self, name: str, value: float | str | None) -> Reason:
+        stem, typical, templates = self._columns[name]
+        case: Case = "category"
+        if value is None or value != value:
+            case, shown = "missing", UNKNOWN
+        elif isinstance(value, str) or isinstance(typical, str):
+            shown = str(value)
+        else:
+            case, shown = "high" if value > typical else "low", number_text(float(np.round(value, DECIMALS)) + 0.0)
+        usual = typical if isinstance(typical, str) else number_text(typical)
+        return Reason(name, f"{stem}_{case.upper()}", _sentence(name, case, shown, usual, templates))
+
+
+def _templates(text: ReasonText | None) -> dict[Case, str | None]:
+    return {case: getattr(text, case) if text else None for case in CASES}
+
+
+def _sentence(name: str, case: Case, value: str, typical: str, templates: Mapping[Case, str | None]) -> str:
+    """Return the configured sentence of a column, or the general one."""
+    template = templates[case]
+    if template is None:
+        return _general(humanize(name) or name, case, value, typical)
+    return template.format(value=value, typical=typical)
 
 
 def _general(name: str, case: Case, value: str, typical: str) -> str:
