@@ -66,6 +66,12 @@ BENCHMARKS = (
     Benchmark("tests.benchmarks.generation", "making accounts", 2, ("--rows", "30000", "--rounds", "1")),
     Benchmark("tests.benchmarks.reasons", "scores with reasons", 1, ("--rows", "5000", "--rounds", "1")),
     Benchmark(
+        "tests.benchmarks.rows",
+        "a few rows at a time, as a service scores them",
+        3,
+        ("--calls", "50", "--trees", "100", "--rounds", "1"),
+    ),
+    Benchmark(
         "tests.benchmarks.training",
         "training on 20 million accounts beside a plain fit; 25 GB of temporary files",
         10,

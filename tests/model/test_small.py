@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import xgboost as xgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kedro.io import DataCatalog, MemoryDataset
 
 from churn.config import Ratio, RiskBand
 from churn.errors import AccountsError
@@ -21,6 +23,7 @@ from churn.model.churn_model import BASELINE
 from churn.model.small import RowEncoder
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import check_accounts
+from tests.conftest import ROOT
 from tests.model.store import STORED, bits_of, stored_accounts
 from tests.tables.test_properties import TEXTS, column_of
 
@@ -161,6 +164,21 @@ def test_faults_are_those_of_the_batch_check(model: ChurnModel, labelled: pd.Dat
         (1, "operating_country"),
         (3, "login_count_p1m"),
     ]
+
+
+def test_the_example_of_the_documentation_runs(model: ChurnModel, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/inference.md").read_text()
+    section = page.partition("### From Python, a few rows at a time\n")[2].partition("\n#")[0]
+    blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    catalog = DataCatalog({"champion@model": MemoryDataset(model, copy_mode="assign")})
+    exec("".join(blocks), {"catalog": catalog})  # noqa: S102, our own page
+    scored, drivers, faults, sentences = capsys.readouterr().out.splitlines()
+    assert scored.startswith("a-1 0.")
+    assert drivers.startswith("(('")
+    assert faults.startswith(
+        "[(1, 'total_users_count', \"total_users_count: 1 value is not a number, for example 'many' (row 2)"
+    )
+    assert sentences.startswith("['")
 
 
 def test_no_rows(model: ChurnModel) -> None:

@@ -2,11 +2,14 @@
 
 import datetime as dt
 import math
+import sys
 import uuid
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,6 +94,31 @@ def test_a_number_is_that_of_its_column(missing: tuple[str, ...], cell: Any) -> 
     if number is not None:
         np.testing.assert_array_equal(number, numbers[0])
         assert math.copysign(1, number) == math.copysign(1, numbers[0]) or number != 0
+
+
+def test_blanks_around_a_value_are_those_of_columns() -> None:
+    letters = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    trimmed = pc.utf8_trim_whitespace(pa.array(letters)).to_pylist()
+    assert [letter for letter, left in zip(letters, trimmed, strict=True) if letter.strip() != left] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("0001-01-01 00:00:00+01:00", "0001-01-01 00:00:00+01:00"),
+        ("0900-01-01 11:00:00+01:00", "0900-01-01T10:00:00Z"),
+        ("2024-13-45 00:00:00", "2024-13-45 00:00:00"),
+    ],
+)
+def test_moments_of_early_years_have_a_text(cell: str, text: str) -> None:
+    assert text_cell(cell) == text
+    assert text_of(column_of([cell]))[0].tolist() == [text]
+
+
+@pytest.mark.parametrize("cell", ["\ud800", "a\udfff", 10**5000], ids=["half", "later half", "long number"])
+def test_text_that_is_none_is_a_fault(cell: Any) -> None:
+    (sentence,) = RowCheck(SCHEMA, "accounts")([good(plan=cell)]).sentences
+    assert sentence.startswith("plan: 1 value is not a single value but a list, a record, bytes or broken text (row 1)")
 
 
 SCHEMA = AccountSchema(
@@ -203,7 +231,7 @@ def test_what_is_no_record_is_a_fault(record: Any) -> None:
     assert checked.rows == [0]
     (fault,) = checked.faults
     assert (fault.row, fault.column) == (1, None)
-    assert fault.message.startswith("the row is not a record of columns and their values but ")
+    assert fault.message.startswith("the row is no record of columns and their values but ")
 
 
 def test_other_columns_are_told_or_refused() -> None:

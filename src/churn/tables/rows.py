@@ -35,8 +35,8 @@ from churn.tables.spelling import NotOneValue, number_cell, text_cell
 Value = float | str | None
 # Whole numbers up to this size are float64 without rounding.
 _EXACT = 2**53
-# Sets of columns whose faults are remembered.
-_MOST_HEADERS = 256
+# Sets of columns that are remembered, and the number of columns of such a set: strangers can send any.
+_MOST_HEADERS, _MOST_NAMES = 64, 1_000
 
 
 class RowFault(NamedTuple):
@@ -155,13 +155,14 @@ class RowCheck:
         if known is None:
             shown = [name if isinstance(name, str) else repr(name) for name in names]
             known = check_columns(shown, self._schema, subject=self._subject, labelled=False)
-            if len(self._headers) < _MOST_HEADERS:
+            if not known[0] and len(names) <= _MOST_NAMES and len(self._headers) < _MOST_HEADERS:
                 self._headers[names] = known
         return known
 
     def _header_faults(self, record: Any) -> list[str]:
         if not isinstance(record, Mapping):
-            return [f"the row is not a record of columns and their values but {quoted(record)}"]
+            # Without its content, which may be an id.
+            return [f"the row is no record of columns and their values but of the type {type(record).__name__}"]
         return self._header(record)[0]
 
     def _account(
