@@ -60,3 +60,13 @@ def test_no_rows_and_no_trees() -> None:
     empty = Attribution.of(xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(features, labels), 0), np.eye(3))
     assert empty is not None
     assert not empty.contributions(features).any()
+
+
+def test_large_tables_are_left_to_xgboost(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = rng(8).normal(size=(300, 4)).astype(np.float32)
+    labels = rng(9).integers(0, 2, 300)
+    booster = xgb.train({"objective": "binary:logistic", "max_depth": 5}, xgb.DMatrix(features, labels), 20)
+    shares = np.eye(4)
+    assert Attribution.of(booster, shares) is not None
+    monkeypatch.setattr("churn.model.contributions.LARGEST_TABLES", 10_000)
+    assert Attribution.of(booster, shares) is None

@@ -24,6 +24,8 @@ from churn.tables.parallel import cores
 
 GROUP_SPLITS = 8
 CHUNK_ROWS = 4096
+# Bytes of the tables of a booster. Those of large trees take a gigabyte and half a minute to compute; then XGBoost is sooner.
+LARGEST_TABLES = 100_000_000
 # Number of leaves times patterns whose contributions are computed at once.
 FILL_ROWS = 1 << 17
 BITS = (1 << np.arange(GROUP_SPLITS, dtype=np.uint8))[:, None]
@@ -54,10 +56,11 @@ class Attribution:
             shares: Share of each feature's contribution that each column gets, shape (features, columns).
 
         Returns:
-            The tables; None if a path has more than 8 splits.
+            The tables; None if a path has more than 8 splits, or if they would be larger than `LARGEST_TABLES`.
         """
         stored, start = stored_trees(booster)
         groups: list[tuple[_Tree, _Plan]] = []
+        width = 1
         baseline = float(np.log(start / (1 - start)))
         for raw in stored:
             tree = _Tree(raw)
@@ -65,8 +68,11 @@ class Attribution:
             for root, above in tree.cut():
                 if len(above) >= GROUP_SPLITS and tree.left[root] >= 0:
                     return None
-                groups.append((tree, _plan(tree.left, tree.right, tree.slots, root, above)))
-        width = max((1 << len(plan.inner) for _, plan in groups), default=1)
+                plan = _plan(tree.left, tree.right, tree.slots, root, above)
+                groups.append((tree, plan))
+                width = max(width, 1 << len(plan.inner))
+                if len(groups) * width * shares.shape[1] * 8 > LARGEST_TABLES:
+                    return None
         features = np.zeros((len(groups), GROUP_SPLITS), np.intp)
         limits = np.full((len(groups), GROUP_SPLITS), -np.inf, np.float32)
         tables = np.zeros((len(groups), width, shares.shape[1]))
