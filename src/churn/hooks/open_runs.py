@@ -1,9 +1,13 @@
 """Runs that may have the status RUNNING in MLflow by mistake, and the check whether MLflow answers."""
 
+import json
 import logging
 import os
-from contextlib import suppress
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
@@ -11,18 +15,27 @@ from churn.errors import ChurnError
 from churn.services.process import is_running, started_at
 from churn.stores.state import StateFile
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 logger = logging.getLogger(__name__)
+# Tag of a run with the name of the note that was written before MLflow made it, and MLflow's variable with tags of new runs.
+NOTE_TAG, NEW_TAGS = "note", "MLFLOW_RUN_CONTEXT"
 HEALTH_TIMEOUT = 5.0
 HEALTH_ATTEMPTS = 2
 
 
 class _Note(BaseModel):
-    """What is noted of a run: where it is tracked, its process (0: it has ended), and when that started."""
+    """What is noted of a run: where it is tracked, its process (0: it has ended), and when that started.
+
+    Before MLflow has made the run, the note has the experiment, and the run is the one with its name as tag.
+    """
 
     tracking_uri: str
     process: int = Field(ge=0, lt=2**31)
     # Notes of version 0.1 have no start time.
     started: float | None = Field(default=None, allow_inf_nan=False)
+    experiment: str | None = None
 
 
 class OpenRuns:
@@ -33,6 +46,31 @@ class OpenRuns:
 
     def __init__(self, folder: Path, tracking_uri: str) -> None:
         self._folder, self._uri = folder, tracking_uri
+        self._opening: set[str] = set()  # names of notes of this process
+
+    @contextmanager
+    def opening(self, experiment: str) -> Iterator[None]:
+        """Record a run that MLflow makes within the block, before its id is known: the process may be killed meanwhile.
+
+        If the block fails, MLflow may have made the run all the same, and the record stays.
+        """
+        name = f"opening-{uuid.uuid4().hex}"
+        self._opening.add(name)
+        self._note(name, os.getpid(), experiment)
+        before = os.environ.get(NEW_TAGS)
+        tags = {}
+        with suppress(ValueError):  # of the user; MLflow itself ignores what is no JSON
+            tags = json.loads(before or "{}")
+        if isinstance(tags, dict):
+            os.environ[NEW_TAGS] = json.dumps({**tags, NOTE_TAG: name})
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop(NEW_TAGS, None)
+            else:
+                os.environ[NEW_TAGS] = before
+        self.closed(name)
 
     def opened(self, run_id: str) -> None:
         """Record a run that has started."""
@@ -51,10 +89,11 @@ class OpenRuns:
         # A damaged note does not say whose run it was: it counts as one of another server, which is left alone.
         return StateFile(self._folder / f"{run_id}.json", _Note, lambda: _Note(tracking_uri="", process=0))
 
-    def _note(self, run_id: str, process: int) -> None:
-        note = _Note(tracking_uri=self._uri, process=process, started=started_at(process) if process else None)
+    def _note(self, name: str, process: int, experiment: str | None = None) -> None:
+        started = started_at(process) if process else None
+        note = _Note(tracking_uri=self._uri, process=process, started=started, experiment=experiment)
         try:
-            self._file(run_id).write(note)
+            self._file(name).write(note)
         except ChurnError as error:
             logger.warning("MLflow may list this run as running if it is killed: %s", error)
 
@@ -67,19 +106,29 @@ class OpenRuns:
 
         client = mlflow.MlflowClient()
         for file in sorted(self._folder.glob("*.json")):
-            run_id = file.stem
-            noted = self._file(run_id).read()
+            name = file.stem
+            if name in self._opening:
+                continue
+            noted = self._file(name).read()
             if noted.tracking_uri != self._uri or _goes_on(noted.process, noted.started):
                 continue
             try:
-                if client.get_run(run_id).info.status == "RUNNING":
+                for run_id in _noted_runs(client, name, noted):
                     client.set_tag(run_id, "closed_late", "its process ended without telling MLflow")
                     client.set_terminated(run_id, "FAILED")
                     logger.info("Closed the MLflow run %s, whose process no longer exists.", run_id)
             except MlflowException as error:
                 if error.error_code not in ABSENT_CODES:
                     raise
-            self.closed(run_id)
+            self.closed(name)
+
+
+def _noted_runs(client: "MlflowClient", name: str, note: _Note) -> list[str]:
+    """Return the runs of a note that have the status RUNNING."""
+    if note.experiment is None:
+        return [name] if client.get_run(name).info.status == "RUNNING" else []
+    wanted = f"tags.{NOTE_TAG} = '{name}' and attributes.status = 'RUNNING'"
+    return [run.info.run_id for run in client.search_runs([note.experiment], wanted)]
 
 
 def _goes_on(process: int, started: float | None) -> bool:

@@ -7,7 +7,7 @@ scoring or monitoring run continues without MLflow: it publishes its results and
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -115,16 +115,19 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
 
         def start() -> None:
             shown = REDACTION.within(run_params)  # they become tags
-            try:
-                super(TrackingHook, self).before_pipeline_run(run_params=shown, pipeline=pipeline, catalog=catalog)
-            finally:  # it may be interrupted while it logs
-                if not self._already_active_mlflow:
-                    TRACKED_RUN.begin(self.run_id)
-            if self.run_id is not None and (trace_id := os.environ.get(TRACE_ID)):
-                mlflow.set_tag("trace_id", trace_id)
-            if self.run_id is not None and self._open_runs is not None:
-                self._open_runs.close_stale()
-                self._open_runs.opened(self.run_id)
+            notes = self._open_runs
+            experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
+            with notes.opening(experiment) if notes is not None else nullcontext():
+                try:
+                    super(TrackingHook, self).before_pipeline_run(run_params=shown, pipeline=pipeline, catalog=catalog)
+                finally:  # it may be interrupted while it logs
+                    if not self._already_active_mlflow:
+                        TRACKED_RUN.begin(self.run_id)
+                if self.run_id is not None and (trace_id := os.environ.get(TRACE_ID)):
+                    mlflow.set_tag("trace_id", trace_id)
+                if self.run_id is not None and notes is not None:
+                    notes.close_stale()
+                    notes.opened(self.run_id)
 
         self._try(start, pipeline, catalog)
 

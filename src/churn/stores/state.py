@@ -113,8 +113,3 @@ class StateFile(Generic[State]):
             logger.warning("%s", error)
             return False
         return True
-
-    def remove(self) -> None:
-        """Remove the file and its lock, if they exist."""
-        for path in (self.path, Path(f"{self.path}.lock")):
-            path.unlink(missing_ok=True)
