@@ -37,6 +37,7 @@ LONGEST = (
     "tests/spark/test_s3.py",
     "tests/operations/test_watch.py",
     "tests/e2e/test_first_start.py",
+    "tests/test_kills.py",
     "tests/e2e/test_command_line.py",
     "tests/pipelines/test_runs.py",
     "tests/spark/test_connect.py",

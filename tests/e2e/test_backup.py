@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,14 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Project, clean_environment, make_project
+from tests.kills import churn as command
+from tests.kills import kill, running, wait_until
 
 pytestmark = pytest.mark.e2e
 
 OUTPUTS = ("inference_result.csv", "inference_result.parquet", "retention_list.csv")
-
-
-def command(project: Project, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "churn", *arguments, "--conf-source", str(project.conf)]
 
 
 def churn(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -53,12 +50,10 @@ def test_a_backup_is_restored_elsewhere_and_scores_the_same_bytes(finished: Proj
     sys.stderr.write(f"seed {seed}\n")
     killed = 0
     for _ in range(3):
-        with subprocess.Popen(command(project, "restore", str(backup)), cwd=ROOT, env=clean_environment()) as process:
-            while process.poll() is None and not list(project.folder.glob(".*.restoring")):
-                time.sleep(0.001)
+        with running(command(project, "restore", str(backup)), tmp_path / "restore.log") as process:
+            wait_until(lambda: bool(list(project.folder.glob(".*.restoring"))), process)
             time.sleep(random.Random(seed + killed).uniform(0, 0.05))
-            process.send_signal(signal.SIGKILL)
-            killed += process.wait() == -signal.SIGKILL
+            killed += kill(process)
         if project.results.exists():
             assert files(project) == files(finished)
     done = churn(project, "restore", str(backup))

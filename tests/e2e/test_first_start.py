@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import clean_environment
+from tests.kills import wait_until
 from tests.services.test_database import add_run, early, put, revision_of
 
 __all__ = ["early"]
@@ -70,9 +71,7 @@ def test_a_first_run_that_is_killed_leaves_a_store_that_the_next_one_uses(checko
     moments = [folder.exists, part(100_000), database.exists]
     for moment in moments:
         process = start(checkout, "run", "--env", "telco", "--pipelines", "data_generation")
-        deadline = time.monotonic() + GENEROUS
-        while not moment() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
+        wait_until(moment, process)
         if moment == database.exists:  # the rest of the set-up, or the middle of the run
             time.sleep(chance.random())
         process.send_signal(signal.SIGKILL)

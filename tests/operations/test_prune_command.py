@@ -2,24 +2,27 @@
 
 import json
 import random
-import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from filelock import FileLock
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from churn.cli import cli
 from churn.datasets import ResultsDataset
+from churn.operations.housekeeping import Housekeeping
+from churn.operations.pruning import Limits
 from tests.conftest import ROOT, Project, clean_environment
 from tests.datasets.test_results import aged, given
+from tests.kills import age_everything, churn, kill, running, wait_until
 from tests.pipelines.test_runs import snapshot
 
 
@@ -92,6 +95,39 @@ def test_a_damaged_pointer_is_one_sentence(old: tuple[Project, list[Path]]) -> N
     assert all(path.exists() for path in made)
 
 
+def test_while_another_one_runs_it_is_refused(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    with FileLock(project.folder / "cache/prune.lock"):
+        refused = prune(project, "--keep", "1", "--older-than", "30", "--yes")
+    assert (refused.exit_code, "Traceback" in refused.output) == (1, False)
+    assert "churn prune is already running" in refused.output
+    assert all(path.exists() for path in made)
+
+
+def test_without_a_pointer_only_what_was_never_complete_goes(old: tuple[Project, list[Path]]) -> None:
+    """As after first runs that were killed before they published."""
+    project, made = old
+    (project.results / "latest.json").unlink()
+    done = prune(project, "--keep", "1", "--older-than", "0", "--yes")
+    assert done.exit_code == 0, done.output
+    assert [path.exists() for path in made] == [True, True, False, False, False, False]
+
+
+def test_what_becomes_needed_after_the_plan_stays_and_is_named(old: tuple[Project, list[Path]]) -> None:
+    project, made = old
+    bootstrap_project(ROOT)
+    with KedroSession.create(project_path=ROOT, conf_source=str(project.conf)) as session:
+        house = Housekeeping(session.load_context())
+        chosen = house.plan(Limits(keep=1, older_than=30))
+        pointer = project.results / "latest.json"
+        pointer.write_text(json.dumps({**json.loads(pointer.read_text()), "run_id": made[0].name}))
+        told: list[str] = []
+        house.carry_out(chosen, told.append)
+    assert told == [f"results {made[0].name} stay: they are needed by now"]
+    assert [path.exists() for path in made] == [True, False, False, False, False, False]
+    assert ResultsDataset(filepath=str(project.results)).load().run_id == made[0].name
+
+
 @pytest.mark.parametrize("options", [("--keep", "0"), ("--older-than", "-1"), ("--keep", "all")])
 def test_limits_that_make_no_sense(finished: Project, options: tuple[str, str]) -> None:
     refused = prune(finished, *options, "--yes")
@@ -121,47 +157,31 @@ def test_the_container_prunes_again_and_again_until_it_is_stopped(
 
 @pytest.mark.slow
 @pytest.mark.e2e
-def test_killed_at_random_moments_the_next_one_completes_it(project: Project) -> None:
+def test_killed_at_random_moments_the_next_one_completes_it(project: Project, tmp_path: Path) -> None:
     """The whole command; what it had begun is completed, and the project trains, scores and rolls back as before."""
     import mlflow
 
     for threshold in (0.2, 0.3, 0.4, 0.45):
         project.run(training__threshold=threshold, training__booster__n_estimators=20, promotion__force=True)
     current = project.run_folder()
-    for folder in project.results.iterdir():
-        if folder.is_dir() and folder != current:
-            aged(*folder.rglob("*"), folder)
-    # In MLflow too, everything is of long ago.
-    database = project.folder / "mlflow-artifacts/mlflow.db"
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE runs SET start_time = start_time - 8640000000, end_time = end_time - 8640000000")
-        connection.execute("UPDATE model_versions SET creation_time = creation_time - 8640000000")
-        connection.execute("UPDATE logged_models SET creation_timestamp_ms = creation_timestamp_ms - 8640000000")
-    command = [sys.executable, "-m", "churn", "prune", "--conf-source", str(project.conf)]
-    limits = ["--keep", "1", "--older-than", "30", "--yes"]
+    age_everything(project)
+    command = churn(project, "prune", "--keep", "1", "--older-than", "30", "--yes")
     seed = uuid.uuid4().int % 1000
     print("seed", seed)  # noqa: T201
     chance = random.Random(seed)
+    output = tmp_path / "prune.log"
     for _ in range(8):
-        with subprocess.Popen(
-            [*command, *limits], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process:
-            assert process.stdout is not None
+        with running(command, output) as process:
             # It begins to remove after the table.
-            while not (line := process.stdout.readline()).startswith(b"together") and line:
-                pass
+            wait_until(lambda: b"\ntogether" in output.read_bytes(), process)
             time.sleep(chance.uniform(0, 0.2))
-            process.kill()
-    done = subprocess.run(
-        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+            kill(process)
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in project.results.iterdir() if path.is_dir()} == {current.name, "training"}
     versions = mlflow.MlflowClient().search_model_versions("name = 'churn'")
     assert {str(entry.version) for entry in versions} == {"3", "4"}
     project.run("inference", "monitoring")
     project.run("feature_engineering", "training", training__booster__n_estimators=20)
-    again = subprocess.run(
-        [*command, *limits], cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+    again = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stdout + again.stderr
