@@ -83,6 +83,13 @@ def test_a_run_that_is_being_removed_cannot_become_current(tmp_path: Path) -> No
     assert results.load().run_id == results.published["run_id"]
 
 
+def test_where_nothing_was_published_nothing_is_removed(tmp_path: Path) -> None:
+    house = PublishedResults(open_store(str(tmp_path)))
+    assert house.pointer() is None
+    assert house.remove([str(uuid.uuid4())]) == []
+    assert not (tmp_path / "latest.json").exists()
+
+
 def test_a_damaged_pointer_or_ledger_removes_nothing(tmp_path: Path) -> None:
     first, current = publish(tmp_path, 2)
     house = PublishedResults(open_store(str(tmp_path)))
@@ -272,6 +279,24 @@ def test_a_removal_of_a_run_that_was_interrupted_is_completed(tracked: Tracked, 
     assert tracked.remove_run(thing.name)
     assert versions.delete_version("churn", "4")
     assert run_id not in {run.run_id for run in tracked.runs()}
+
+
+def test_a_run_that_goes_on_again_stays(tracked: Tracked) -> None:
+    client = mlflow.MlflowClient()
+    run_id = str(client.get_model_version("churn", "4").run_id)
+    (before,) = (run for run in tracked.runs() if run.run_id == run_id)
+    client.update_run(run_id, status="RUNNING")
+    assert not tracked.remove_run(run_id)
+    client.set_terminated(run_id)
+    (after,) = (run for run in tracked.runs() if run.run_id == run_id)
+    assert after.bytes == before.bytes > 0
+
+
+def test_where_mlflow_has_no_such_experiment_there_is_nothing(tracked: Tracked, tmp_path: Path) -> None:
+    other = Tracked("another", "none", tmp_path / "artifacts")
+    mine, elsewhere = other.versions()
+    assert (mine, other.runs(), other.models()) == ((), (), ())
+    assert {run.run_id for run in tracked.runs()} <= elsewhere
 
 
 def test_an_alias_that_moves_meanwhile_keeps_its_version(tracked: Tracked) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from churn.config.secrets import REDACTION
 from churn.hooks.notifications import NotificationHook
-from churn.operations.channels import Event, channels_of
+from churn.operations.channels import Event, Webhook, channels_of
 from churn.operations.notifications import Notifier
 from tests.conftest import Project
 from tests.operations.listening import QUICK, Listener, notifier
@@ -29,6 +29,20 @@ def test_a_fault_that_stays_is_a_warning_and_nothing_is_noted(
     assert under_test.tell(Event("trained", "x"))
     listener.close()
     assert not under_test.tell(Event("trained", "y"))
+
+
+def test_a_channel_with_a_fault_of_its_own_ends_nothing_and_its_text_stays_here(
+    tmp_path: Path, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Webhook):
+        def send(self, event: Event) -> None:
+            raise RuntimeError("https://hooks.example.com/T/B/not-to-be-seen")
+
+    channels = [Faulty(listener.url, QUICK), Webhook(listener.url, QUICK)]
+    assert not Notifier(QUICK, channels, str(tmp_path)).tell(Event("trained", "x"))
+    assert [kind for kind, _ in listener.heard] == ["trained"]
+    assert "The notification by webhook failed: RuntimeError" in caplog.text
+    assert "not-to-be-seen" not in caplog.text
 
 
 def test_the_same_is_told_again_after_a_while_only(tmp_path: Path, listener: Listener) -> None:

@@ -80,6 +80,38 @@ def test_a_failure_is_tried_again_later_and_later_and_then_given_up(
     assert len(world.ran) == 4
 
 
+def test_a_run_that_cannot_be_started_counts_as_an_attempt(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse() -> None:
+        raise ChurnError("training cannot be started: no memory")
+
+    world.files["training"] = {"a": "1"}
+    world.meanwhile = refuse
+    world.later(0)
+    assert world.later(10) == 60
+    world.restart()
+    assert world.later(60) == 120
+    world.later(120)
+    (record,) = json.loads((world.folder / "dead_letters.json").read_text())
+    assert (record["kind"], record["exit_code"], record["attempts"]) == ("training", None, 3)
+    assert "no memory" in caplog.text
+    world.meanwhile = lambda: None
+    world.files["training"] = {"a": "2"}
+    world.later(0)
+    world.later(10)
+    assert world.events[-1] == "training ok"
+
+
+def test_while_it_stops_nothing_starts_and_no_attempt_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.files["training"] = {"a": "1"}
+    world.later(0)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(world, "start", lambda *_: None)
+        assert world.later(10) is None
+    world.restart()
+    world.later(0)
+    assert world.events == ["training ok"]
+
+
 def test_other_data_is_not_made_to_wait_for_what_failed(world: World) -> None:
     world.files["training"] = {"a": "1"}
     world.codes = [1]

@@ -80,3 +80,15 @@ def test_copies_are_limited_and_those_of_killed_runs_removed(tmp_path: Path) -> 
         os.utime(folder / (f"{number}" * 64), (time.time() - 100 + number, time.time() - 100 + number))
     assert {entry.name[0] for entry in folder.iterdir() if entry.name[0] != "."} == set("23456")
     assert [entry.name for entry in folder.iterdir() if entry.name[0] == "."] == [".going-on"]
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing_and_ends_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "model.json").write_text("{}")
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    cache = ModelCache(tmp_path / "cache")
+    cache.keep("a" * 64, source)
+    assert cache.find("a" * 64) is None
+    assert cache.copies() == {}
+    cache.drop("a" * 64)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from churn.errors import ChurnError
 from churn.stores.state import StateFile
@@ -64,3 +65,33 @@ def test_what_cannot_be_written_is_an_error_or_told(tmp_path: Path, caplog: pyte
         file.update(lambda known: known)
     assert not file.note(lambda known: known)
     assert "times.json cannot be written" in caplog.text
+
+
+def test_a_file_that_another_process_changes_for_too_long_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("churn.stores.state.PATIENCE", 0.01)
+    file = times(tmp_path / "times.json")
+    file.write({"a": 1.0})
+    with FileLock(f"{file.path}.lock"):
+        with pytest.raises(ChurnError, match="in use by another process"):
+            file.update(lambda known: {**known, "b": 2.0})
+        assert not file.note(lambda known: {**known, "b": 2.0})
+    assert file.read() == {"a": 1.0}
+    assert "in use by another process" in caplog.text
+
+
+def test_a_damaged_file_that_another_process_sets_aside_first_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = times(tmp_path / "times.json")
+    file.path.write_bytes(b"{")
+    replace = Path.replace
+
+    def late(path: Path, target: Path) -> Path:
+        replace(path, target.with_name("by-another-process"))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    assert file.read() == {}
+    assert not caplog.records
