@@ -100,6 +100,7 @@ class TestChecks:
         (tmp_path / "a").touch()
         assert changed()
 
+    @pytest.mark.e2e
     def test_only_a_process_that_still_runs_is_killed(self, tmp_path: Path):
         with kills.running([sys.executable, "-c", "input()"], tmp_path / "log") as process:
             process.wait(60)
