@@ -1,6 +1,7 @@
 # Images of the two jobs, of what starts them, and of MLflow's server; docs/compose.md says how they are built and used.
 #   train, inference     `docker run churn-train`, `docker run churn-inference`
 #   watch                both, whenever there is something new
+#   serve                scores over HTTP, from the champion
 #   inference-baked      the same with a model built in, which needs no registry
 #   mlflow               the tracking server, and the commands that set the servers of compose.yaml up
 #   postgres, minio, seaweedfs   the servers of others that compose.yaml starts, as they are
@@ -62,14 +63,14 @@ RUN --mount=type=cache,target=/var/cache/uv \
     # MLflow's pages are for its server.
     && rm -rf /opt/venv/lib/python3*/site-packages/mlflow/server/js
 
-# No search for parameters, no plots, and XGBoost without CUDA where there is one.
+# No search for parameters, no plots, and XGBoost without CUDA where there is one. The service has the same packages.
 FROM packages AS packages-inference
 RUN --mount=type=cache,target=/var/cache/uv \
     set -- --no-install-package optuna --no-install-package colorlog --no-install-package matplotlib \
       --no-install-package contourpy --no-install-package cycler --no-install-package fonttools \
       --no-install-package kiwisolver --no-install-package pillow --no-install-package pyparsing \
     && if [ "$(uname -m)" = x86_64 ]; then set -- "$@" --group cpu --no-install-package xgboost; fi \
-    && uv sync --locked --no-default-groups --no-install-project "$@" \
+    && uv sync --locked --no-default-groups --extra serve --no-install-project "$@" \
     && rm -f /opt/venv/.lock \
     && find /opt/venv/lib -type d -name tests -regex "${LIBRARY_TESTS}" -prune -exec rm -rf {} + \
     # MLflow's pages are for its server.
@@ -144,6 +145,19 @@ LABEL org.opencontainers.image.title="churn-inference" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+
+FROM inference AS serve
+USER 0:0
+# Copies of models and of scores. A volume that is mounted here for the first time belongs to its user.
+RUN install --directory --owner=10001 --group=10001 /srv/serve
+USER 10001:10001
+ENV CHURN_SCRATCH=/srv/serve
+EXPOSE 8788
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8788/readyz', timeout=4)"]
+ENTRYPOINT ["python", "-m", "churn.operations.container", "serve"]
+LABEL org.opencontainers.image.title="churn-serve" \
+      org.opencontainers.image.description="Answers requests for scores over HTTP, with the champion"
 
 FROM inference AS inference-baked
 COPY --from=model --chown=0:0 / /opt/model/

@@ -34,7 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs samples docs-serve dist hooks clean
+.PHONY: help install run telco env services services-down run-minio serve images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs samples docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,8 +59,11 @@ services-down: .venv/.runtime  ## Stop them; their data stay
 run-minio: .venv/.runtime  ## Run the five pipelines on them, or on the servers that .env names
 	@$(BIN)/kedro run --env minio $(ARGS)
 
-images:  ## Build the images churn-train, churn-watch, churn-inference and churn-mlflow (ARGS is passed on to docker build)
-	@for image in train watch inference mlflow; do \
+serve: .venv/.serve  ## Answer requests for scores over HTTP, with the champion (ARGS="--workers 2")
+	@$(BIN)/churn serve $(ARGS)
+
+images:  ## Build the images churn-train, churn-watch, churn-inference, churn-serve and churn-mlflow (ARGS is passed on to docker build)
+	@for image in train watch inference serve mlflow; do \
 	  $(DOCKER) build --target $$image --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
 	    --tag churn-$$image --tag churn-$$image:$(VERSION) $(ARGS) . || exit 1; \
 	done
@@ -176,6 +179,11 @@ $(BIN)/uv: | $(BIN)/python
 .venv/.services: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
 	@echo "Installing the servers into .venv"
 	@$(SYNC) --no-default-groups --group services
+	@touch $@ .venv/.runtime
+
+.venv/.serve: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))
+	@echo "Installing the service into .venv"
+	@$(SYNC) --no-default-groups --extra serve
 	@touch $@ .venv/.runtime
 
 .venv/.dev: pyproject.toml uv.lock | $(BIN)/python $(filter $(BIN)/uv,$(UV))

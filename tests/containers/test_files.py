@@ -16,14 +16,14 @@ from tests.conftest import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SERVERS = {"minio", "seaweedfs", "postgres", "mlflow", "watch", "prune"}
+SERVERS = {"minio", "seaweedfs", "postgres", "mlflow", "watch", "prune", "serve"}
 # They do their work once and end.
 ONCE = {"prepare", "buckets", "train", "inference"}
 REFERENCE = re.compile(r"\$\{(?P<name>\w+)(?P<rest>[^}]*)\}")
 SECRET = re.compile(r"(_KEY|PASSWORD|TOKEN(_CHURN)?|WEBHOOK)$")
 # Empty for those who do without: no password, no events, nobody told.
-OPTIONAL = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WATCH_TOKEN", "CHURN_WEBHOOK"}
-OURS = {"churn-train", "churn-watch", "churn-inference", "churn-mlflow"}
+OPTIONAL = {"MLFLOW_TRACKING_PASSWORD", "CHURN_WATCH_TOKEN", "CHURN_SERVE_TOKEN", "CHURN_WEBHOOK"}
+OURS = {"churn-train", "churn-watch", "churn-inference", "churn-serve", "churn-mlflow"}
 # Servers of others, as they are.
 OTHERS = {"churn-postgres", "churn-minio", "churn-seaweedfs"}
 
@@ -62,7 +62,7 @@ class TestCompose:
                     seen.add(name)
                     # Without any other, the start ends with a message.
                     assert rest in ("-", ":+on", ":+set") if name in OPTIONAL else rest.startswith(":?"), text
-        assert len(seen) == 13
+        assert len(seen) == 14
         for service in SERVICES.values():
             for name, value in service.get("environment", {}).items():
                 if SECRET.search(name) or "ROOT_USER" in name:
@@ -76,9 +76,14 @@ class TestCompose:
 
     def test_ports_are_published_on_loopback_only(self) -> None:
         published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-        assert len(published) == 4
+        assert len(published) == 5
         assert all(port.startswith("127.0.0.1:") for port in published)
-        assert {name for name, service in SERVICES.items() if "ports" in service} == {"minio", "seaweedfs", "mlflow"}
+        assert {name for name, service in SERVICES.items() if "ports" in service} == {
+            "minio",
+            "seaweedfs",
+            "mlflow",
+            "serve",
+        }
 
     @pytest.mark.parametrize("name", sorted(SERVICES))
     def test_every_service_is_confined(self, name: str) -> None:
@@ -130,6 +135,7 @@ class TestCompose:
         assert (secrets_of("train"), secrets_of("inference")) == (training, scoring)
         assert secrets_of("watch") == training | scoring | {"CHURN_WATCH_TOKEN"}
         assert secrets_of("prune") == (training | scoring) - {"CHURN_WEBHOOK"}
+        assert secrets_of("serve") == scoring - {"CHURN_WEBHOOK"} | {"CHURN_SERVE_TOKEN"}
         assert secrets_of("postgres") == {"POSTGRES_PASSWORD"}
         assert secrets_of("mlflow") == {
             *("CHURN_ARTIFACTS_ACCESS_KEY", "CHURN_ARTIFACTS_SECRET_KEY", "POSTGRES_PASSWORD"),
@@ -178,6 +184,7 @@ class TestCompose:
             == needs("inference")
             == needs("watch")
             == needs("prune")
+            == needs("serve")
             == {"mlflow": healthy, "buckets": ended}
         )
         # One of the two stores is enough.
@@ -189,6 +196,7 @@ class TestCompose:
             "inference": ["jobs"],
             "watch": ["watch"],
             "prune": ["watch"],
+            "serve": ["serve"],
         }
 
     def test_minio_sends_events_only_where_there_is_a_token(self) -> None:

@@ -8,8 +8,7 @@ import pytest
 from rich.logging import RichHandler
 
 from churn.errors import ChurnError
-from churn.hooks.logs import JsonFormatter, use_log_format
-from churn.operations.kedro_job import TRACE_ID
+from churn.web.log_format import TRACE_ID, JsonFormatter, use_log_format
 
 
 @pytest.fixture

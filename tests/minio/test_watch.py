@@ -13,14 +13,15 @@ import pandas as pd
 import pytest
 
 from churn.config import Notifications, Watch
-from churn.operations.http_guard import Connections
 from churn.operations.kedro_job import KedroJob
 from churn.operations.notifications import Notifier
 from churn.operations.watch import Watcher
-from churn.operations.watch_server import application, listen, serve, server_of
+from churn.operations.watch_server import application, serve, server_of
 from churn.services.buckets import s3_client
 from churn.services.minio import provision_minio
 from churn.stores import open_store
+from churn.web.http_guard import Connections
+from churn.web.listening import listen
 from tests.minio.conftest import MinioProject
 from tests.operations.watching import TOKEN, watching
 from tests.stack import STORE, free_ports, start_stack

@@ -11,13 +11,14 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from churn.config import Notifications, Watch
-from churn.operations.http_guard import Connections, Rates
 from churn.operations.kedro_job import KedroJob, Kind
 from churn.operations.notifications import Notifier
 from churn.operations.watch import Watcher
 from churn.operations.watch_facts import Facts
 from churn.operations.watch_metrics import metrics_of
-from churn.operations.watch_server import application, listen, serve, server_of
+from churn.operations.watch_server import application, serve, server_of
+from churn.web.http_guard import Connections, Rates
+from churn.web.listening import listen
 from tests.operations.watching import TOKEN
 
 # Far above what is waited for, for machines that are busy.

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import requests
 
-from churn.operations import http_guard
-from churn.operations.http_guard import Connections, Rates, client_of, most_connections
+from churn.web import http_guard
+from churn.web.http_guard import Connections, Rates, client_of, most_connections
 from tests.conftest import ROOT, clean_environment
 from tests.operations.serving import PATIENCE, Service, until
 
@@ -118,7 +118,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_no_traceback(
 def test_room_is_made_by_the_oldest_that_has_not_said_what_it_wants() -> None:
     class Fake:
         def __init__(self, client: str, *, has_header: bool = False) -> None:
-            self.client, self.has_header, self.aborted = client, has_header, False
+            self.group, self.has_header, self.aborted = client, has_header, False
 
         def abort(self) -> None:
             self.aborted = True

@@ -15,9 +15,10 @@ import pytest
 
 from churn.config import Notifications, Watch
 from churn.errors import ChurnError
-from churn.operations.kedro_job import TRACE_ID, Ended, KedroJob, Kind
+from churn.operations.kedro_job import Ended, KedroJob, Kind
 from churn.operations.notifications import Notifier
 from churn.operations.watch import Watcher
+from churn.web.log_format import TRACE_ID
 from tests.conftest import ROOT, clean_environment
 from tests.operations.worlds import World
 

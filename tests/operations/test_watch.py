@@ -19,8 +19,9 @@ import pytest
 
 from churn.errors import ChurnError
 from churn.operations.watch_project import LastKnown
-from churn.operations.watch_server import LookLoop, check_installed
 from churn.operations.watch_state import alone
+from churn.web.listening import check_installed
+from churn.web.look_loop import LookLoop
 from tests.conftest import ROOT, Project, clean_environment
 from tests.operations.watching import PATIENCE, watching
 from tests.operations.worlds import World

@@ -10,9 +10,10 @@ import pytest
 import requests
 
 from churn.errors import ChurnError
-from churn.operations.http_guard import Rates
 from churn.operations.watch_facts import Facts, Published
-from churn.operations.watch_server import LookLoop, listen
+from churn.web.http_guard import Rates
+from churn.web.listening import listen
+from churn.web.look_loop import LookLoop
 from tests.operations.serving import PATIENCE, Service
 from tests.operations.watching import TOKEN
 
@@ -180,7 +181,7 @@ def test_looks_that_hang_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begun.wait(PATIENCE)
     assert loop.fault is None
     now = time.monotonic()
-    monkeypatch.setattr("churn.operations.watch_server.time.monotonic", lambda: now + 1000)
+    monkeypatch.setattr("churn.web.look_loop.time.monotonic", lambda: now + 1000)
     assert "has not ended for" in str(loop.fault)
     monkeypatch.undo()
     loop.stop()
@@ -190,7 +191,7 @@ def test_looks_that_hang_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_look_that_has_failed_is_repeated_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.operations.watch_server.RETRY", 0.01)
+    monkeypatch.setattr("churn.web.look_loop.RETRY", 0.01)
     again, looks = threading.Event(), list[int]()
 
     def look() -> None:

@@ -12,6 +12,7 @@ from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
 from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
+from churn.config.serving import Serve, ServeLog
 from churn.config.training import (
     Booster,
     Evaluation,
@@ -48,6 +49,8 @@ __all__ = [
     "ReasonText",
     "Reasons",
     "RiskBand",
+    "Serve",
+    "ServeLog",
     "Simulation",
     "Staging",
     "Training",

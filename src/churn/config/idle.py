@@ -137,6 +137,8 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
         watch.scores_within is not None and "scores_late" not in notifications.events,
         "notifications.events does not have scores_late",
     )
+    for name in ("redact", "seconds", "queue"):
+        yield Idle(f"serve.log.{name}", parameters.serve.log.sample == 0, "serve.log.sample = 0 logs no requests")
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")
 
 

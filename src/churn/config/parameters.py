@@ -15,6 +15,7 @@ from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.retention import Decision, Profit, Reasons
 from churn.config.schema import AccountSchema
+from churn.config.serving import Serve
 from churn.config.training import FeatureEngineering, Promotion, Training
 from churn.errors import ParametersError, closest
 
@@ -34,6 +35,7 @@ class Parameters(Block):
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
     watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
+    serve: Serve = Field(default=Serve(), description="The scoring service `churn serve`.")
     notifications: Notifications = Field(default=Notifications(), description="Events and retries of notifications.")
     prune: Prune = Field(default=Prune(), description="How much `churn prune` keeps.")
     model_uri: str | None = Field(
@@ -86,6 +88,10 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
         *(("training.monotone", "numeric", column) for column in parameters.training.monotone),
     ]
+    columns = [accounts.id, *accounts.numeric_names, *accounts.categorical]
+    for column in parameters.serve.log.redact:
+        if column not in columns:
+            yield f"serve.log.redact = {column!r}: accounts has no such column; it has {', '.join(columns)}"
     known = {"numeric": accounts.numeric_names, "categorical": accounts.categorical}
     for name, role, column in named:
         if column not in known[role]:

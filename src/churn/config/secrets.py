@@ -148,6 +148,8 @@ def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _leaves(value)
+        elif isinstance(value, list | tuple):
+            yield from ((name, str(item or "")) for item in value if not isinstance(item, Mapping))
         else:
             yield name, str(value or "")
 

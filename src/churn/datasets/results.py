@@ -23,6 +23,7 @@ from churn.scoring.pointer import (
     LEDGER,
     MANIFEST,
     POINTER,
+    PREDICTIONS,
     REMEDY,
     Pointer,
     checked_run_id,
@@ -36,7 +37,6 @@ from churn.tables.stored import StoredTable
 
 logger = logging.getLogger(__name__)
 
-PREDICTIONS = "inference_result"
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
 

@@ -17,9 +17,10 @@ from churn.config import Parameters, check_parameters, idle_parameters
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
-from churn.hooks.logs import FORMAT, use_log_format, use_project_logging
+from churn.hooks.logs import use_project_logging
 from churn.retention.reasons import check_texts
 from churn.services.database_file import anchored
+from churn.web.log_format import FORMAT, use_log_format
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 

@@ -21,11 +21,11 @@ from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
 from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
-from churn.operations.kedro_job import TRACE_ID
 from churn.operations.tracked_run import TRACKED_RUN
 from churn.services.database import prepared
 from churn.services.database_file import place_of
 from churn.tables import flat
+from churn.web.log_format import TRACE_ID
 
 quieten()  # before this import, during which MLflow logs
 

@@ -96,6 +96,22 @@ def watch(arguments: tuple[str, ...]) -> None:
     _kedro(watch_arguments(arguments))
 
 
+@main.command(short_help="Answer requests for scores over HTTP.", **PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(arguments: tuple[str, ...]) -> None:
+    """Serve: churn serve --env minio --params serve.host=0.0.0.0 ARGUMENTS.
+
+    ARGUMENTS are options of churn serve, for example --workers 2. An --env among them replaces the one above. The service
+    answers on port 8788 those who give the token of CHURN_SERVE_TOKEN, which is required.
+
+    Environment variables set the addresses of the S3 store and of MLflow, and the keys of the scoring identity.
+    .env.example of the project describes them. MODEL_URI or ARTIFACTS_DIR names a model; the champion by default.
+    """
+    # Until the service installs its own handler.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+    _kedro(serve_arguments(arguments, model_of(os.environ)))
+
+
 @main.command(short_help="Remove old results, runs and versions that nothing needs.", **PASS_ON)
 @click.option("--every", type=click.FloatRange(min=0, min_open=True), help="Hours between two times; once by default.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -158,6 +174,13 @@ def watch_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of `kedro` for the trigger, which listens on all interfaces of its container."""
     rest, parameters = _without_parameters(arguments)
     return ["watch", *_environment(rest), "--params", ",".join(["watch.host=0.0.0.0", *parameters]), *rest]
+
+
+def serve_arguments(arguments: Sequence[str], model_uri: str | None = None) -> list[str]:
+    """Return the arguments of `kedro` for the service, which listens on all interfaces of its container."""
+    rest, parameters = _without_parameters(arguments)
+    model = [] if model_uri is None else [f"model_uri={model_uri}"]
+    return ["serve", *_environment(rest), "--params", ",".join(["serve.host=0.0.0.0", *model, *parameters]), *rest]
 
 
 def prune_arguments(arguments: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Protocol, get_args
 
 from churn.errors import ChurnError
+from churn.web.log_format import TRACE_ID
 
 try:
     import fcntl
@@ -33,8 +34,6 @@ GRACE = 2.5
 # Seconds between two looks whether the job of an earlier trigger has ended.
 GLANCE = 1.0
 LOCK = "run.lock"
-# The variable with the id that a run has in logs and in MLflow.
-TRACE_ID = "CHURN_TRACE_ID"
 
 
 class Ended(NamedTuple):

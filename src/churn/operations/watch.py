@@ -22,7 +22,7 @@ from churn.errors import ChurnError, NotTrackedError
 from churn.operations.channels import Event
 from churn.operations.kedro_job import KINDS, Job, Kind, Run
 from churn.operations.notifications import Notifier
-from churn.operations.watch_facts import MOST_FAILED, Facts, Looks, Published, shown_error
+from churn.operations.watch_facts import MOST_FAILED, Facts, Looks, Published
 from churn.operations.watch_state import (
     MOST_LETTERS,
     Begun,
@@ -32,6 +32,7 @@ from churn.operations.watch_state import (
     dead_letters,
     state_file,
 )
+from churn.web.look_loop import shown_error
 
 logger = logging.getLogger(__name__)
 # Exit codes of a run that is complete and not repeated.

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from churn.config.secrets import REDACTION
-
 # Looks in a row that fail before the trigger counts as failing.
 MOST_FAILED = 3
 
@@ -59,8 +57,3 @@ class Looks:
     error: str | None = None
     good: int = 0
     bad: int = 0
-
-
-def shown_error(error: Exception) -> str:
-    """Return the first line of an error, without secrets."""
-    return REDACTION.text((str(error) or type(error).__name__).splitlines()[0])[:300]

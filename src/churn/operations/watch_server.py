@@ -2,11 +2,9 @@
 
 import asyncio
 import hmac
-import importlib.util
 import logging
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from churn.config import Watch
 from churn.errors import ChurnError
-from churn.operations.http_guard import AT_ONCE, LARGEST_BODY, Connections, Rates, client_of, most_connections
 from churn.operations.kedro_job import KINDS, KedroJob
 from churn.operations.watch import Watcher
-from churn.operations.watch_facts import MOST_FAILED, shown_error
+from churn.operations.watch_facts import MOST_FAILED
+from churn.web.http_guard import AT_ONCE, LARGEST_BODY, Connections, Rates, client_of, most_connections
+from churn.web.listening import BACKLOG, check_installed, listen
+from churn.web.look_loop import LookLoop
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -26,81 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LEAST_TOKEN = 16
 NEEDED = ("prometheus_client", "starlette", "uvicorn")
-# Connections that the system keeps until they are accepted.
-BACKLOG = 128
-# Seconds after which a look that has failed is repeated, if the interval is longer.
-RETRY = 60.0
 # Seconds to wait for a look that goes on when the trigger ends; runs have ended by then.
 LAST_LOOK = 0.5
-
-
-class LookLoop:
-    """Checks the inputs at the start, at regular intervals and on request, one check at a time, in its own thread."""
-
-    def __init__(self, look: Callable[[], float | None], poll: float) -> None:
-        """Set the check and its interval.
-
-        Args:
-            look: The check. Returns the seconds until the next one is due; ``None`` for the interval.
-            poll: Interval from the start of a check to the start of the next one, in seconds.
-        """
-        self._look, self._poll = look, poll
-        self._told = threading.Event()
-        self._stopping = False
-        self._since: float | None = None
-        self._shown: tuple[str, float] = ("", 0.0)
-        # A daemon thread: a store that does not answer must not keep the process from ending. State files are written whole.
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    def start(self) -> None:
-        """Start the checks."""
-        self._thread.start()
-
-    def tell(self) -> None:
-        """Request a check as soon as the current one is over. Several requests in the meantime cause one check."""
-        self._told.set()
-
-    def stop(self, seconds: float = 0.0) -> None:
-        """Stop the checks, and wait some seconds at most for one that is running."""
-        self._stopping = True
-        self._told.set()
-        self._thread.join(seconds)
-
-    @property
-    def fault(self) -> str | None:
-        """Why there are no checks; ``None`` if there are."""
-        since = self._since
-        if not self._thread.is_alive():
-            return "no looks are made"
-        # Runs are separate processes: a look takes seconds.
-        if since is not None and (lasts := time.monotonic() - since) > 120 + 3 * self._poll:
-            return f"a look has not ended for {lasts:.0f} seconds"
-        return None
-
-    def _run(self) -> None:
-        while True:
-            # Before the check, which may miss changes made while it runs.
-            self._told.clear()
-            if self._stopping:
-                return
-            due = time.monotonic() + self._poll
-            wait: float | None = None
-            self._since = time.monotonic()
-            try:
-                wait = self._look()
-            except Exception as error:  # the next check asks the store again
-                self._show(shown_error(error))
-                wait = RETRY
-            self._since = None
-            pause = due - time.monotonic()
-            self._told.wait(max(0.0, pause if wait is None else min(pause, wait)))
-
-    def _show(self, error: str) -> None:
-        """Log an error, the same one every ten minutes at most."""
-        before, at = self._shown
-        if error != before or time.monotonic() - at > 600:
-            logger.warning("A look has failed, the next one tries again: %s", error)
-            self._shown = (error, time.monotonic())
 
 
 def application(
@@ -223,39 +150,6 @@ def _unready(watcher: Watcher) -> str | None:
     return None
 
 
-def check_installed() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        ChurnError: If one is not installed.
-    """
-    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
-        raise ChurnError(f"churn watch needs {', '.join(lacking)}: uv sync --extra watch")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on an address of IPv4 or IPv6; on ``::`` on both.
-
-    Raises:
-        ChurnError: If the address is none of this machine, or the port is in use.
-    """
-    name = host.removeprefix("[").removesuffix("]")
-    try:
-        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # A name like localhost has addresses of both kinds; that of IPv4 is the one that others expect.
-        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-        dual = name == "::" and socket.has_dualstack_ipv6()
-        # With the scope of a link-local address, which is the fourth part.
-        place: Any = address
-        return socket.create_server(place, family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ChurnError(
-            f"watch.host = '{host}', watch.port = {port}: cannot listen on this address ({reason}); "
-            "set another host or port"
-        ) from None
-
-
 def server_of(app: Any, connections: Connections) -> Any:
     """Return the server: uvicorn, with guarded connections."""
     import uvicorn
@@ -311,7 +205,7 @@ def watch(watcher: Watcher, job: KedroJob, settings: Watch, token: str) -> None:
     Raises:
         ChurnError: If the token is too short, the port is in use, or a package is missing.
     """
-    check_installed()
+    check_installed("watch", NEEDED)
     from churn.operations.watch_metrics import metrics_of
 
     if token and len(token) < LEAST_TOKEN:

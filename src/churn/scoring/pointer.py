@@ -15,6 +15,8 @@ from churn.stores import DamagedError
 
 # Files in the folder of results: the pointer, and in the folder of each run what it wrote last and its ledger.
 POINTER, MANIFEST, LEDGER = "latest.json", "manifest.json", "partitions.json"
+# Name of the files with the scores, in the folder of a run, without their endings.
+PREDICTIONS = "inference_result"
 
 REMEDY = "score again with kedro run --pipelines inference, which replaces it, or name a published run in it (docs/runbooks.md)"
 

@@ -12,7 +12,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 # Seconds for the header, and for the whole request with its answer.
 HEADER_TIME, WHOLE_TIME = 5.0, 15.0
@@ -29,16 +29,16 @@ BURST, RATE = 60.0, 20.0
 MOST_CLIENTS = 1_024
 
 
-def most_connections() -> int:
-    """Return the largest number of connections, which depends on the limit of open files."""
+def most_connections(wanted: int = MOST_CONNECTIONS) -> int:
+    """Return the largest number of connections: as wanted, or what the limit of open files allows."""
     try:
         import resource
     except ImportError:  # Windows
-        return MOST_CONNECTIONS
+        return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, (soft - RESERVED) // 3))
+        return wanted
+    return max(LEAST_CONNECTIONS, min(wanted, (soft - RESERVED) // 3))
 
 
 def client_of(address: str | None) -> str:
@@ -74,20 +74,36 @@ class Rates:
         return allowed
 
 
+class Connection(Protocol):
+    """An open connection.
+
+    Attributes:
+        group: Name under which its client is counted.
+        has_header: Whether it has sent a whole header, whose request is not answered yet.
+    """
+
+    group: str
+    has_header: bool
+
+    def abort(self) -> None:
+        """Close it at once."""
+        ...
+
+
 class Connections:
     """The open connections, oldest first."""
 
-    def __init__(self, most: int) -> None:
-        """Set the largest number of connections; a client has half of them at most."""
-        self.most, self.most_of_one = most, max(1, most // 2)
-        self._open: OrderedDict[Guard, None] = OrderedDict()
+    def __init__(self, most: int, most_of_one: int | None = None) -> None:
+        """Set the largest number of connections, in all and of one client; half of them by default."""
+        self.most, self.most_of_one = most, max(1, most // 2) if most_of_one is None else most_of_one
+        self._open: OrderedDict[Connection, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, guard: "Guard") -> bool:
+    def admit(self, guard: Connection) -> bool:
         """Add a connection, perhaps in place of another one; return whether there is room for it."""
-        of_client = [each for each in self._open if each.client == guard.client]
+        of_client = [each for each in self._open if each.group == guard.group]
         crowded = of_client if len(of_client) >= self.most_of_one else None
         if crowded is None and len(self._open) >= self.most:
             crowded = list(self._open)
@@ -99,7 +115,7 @@ class Connections:
         self._open[guard] = None
         return True
 
-    def remove(self, guard: "Guard") -> None:
+    def remove(self, guard: Connection) -> None:
         """Remove a connection that is closed."""
         self._open.pop(guard, None)
 
@@ -122,7 +138,7 @@ class Guard(asyncio.Protocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._end, self._bytes = b"", 0
         self._admitted = False
-        self.client = ""
+        self.group = ""
         self.has_header = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -130,7 +146,7 @@ class Guard(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self._transport = transport
         address = transport.get_extra_info("peername")
-        self.client = client_of(str(address[0]) if address else None)
+        self.group = client_of(str(address[0]) if address else None)
         if not self._connections.admit(self):
             transport.abort()
             return

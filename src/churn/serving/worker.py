@@ -1,0 +1,257 @@
+"""A process that answers requests: its parts, its threads, and its end.
+
+``python -m churn.serving.worker DESCRIPTOR`` is such a process for `churn.serving.server`, which hands it the listening socket
+and, on its standard input, the setup. It ends when that is closed, however the process at its other end has ended.
+"""
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from churn.config import Parameters
+from churn.config.secrets import REDACTION
+from churn.serving.application import Service
+from churn.serving.champion import Champion, ModelRegistry
+from churn.serving.published import PublishedScores
+from churn.serving.request_log import RequestLog
+from churn.serving.results import StoredResults
+from churn.serving.routes import routes
+from churn.serving.scorer import Scorer
+from churn.serving.tokens import Tokens
+from churn.stores import open_store
+from churn.web.http_guard import Connections, most_connections
+from churn.web.listening import BACKLOG
+from churn.web.log_format import use_log_format
+from churn.web.look_loop import LookLoop
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker has to know.
+
+    Attributes:
+        parameters: All parameters.
+        model_uri: URI of the model, normally of an alias.
+        model_name: Name of the model in the registry.
+        tracking_uri: Address of MLflow.
+        cache: Folder of this machine for copies of models and of scores.
+        results: Path or URL of the published results.
+        requests: Path or URL of the log of requests.
+        credentials: Credentials of these two; ``None`` for none.
+        tokens: Entry ``serve`` of the credentials.
+        log_format: Form of the log, see `churn.web.log_format`.
+    """
+
+    parameters: Parameters
+    model_uri: str
+    model_name: str
+    tracking_uri: str
+    cache: Path
+    results: str
+    requests: str
+    credentials: dict[str, Any] | None = None
+    tokens: Mapping[str, Any] = field(default_factory=dict)
+    log_format: str | None = None
+
+
+class Worker:
+    """The parts of a process that answers.
+
+    Attributes:
+        service: The application.
+        champion: The model in use.
+        published: The published scores.
+        log: The log of requests; ``None`` if none are logged.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        """Make the parts; nothing is read yet."""
+        parameters = setup.parameters
+        settings = parameters.serve
+        registry = ModelRegistry(setup.model_uri, str(setup.cache / "models"), setup.tracking_uri)
+        self.champion = Champion(registry, parameters.accounts)
+        self.published = PublishedScores(StoredResults(setup.results, setup.credentials), setup.cache / "serve")
+        self.log: RequestLog | None = None
+        if settings.log.sample > 0:
+            self.log = RequestLog(open_store(setup.requests, setup.credentials), parameters.accounts, settings.log)
+        # Two, as the copy of long results must not keep a new champion waiting.
+        self._looks = [LookLoop(self.champion.look, settings.poll), LookLoop(self.published.look, settings.poll)]
+        self.service = Service(
+            routes(setup.model_name),
+            settings,
+            setup.model_name,
+            Tokens(setup.tokens),
+            self.champion,
+            Scorer(parameters.profit, parameters.decision, parameters.reasons),
+            published=self.published,
+            log=self.log,
+            hint=self.tell,
+        )
+
+    def start(self) -> None:
+        """Begin with the copy of the last known model, and start the threads."""
+        self.champion.begin()
+        for each in self._looks:
+            each.start()
+        if self.log is not None:
+            self.log.start()
+
+    def tell(self) -> None:
+        """Look at once."""
+        for each in self._looks:
+            each.tell()
+
+    def stop(self) -> None:
+        """Write what is to be logged, and stop the threads."""
+        for each in self._looks:
+            each.stop()
+        if self.log is not None:
+            self.log.stop()
+        self.service.close()
+        self.published.close()
+
+    def run(self, listening: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+        """Answer requests until a signal ends the process.
+
+        Args:
+            listening: The socket.
+            ready: Called when requests are answered.
+        """
+        self.start()
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(serve(self.service, listening, ready))
+        finally:
+            self.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def server_of(service: Service) -> Any:
+    """Return the server: uvicorn, with guarded connections."""
+    import uvicorn
+
+    from churn.serving.protocol import Limits
+
+    settings = service.settings
+    most = most_connections(settings.connections)
+    # A balancer in front is one client with all connections.
+    limits = Limits(Connections(most, most), settings.seconds, settings.bytes)
+    return uvicorn.Server(
+        uvicorn.Config(
+            service,
+            http=limits.protocol(),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",  # a warning for each malformed request would fill the log
+            access_log=False,  # paths have the ids of accounts
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=int(settings.seconds) + 1,
+            ssl_certfile=settings.certificate,
+            ssl_keyfile=settings.key,
+        )
+    )
+
+
+async def serve(service: Service, listening: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer requests until SIGTERM or SIGINT.
+
+    After SIGTERM, it says for `serve.drain` seconds that it is not ready, and still answers; a second signal ends that.
+    """
+    server, loop = server_of(service), asyncio.get_running_loop()
+    told = asyncio.Event()
+
+    def end() -> None:
+        if service.draining:
+            server.should_exit = True
+        service.draining = True
+        told.set()
+
+    def end_at_once() -> None:
+        service.draining = True
+        server.should_exit = True
+        told.set()
+
+    async def drain() -> None:
+        while not server.started and not server.should_exit:
+            await asyncio.sleep(0.01)
+        with suppress(OSError):
+            listening.listen(BACKLOG)
+        ready()
+        await told.wait()
+        if not server.should_exit:
+            await asyncio.sleep(service.settings.drain)
+        server.should_exit = True
+
+    def faulty(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        logger.debug("HTTP: %s: %s", context.get("message"), context.get("exception"))
+
+    loop.set_exception_handler(faulty)
+    if threading.current_thread() is threading.main_thread():
+        # In place of uvicorn's own handlers, which close the socket at once.
+        server.capture_signals = _no_signals
+        loop.add_signal_handler(signal.SIGTERM, end)
+        loop.add_signal_handler(signal.SIGINT, end_at_once)
+    draining = asyncio.ensure_future(drain())
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        draining.cancel()
+
+
+class _no_signals:  # noqa: N801, in place of a function
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def main() -> None:
+    """Be a worker of `churn.serving.server`."""
+    setup: Setup = pickle.load(sys.stdin.buffer)  # noqa: S301, from the process that started this one
+    os.environ["MLFLOW_TRACKING_URI"] = setup.tracking_uri
+    import kedro.framework.project  # noqa: F401, which configures the log
+
+    use_log_format(setup.log_format)
+    REDACTION.learn({"serve": setup.tokens, "results": setup.credentials or {}}, setup.tracking_uri)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(REDACTION)
+
+    def ends_with_parent() -> None:
+        # Not by Python's own reader, whose lock the interpreter wants at its end.
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=ends_with_parent, name="parent", daemon=True).start()
+    with socket.socket(fileno=int(sys.argv[1])) as listening:
+        Worker(setup).run(listening)
+
+
+if __name__ == "__main__":
+    main()

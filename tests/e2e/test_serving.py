@@ -1,0 +1,221 @@
+"""`churn serve` as a process: it starts, answers, follows the champion, keeps its log through a kill, and ends in peace."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pytest
+import requests
+from pyarrow import parquet
+
+from churn.model import ChurnModel
+from churn.registry.flavor import load_model, log_model
+from churn.registry.versions import find_version
+from tests.conftest import ROOT, Project, clean_environment
+from tests.stack import free_ports
+
+pytestmark = pytest.mark.e2e
+
+TOKEN = "0123456789abcdef"
+PATIENCE = 120.0
+
+
+class Running:
+    """A service, and what it says."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.process, self.url, self._log = process, f"http://127.0.0.1:{port}", log
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {TOKEN}"
+
+    def until(self, reached: Any) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(requests.ConnectionError):
+                if reached():
+                    return
+            assert self.process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        return requests.get(f"{self.url}/readyz", timeout=PATIENCE).status_code == 200
+
+    def score(self, rows: list[dict[str, Any]], session: requests.Session | None = None) -> Any:
+        answer = (session or self.session).post(f"{self.url}/v1/score", json={"rows": rows}, timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def serving(project: Project, **settings: Any) -> Iterator[Running]:
+    (port,) = free_ports(1)
+    parameters = ",".join(
+        f"serve.{name.replace('__', '.')}={value}" for name, value in {"port": port, **settings}.items()
+    )
+    log = project.folder / "serve.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "churn", "serve", "--conf-source", str(project.conf), "--params", parameters],
+            cwd=ROOT,
+            env={**clean_environment(), "CHURN_SERVE_TOKEN": TOKEN},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    running = Running(process, port, log)
+    try:
+        running.until(running.is_ready)
+        yield running
+    finally:
+        for each in [*psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.kill()
+        process.wait()
+
+
+def alias_to(model: ChurnModel) -> str:
+    """Register a model if it is new, and make it the champion."""
+    if find_version("churn", model.sha256) is None:
+        with mlflow.start_run():
+            log_model(model, registered_model_name="churn")
+    entry = find_version("churn", model.sha256)
+    assert entry is not None
+    mlflow.MlflowClient().set_registered_model_alias("churn", "champion", str(entry.version))
+    return str(entry.version)
+
+
+@pytest.fixture
+def trained(project: Project) -> Iterator[tuple[Project, list[ChurnModel]]]:
+    """A project with scores, and two models of which the first is the champion."""
+    project.run("data_generation", "feature_engineering", "training", "inference")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow-artifacts/mlflow.db")
+    one = load_model("models:/churn@champion")
+    yield project, [one, replace(one, threshold=0.01, source=None)]
+    mlflow.set_tracking_uri(before)
+
+
+def rows_of(project: Project, count: int) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    table = pd.read_csv(project.staging / "inference_data.csv", dtype={"account_id": str}).head(count)
+    return table, [
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in table.to_dict("records")
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], workers: int) -> None:
+    project, models = trained
+    table, rows = rows_of(project, 20)
+    expected = {"1": models[0].score(table)}
+    with serving(project, workers=workers, poll=0.2, drain=0.5) as running:
+        assert requests.post(f"{running.url}/v1/score", json={"rows": rows}, timeout=PATIENCE).status_code == 401
+        content = running.score(rows)
+        assert content["model"]["version"] == "1"
+        scores = np.float32([score["probability"] for score in content["scores"]])
+        assert scores.tobytes() == expected["1"]["probability"].to_numpy().tobytes()
+        running.until(
+            lambda: (
+                running.session.get(f"{running.url}/v1/accounts/{rows[0]['account_id']}", timeout=PATIENCE).status_code
+                == 200
+            )
+        )
+
+        # Under load, the champion moves there and back: no answer fails or mixes versions.
+        failures, seen, ends = list[str](), set[str](), threading.Event()
+
+        def load() -> None:
+            with requests.Session() as session:
+                session.headers["Authorization"] = f"Bearer {TOKEN}"
+                while not ends.is_set():
+                    try:
+                        content = running.score(rows, session)
+                        version = content["model"]["version"]
+                        seen.add(version)
+                        if [score["prediction"] for score in content["scores"]] != expected[version][
+                            "prediction"
+                        ].tolist():
+                            failures.append(version)
+                    except Exception as error:
+                        failures.append(repr(error))
+
+        expected["2"] = replace(models[1]).score(table)
+        assert expected["2"]["prediction"].tolist() != expected["1"]["prediction"].tolist()
+        threads = [threading.Thread(target=load) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for model in (models[1], models[0], models[1]):
+            version = alias_to(model)
+            fresh = [requests.Session() for _ in range(6)]  # of all workers
+            for session in fresh:
+                session.headers["Authorization"] = f"Bearer {TOKEN}"
+            running.until(
+                lambda version=version, fresh=fresh: all(
+                    running.score(rows[:1], session)["model"]["version"] == version for session in fresh
+                )
+            )
+            for session in fresh:
+                session.close()
+        # The end: what was accepted is answered.
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        ends.set()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert seen == {"1", "2"}
+        assert running.process.wait(PATIENCE) == 0
+    logged = [parquet.read_table(file) for file in (project.results / "requests").rglob("*.parquet")]
+    assert set(pa.concat_tables(logged)["model_version"].to_pylist()) == {"1", "2"}
+
+
+def test_a_kill_loses_a_second_at_most_and_leaves_whole_files(trained: tuple[Project, list[ChurnModel]]) -> None:
+    project, _ = trained
+    _, rows = rows_of(project, 5)
+    folder = project.results / "requests"
+    with serving(project, log__seconds=0.2) as running:
+        for _ in range(10):
+            running.score(rows)
+        running.until(lambda: sum(parquet.read_metadata(file).num_rows for file in folder.rglob("*.parquet")) == 50)
+        running.score(rows)
+        running.process.kill()
+        running.process.wait()
+    found = sum(parquet.read_table(file).num_rows for file in folder.rglob("*.parquet"))
+    assert found in (50, 55)
+    with serving(project) as again:
+        assert again.score(rows)["scores"]
+
+
+def test_without_a_registry_it_starts_with_the_copy(trained: tuple[Project, list[ChurnModel]]) -> None:
+    project, _ = trained
+    _, rows = rows_of(project, 2)
+    project.configure("local", "mlflow", {"server": {"mlflow_tracking_uri": mlflow.get_tracking_uri()}})
+    with serving(project) as running:
+        expected = running.score(rows)["scores"]
+    database = project.folder / "mlflow-artifacts/mlflow.db"
+    database.write_bytes(b"damaged" * 1000)
+    # The commands of the project refuse it; a worker that is started again does not even ask.
+    from churn.serving.champion import Champion, ModelRegistry
+
+    registry = ModelRegistry("models:/churn@champion", str(project.folder / "cache/models"), mlflow.get_tracking_uri())
+    copy = registry.copy()
+    assert copy is not None
+    champion = Champion(registry, copy.schema)
+    champion.begin()
+    champion.look()
+    assert champion.error
+    assert [score.probability for score in champion.require().model.score_rows(rows)] == [
+        score["probability"] for score in expected
+    ]
