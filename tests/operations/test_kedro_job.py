@@ -128,7 +128,8 @@ def test_two_watches_never_run_at_once(tmp_path: Path) -> None:
     with pytest.raises(ChurnError, match="another run goes on"):
         second.start("inference", "b")
     first.stop()
-    assert run.ended() == Ended(-signal.SIGINT, stopped=True) or run.ended() == Ended(1, stopped=True)
+    # By the interrupt, or by what follows it where the machine is slow.
+    assert run.ended() in [Ended(code, stopped=True) for code in (1, -signal.SIGINT, -signal.SIGKILL)]
     assert second.left() is None
     done = second.start("inference", "b")
     assert done is not None

@@ -296,10 +296,9 @@ def test_there_is_one_watch_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.operations.watch_server.NEEDED", ("json", "no_such_package"))
+def test_what_is_not_installed_is_named() -> None:
     with pytest.raises(ChurnError, match="churn watch needs no_such_package: uv sync --extra watch"):
-        check_installed()
+        check_installed("watch", ("json", "no_such_package"))
 
 
 # --- with real runs ---------------------------------------------------------------------------------------------

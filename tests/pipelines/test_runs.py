@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from churn.cli.commands import user_error
-from tests.conftest import Project
+from tests.conftest import Project, files_in
 
 RESULT_FILES = (
     *("inference_result.csv", "inference_result.parquet", "input_profile.json"),
@@ -29,7 +29,7 @@ def refused(project: Project, *pipelines: str, **params: Any) -> str:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     """All files, but for the note of who was told of a failure."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "notifications.json")
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("notifications.json"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -309,7 +309,7 @@ def test_a_model_made_for_another_table_publishes_nothing(copied: Project, tmp_p
     telco = copied.folder / "telco"
     message = refused_env(copied, "telco", "inference", model_uri=str(tmp_path / "model"))
     assert "was trained for another table: the id is 'account_id' there and 'customer_id' here" in message
-    assert not (telco / "ml-result").exists()
+    assert files_in(telco / "ml-result") == []
 
 
 def refused_env(project: Project, env: str, *pipelines: str, **params: Any) -> str:
@@ -338,7 +338,7 @@ def test_a_misspelt_table_is_not_replaced_by_a_simulation(project: Project) -> N
     message = refused_env(project, "telco", "data_generation")
     assert "columns that a simulated table does not have: contract, customer_id" in message
     assert "source_accounts" in message
-    assert not (project.folder / "telco/data-staging").exists()
+    assert files_in(project.folder / "telco/data-staging") == []
 
 
 def test_an_unknown_pipeline_or_environment(project: Project) -> None:

@@ -268,7 +268,7 @@ def trained(small: Parameters, snapshots: dict[str, Any], features: dict[str, An
     rest = pipeline - pipeline.to_outputs("churn_model")
     known = {**given, "churn_model": model, "oracle": snapshots["oracle"], "sound_accounts": given["train_accounts"]}
     known |= run(pipeline.to_outputs("validation_folds"), small, **given)
-    known["tuning_summary"] = {}
+    known |= {"tuning_summary": {}, "portfolio_summary": {}}
     outputs = run(rest, small, **known)
     for end in ("training_metrics", "promotion_decision", "model_card"):
         outputs |= run(rest.to_outputs(end), small, **known)
