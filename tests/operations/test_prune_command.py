@@ -170,7 +170,7 @@ def test_killed_at_random_moments_the_next_one_completes_it(project: Project, tm
     print("seed", seed)  # noqa: T201
     chance = random.Random(seed)
     output = tmp_path / "prune.log"
-    for _ in range(8):
+    for _ in range(3):
         with running(command, output) as process:
             # It begins to remove after the table.
             wait_until(lambda: b"\ntogether" in output.read_bytes(), process)

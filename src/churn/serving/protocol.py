@@ -49,6 +49,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._whole: asyncio.TimerHandle | None = None
         self._bytes, self._in_header, self._in_hand = 0, True, 0
+        # Requests whose body has not arrived whole; some are answered before.
+        self._unread = 0
         self._admitted = False
         self.group, self.has_header = "", False
 
@@ -91,6 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Start the clock of the request."""
         self._in_header, self.has_header = False, True
         self._in_hand += 1
+        self._unread += 1
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -98,17 +101,29 @@ class GuardedProtocol(HttpToolsProtocol):
             self._whole = self.loop.call_later(self._limits.seconds, self.abort)
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """Stop the clock of a request that was answered before its body had arrived."""
+        self._unread -= 1
+        if self._in_hand == 0 and self._unread == 0:
+            self._stop_clock()
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         """Stop the clock of the request, or start that of the next one in the pipeline."""
         self._in_hand -= 1
-        if self._whole is not None:
-            self._whole.cancel()
-            self._whole = None
         if self._in_hand > 0:
+            self._stop_clock()
             self._whole = self.loop.call_later(self._limits.seconds, self.abort)
         else:
             self._bytes, self.has_header = 0, False
+            if self._unread == 0:
+                self._stop_clock()
         super().on_response_complete()
+
+    def _stop_clock(self) -> None:
+        if self._whole is not None:
+            self._whole.cancel()
+            self._whole = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""
