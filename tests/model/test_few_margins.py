@@ -13,7 +13,7 @@ from churn.model.few_margins import BLOCK_ROWS, WALKED_ROWS, FewMargins
 from churn.model.linear import Linear
 from churn.model.xgboost_trees import XGBoostTrees
 from tests.conftest import rng
-from tests.model.test_margins import grown
+from tests.model.test_margins import SMALL, grown
 
 COUNTS = (0, 1, 2, 3, 7, WALKED_ROWS, WALKED_ROWS + 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS)
 FEATURES = 6
@@ -22,11 +22,7 @@ FEATURES = 6
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"max_depth": 1},
-        {"max_depth": 3},
-        {"max_depth": 3, "base_score": 0.02},
-        {"max_depth": 4, "max_leaves": 5, "grow_policy": "lossguide", "subsample": 0.5},
-        {"max_depth": 0, "max_leaves": 9, "grow_policy": "lossguide", "num_parallel_tree": 3},
+        *SMALL,
         {"max_depth": 7},
         {"max_depth": 0, "max_leaves": 60, "grow_policy": "lossguide", "num_parallel_tree": 2},
         {"max_depth": 8, "gamma": 1.0, "tree_method": "approx"},

@@ -1,17 +1,14 @@
 """The commands `churn backup` and `churn restore`."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
-from churn.cli.commands import cli, explained
-from churn.errors import ChurnError
+from churn.cli.commands import cli, configuration, explained
 
 if TYPE_CHECKING:
-    from churn.operations.backup import Places
     from churn.operations.backup.manifest import Part
 
 # As `churn.operations.backup.manifest.Part`, which is imported only where a backup is made.
@@ -45,6 +42,7 @@ servers_option = click.option(
 @servers_option
 @env_option
 @conf_option
+@explained
 def backup(
     to: str | None, parts: tuple["Part", ...], dump: Path | None, servers: str, env: str | None, conf_source: str | None
 ) -> None:
@@ -53,17 +51,10 @@ def backup(
     Runs may go on. The folder is named by time and environment. It is a backup when it has a manifest.json, which is written
     last and has the hash of every file. Credentials are not copied. docs/operations.md describes what is.
     """
-    make_backup(to, parts, dump, servers, env, conf_source)
+    from churn.operations.backup import BACKUPS, back_up, places_of
 
-
-@explained
-def make_backup(
-    to: str | None, parts: tuple["Part", ...], dump: Path | None, servers: str, env: str | None, conf_source: str | None
-) -> None:
-    """Make a backup, and print where it is and what it holds."""
-    from churn.operations.backup import BACKUPS, back_up
-
-    places = places_of_environment(servers, env, conf_source)
+    loader, project = configuration(env, conf_source)
+    places = places_of(loader, project, project / servers)
     made = back_up(places, to or str(places.project / BACKUPS), parts=parts or PARTS, dump=dump)
     manifest = made.manifest
     click.echo(
@@ -92,6 +83,7 @@ def make_backup(
 @servers_option
 @env_option
 @conf_option
+@explained
 def restore(
     folder: str,
     parts: tuple["Part", ...],
@@ -106,24 +98,11 @@ def restore(
     Every hash is compared before anything is changed. Places that have other content are refused. A restore that was
     interrupted is continued when it is started again. Stop churn watch and scheduled runs first.
     """
-    put_back(folder, parts, only_check, replace, servers, env, conf_source)
-
-
-@explained
-def put_back(
-    folder: str,
-    parts: tuple["Part", ...],
-    only_check: bool,
-    replace: bool,
-    servers: str,
-    env: str | None,
-    conf_source: str | None,
-) -> None:
-    """Check or restore a backup, and print what was done."""
-    from churn.operations.backup import check
+    from churn.operations.backup import check, places_of
     from churn.operations.backup import restore as restore_backup
 
-    places = places_of_environment(servers, env, conf_source)
+    loader, project = configuration(env, conf_source)
+    places = places_of(loader, project, project / servers)
     if only_check:
         manifest = check(places.backup(folder), parts or PARTS)
         click.echo(
@@ -144,28 +123,3 @@ def put_back(
         click.echo(f"  to do: {sentence}")
     if done.manifest.latest and "results" in (parts or PARTS):
         click.echo(f"  the current results are those of run {done.manifest.latest}")
-
-
-def places_of_environment(servers: str, env: str | None, conf_source: str | None) -> "Places":
-    """Return the places of an environment of the project in the current folder.
-
-    No session is opened: its hooks would create MLflow's database where a backup is to be restored.
-
-    Raises:
-        ChurnError: If the current folder is in no project.
-    """
-    from kedro.framework.project import settings
-    from kedro.utils import find_kedro_project
-
-    from churn.operations.backup import places_of
-
-    found = find_kedro_project(Path.cwd())
-    if found is None:
-        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
-    project = Path(found)
-    loader: Any = settings.CONFIG_LOADER_CLASS(
-        conf_source=conf_source or str(project / settings.CONF_SOURCE),
-        env=env or os.environ.get("KEDRO_ENV"),
-        **settings.CONFIG_LOADER_ARGS,
-    )
-    return places_of(loader, project, project / servers)

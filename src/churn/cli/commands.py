@@ -100,18 +100,37 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def configuration(env: str | None, conf_source: str | None) -> tuple[Any, Path]:
+    """Return the configuration of an environment of the project in the current folder, and the project's folder.
+
+    No session is opened: its hooks would refuse a database that is to be upgraded, and create one where a backup is to be
+    restored.
+
+    Raises:
+        ChurnError: If the current folder is in no project.
+    """
+    from kedro.framework.project import settings
+    from kedro.utils import find_kedro_project
+
+    found = find_kedro_project(Path.cwd())
+    if found is None:
+        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
+    project = Path(found)
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=conf_source or str(project / settings.CONF_SOURCE),
+        env=env or os.environ.get("KEDRO_ENV"),
+        **settings.CONFIG_LOADER_ARGS,
+    )
+    return loader, project
+
+
 @cli.command()
 @click.option("--to", "version", help="Version to restore; by default the previous champion.")
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@explained
 def rollback(version: str | None, env: str | None, conf_source: str | None) -> None:
     """Make an earlier model the champion again. The next inference uses it; nothing is deleted."""
-    roll_back_champion(version, env, conf_source)
-
-
-@explained
-def roll_back_champion(version: str | None, env: str | None, conf_source: str | None) -> None:
-    """Move the alias of the environment's model back, and print both versions."""
     from kedro.framework.session import KedroSession
 
     from churn.registry import versions
@@ -127,18 +146,13 @@ def roll_back_champion(version: str | None, env: str | None, conf_source: str | 
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
 @click.option("--params", default="", help="Parameters of the trigger and of its runs, in the form of kedro run.")
+@explained
 def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
     """Train and score when data, code or parameters change, until Ctrl-C.
 
     Checks the training and the scoring table, the code, the parameters and the champion every minute, and at once after
     POST /events. docs/triggers.md describes when it starts a run.
     """
-    watch_sources(once, env, conf_source, params)
-
-
-@explained
-def watch_sources(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
-    """Run the trigger; see `watch`."""
     from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 
@@ -155,29 +169,15 @@ def watch_sources(once: bool, env: str | None, conf_source: str | None, params: 
 @cli.command()
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@explained
 def upgrade(env: str | None, conf_source: str | None) -> None:
     """Upgrade MLflow's database in a file to the installed MLflow. A copy of the old one is kept beside it."""
-    upgrade_database(env, conf_source)
-
-
-@explained
-def upgrade_database(env: str | None, conf_source: str | None) -> None:
-    """Upgrade the database of the environment, and print where the copy is."""
     from importlib.metadata import version
-
-    from kedro.framework.project import settings
-    from kedro.utils import find_kedro_project
 
     from churn.services.database import upgrade as upgraded
     from churn.services.database_file import anchored, file_of
 
-    project = Path(find_kedro_project(Path.cwd()) or Path.cwd())
-    # Not through a session, whose hooks would refuse the database.
-    loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=conf_source or str(project / settings.CONF_SOURCE),
-        env=env or os.environ.get("KEDRO_ENV"),
-        **settings.CONFIG_LOADER_ARGS,
-    )
+    loader, project = configuration(env, conf_source)
     uri = anchored(loader["mlflow"]["server"]["mlflow_tracking_uri"], project)
     path = file_of(uri)
     if path is None:

@@ -18,6 +18,7 @@ from churn.errors import ChurnError
 @click.option("--yes", is_flag=True, help="Do not ask before removing; needed where no one can answer.")
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@explained
 def prune(
     keep: int | None, older_than: float | None, dry_run: bool, yes: bool, env: str | None, conf_source: str | None
 ) -> None:
@@ -30,14 +31,6 @@ def prune(
     one trained last, what these need, a run that is going on, or anything from the last hour. May run while others publish,
     and may be stopped at any moment: the next one completes it.
     """
-    prune_project(keep, older_than, dry_run, yes, env, conf_source)
-
-
-@explained
-def prune_project(
-    keep: int | None, older_than: float | None, dry_run: bool, yes: bool, env: str | None, conf_source: str | None
-) -> None:
-    """Show what goes and what stays, and remove it after a confirmation; see `prune`."""
     from kedro.framework.session import KedroSession
 
     from churn.operations.housekeeping import Housekeeping

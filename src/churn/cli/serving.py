@@ -15,17 +15,12 @@ from churn.cli.commands import cli, explained
 @env_option
 @click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
 @click.option("--params", default="", help="Parameters, in the form of kedro run, for example serve.port=9000.")
+@explained
 def serve(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
     """Answer requests for scores over HTTP, with the champion, until Ctrl-C.
 
     A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
     """
-    serve_scores(workers, env, conf_source, params)
-
-
-@explained
-def serve_scores(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
-    """Run the service; see `serve`."""
     from kedro.framework.cli.utils import _split_params
     from kedro.framework.session import KedroSession
 

@@ -83,22 +83,15 @@ def average(boosters: Sequence[Booster]) -> Booster:
         ValueError: If base scores or numbers of trees differ.
     """
     models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
-    merged, count = models[0], len(models)
+    count = len(models)
     forests = [model["learner"]["gradient_booster"]["model"]["trees"] for model in models]
     bases = {str(model["learner"]["learner_model_param"]["base_score"]) for model in models}
     if len(bases) > 1 or len({len(forest) for forest in forests}) > 1:
         raise ValueError("boosters must have the same base score and the same number of trees")
     trees = [tree for together in zip(*forests, strict=True) for tree in together]
-    for position, tree in enumerate(trees):
-        tree["id"] = position
+    for tree in trees:
         _scale_leaves(tree, 1 / count)
-    model = merged["learner"]["gradient_booster"]["model"]
-    model["trees"] = trees
-    model["tree_info"] = [0] * len(trees)
-    model["iteration_indptr"] = list(range(0, len(trees) + 1, count))
-    model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(count)}
-    merged["learner"]["attributes"] = {}
-    return _from_json(merged)
+    return _with_trees(models[0], trees, count)
 
 
 def combine(boosters: Sequence[Booster], weights: Sequence[float]) -> Booster:
@@ -123,16 +116,21 @@ def combine(boosters: Sequence[Booster], weights: Sequence[float]) -> Booster:
     for model, weight in zip(models, weights, strict=True):
         for tree in model["learner"]["gradient_booster"]["model"]["trees"]:
             _scale_leaves(tree, weight)
-            tree["id"] = len(trees)
             trees.append(tree)
-    merged = models[0]
-    model = merged["learner"]["gradient_booster"]["model"]
+    return _with_trees(models[0], trees, 1)
+
+
+def _with_trees(content: dict[str, Any], trees: list[dict[str, Any]], of_round: int) -> Booster:
+    """Return a stored booster with other trees, of which so many together are a round."""
+    for position, tree in enumerate(trees):
+        tree["id"] = position
+    model = content["learner"]["gradient_booster"]["model"]
     model["trees"] = trees
     model["tree_info"] = [0] * len(trees)
-    model["iteration_indptr"] = list(range(len(trees) + 1))
-    model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": "1"}
-    merged["learner"]["attributes"] = {}
-    return _from_json(merged)
+    model["iteration_indptr"] = list(range(0, len(trees) + 1, of_round))
+    model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(of_round)}
+    content["learner"]["attributes"] = {}
+    return _from_json(content)
 
 
 class StoredTrees(NamedTuple):
