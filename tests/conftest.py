@@ -103,6 +103,7 @@ class Project:
     """The project with configuration, data and MLflow in a folder of its own."""
 
     folder: Path
+    mlflow: Path | None = None  # the folder of MLflow, if it is not in the other one
 
     @property
     def conf(self) -> Path:
@@ -111,6 +112,10 @@ class Project:
     @property
     def staging(self) -> Path:
         return self.folder / "data-staging"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.mlflow or self.folder / "mlflow-artifacts"
 
     @property
     def results(self) -> Path:
@@ -232,22 +237,41 @@ def project(tmp_path: Path, empty_database: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Project:
-    """A small project after a run of all pipelines; not to be changed."""
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Project]:
+    """A small project after a run of all pipelines; not to be changed, which is checked at the end."""
     project = with_database(make_project(tmp_path_factory.mktemp("finished")), empty_database)
     project.run()
-    return project
+    before = content_of(project)
+    yield project
+    after = content_of(project)
+    assert after == before, f"a test has changed the finished project that others read: {before ^ after}"
+
+
+def content_of(project: Project) -> set[object]:
+    """What must not change: the names of the files, and what MLflow's database holds."""
+    from churn.operations.backup.databases import SqliteDatabase
+
+    # The last is written by MLflow whenever it loads a registered model.
+    names = [name for name in files_in(project.folder) if not name.endswith((".lock", "/registered_model_meta"))]
+    return {*names, SqliteDatabase(project.artifacts / "mlflow.db").content()}
 
 
 @pytest.fixture
-def copied(finished: Project, tmp_path: Path) -> Project:
-    """A copy of the finished project that may be changed. MLflow's database is shared: its paths are absolute."""
+def copied(finished: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished project that may be changed. MLflow's folder is apart: failed runs are noted there too."""
+    from churn.services.database import prepared
+
     shutil.copytree(finished.staging, tmp_path / "data-staging")
     shutil.copytree(finished.results, tmp_path / "ml-result")
+    artifacts = tmp_path_factory.mktemp("copied") / "mlflow-artifacts"
+    shutil.copytree(finished.folder / "mlflow-artifacts", artifacts)
     project = make_project(tmp_path)
     content = yaml.safe_load((project.conf / "local/globals.yml").read_text())
-    content["stores"]["artifacts"] = str(finished.folder / "mlflow-artifacts")
+    content["stores"]["artifacts"] = str(artifacts)
     project.configure("local", "globals", content)
+    with prepared(f"sqlite:///{artifacts}/mlflow.db", "churn_model", str(artifacts)):
+        pass  # the database names the artifacts of the copy from now on
+    project.mlflow = artifacts
     return project
 
 

@@ -199,11 +199,10 @@ WAITS = {
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
-def test_a_job_that_is_stopped(copied: Project, finished: Project, wait: str) -> None:
+def test_a_job_that_is_stopped(copied: Project, wait: str) -> None:
     """It ends before an engine kills it, MLflow knows, and the results of before are current."""
     before = (copied.results / "latest.json").read_bytes()
-    (database,) = finished.folder.rglob("mlflow.db")
-    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    client = mlflow.MlflowClient(f"sqlite:///{copied.artifacts}/mlflow.db")
     arguments = ("inference", "--env", "local", "--conf-source", str(copied.conf))
     with subprocess.Popen(
         [sys.executable, "-c", SLOW.format(wait=wait), *arguments],

@@ -6,11 +6,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner, Result
 from filelock import FileLock
 from kedro.framework.session import KedroSession
@@ -32,7 +30,7 @@ def prune(project: Project, *options: str) -> Result:
 
 
 @pytest.fixture
-def old(copied: Project) -> Iterator[tuple[Project, list[Path]]]:
+def old(copied: Project) -> tuple[Project, list[Path]]:
     """The project with results that were published long ago, and what was left when processes were killed."""
     results = ResultsDataset(filepath=str(copied.results))
     current = (copied.results / "latest.json").read_bytes()
@@ -50,13 +48,11 @@ def old(copied: Project) -> Iterator[tuple[Project, list[Path]]]:
     damaged = copied.folder / "cache/names.json.damaged-1"
     damaged.parent.mkdir(exist_ok=True)
     damaged.write_text("[]")
-    artifacts = yaml.safe_load((copied.conf / "local/globals.yml").read_text())["stores"]["artifacts"]
-    replaced = Path(artifacts) / "mlflow.db.before-20200101T000000"
+    replaced = copied.artifacts / "mlflow.db.before-20200101T000000"
     replaced.write_bytes(b"x")
     made = [*folders, unfinished, part, damaged, replaced]
     aged(*(file for folder in made for file in [*folder.rglob("*"), folder]))
-    yield copied, made
-    replaced.unlink(missing_ok=True)  # beside the database that tests share
+    return copied, made
 
 
 def test_old_results_and_leftovers_are_removed(old: tuple[Project, list[Path]]) -> None:

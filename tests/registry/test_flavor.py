@@ -16,9 +16,11 @@ from tests.conftest import Project
 
 
 @pytest.fixture
-def client(finished: Project) -> Iterator[mlflow.MlflowClient]:
+def client(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.MlflowClient]:
+    """On a copy of the database, as some tests write to it; the artifacts are those of the finished project."""
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{finished.folder}/mlflow-artifacts/mlflow.db")
+    database = shutil.copy(finished.folder / "mlflow-artifacts/mlflow.db", tmp_path_factory.mktemp("database"))
+    mlflow.set_tracking_uri(f"sqlite:///{database}")
     yield mlflow.MlflowClient()
     mlflow.set_tracking_uri(before)
 

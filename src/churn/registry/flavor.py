@@ -102,6 +102,8 @@ def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | 
     except RegistrySilentError as error:
         place = _remembered(model_uri, copies, error)
     model = _held.get(place.sha256) if place.sha256 else None
+    if model is not None and copies is not None and copies.find(str(place.sha256)) is None:
+        model = None  # loading it fills this cache, which has to serve when the registry is silent
     if model is None and copies is not None:
         model = _load_copy(place, copies)
     if model is None:
