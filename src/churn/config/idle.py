@@ -128,6 +128,11 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
         decision.rule != "capacity",
         f"decision.rule = {decision.rule} has no maximum number of accounts; set decision.rule to capacity",
     )
+    yield Idle(
+        "decision.capacity_by",
+        decision.rule != "capacity",
+        f"decision.rule = {decision.rule} has no maximum number of accounts; set decision.rule to capacity",
+    )
     yield Idle("inference.rescore", not inference.incremental, "set inference.incremental to true as well")
     for name in ("cool_down", "attempts", "wait", "timeout"):
         yield Idle(f"notifications.{name}", not notifications.events, "notifications.events is empty, so none is sent")
@@ -145,15 +150,20 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
 def _names_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:
     """Yield entries of lists that never apply: of columns that do not exist, or sentences for the other kind of column."""
     accounts = parameters.accounts
+    ratios = [ratio.name for ratio in parameters.feature_engineering.ratios]
     columns = {*accounts.numeric_names, *accounts.categorical}
     strange = [name for name in parameters.training.leakage.allowed if name not in columns]
     if strange:
         name = "training.leakage.allowed"
         yield name, f"{name}: {', '.join(strange)} has no effect: accounts names no such column"
     for position, text in enumerate(parameters.reasons.texts):
-        numeric = text.column in accounts.numeric_names
-        for case in ("category",) if numeric else ("high", "low"):
-            if text.column in columns and getattr(text, case) is not None:
+        numeric = text.column in (*accounts.numeric_names, *ratios)
+        without = ("category",) if numeric else ("high", "low", "rose", "fell")
+        if numeric and text.unit != "change":
+            without = (*without, "rose", "fell")
+        for case in without:
+            if text.column in {*columns, *ratios} and getattr(text, case) is not None:
                 name = f"reasons.texts[{position}].{case}"
                 kind = "numeric" if numeric else "categorical"
-                yield name, f"{name} has no effect: {text.column} is a {kind} column"
+                reason = "has not the unit change" if numeric and case != "category" else f"is a {kind} column"
+                yield name, f"{name} has no effect: {text.column} {reason}"
