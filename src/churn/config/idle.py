@@ -42,7 +42,7 @@ def idle_parameters(parameters: Parameters, *, own_table: bool) -> dict[str, str
             value, default = _value(parameters, name)
             if value != default:
                 found[name] = f"{name} = {value} has no effect: {reason}"
-    return found | dict(_names_without_effect(parameters))
+    return found | dict(_names_without_effect(parameters)) | dict(_actions_without_effect(parameters))
 
 
 def _value(parameters: Parameters, name: str) -> tuple[Any, Any]:
@@ -145,6 +145,22 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
     for name in ("redact", "seconds", "queue"):
         yield Idle(f"serve.log.{name}", parameters.serve.log.sample == 0, "serve.log.sample = 0 logs no requests")
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")
+
+
+def _actions_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:
+    """Yield cases of actions that never apply."""
+    accounts = parameters.accounts
+    units = {text.column: text.unit for text in parameters.reasons.texts}
+    for position, action in enumerate(parameters.reasons.actions):
+        name = f"reasons.actions[{position}]"
+        is_category = action.column in accounts.categorical
+        if action.case in ("rose", "fell") and units.get(action.column) != "change":
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {action.column} has not the unit change"
+        elif action.case is not None and action.case != "missing" and is_category != (action.case == "category"):
+            kind = "categorical" if is_category else "numeric"
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {action.column} is a {kind} column"
+        elif action.categories and not is_category:
+            yield f"{name}.categories", f"{name}.categories has no effect: {action.column} is a numeric column"
 
 
 def _names_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:

@@ -80,6 +80,11 @@ class Decision(Block):
         ge=1,
         description="Maximum number of accounts on the retention list, by expected profit; the scores cover all accounts.",
     )
+    page_length: int = Field(
+        default=500,
+        ge=1,
+        description="Maximum number of accounts on the page of the retention list; its workbook has all accounts to act on.",
+    )
 
 
 # A text for every language, or one for each, by its code.

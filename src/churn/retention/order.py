@@ -28,5 +28,4 @@ def best_first(expected_profit: ArrayLike, probability: ArrayLike, ids: ArrayLik
 def ranks_within(groups: ArrayLike) -> NDArray[np.intp]:
     """Return for each row the number of earlier rows of the same group, shape (n,); missing values are a group of their own."""
     codes, _ = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=False)
-    ranks: NDArray[np.intp] = pd.Series(codes).groupby(codes).cumcount().to_numpy(np.intp)
-    return ranks
+    return np.asarray(pd.Series(codes).groupby(codes).cumcount(), dtype=np.intp)
