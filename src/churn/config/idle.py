@@ -150,17 +150,20 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
 def _actions_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:
     """Yield cases of actions that never apply."""
     accounts = parameters.accounts
-    units = {text.column: text.unit for text in parameters.reasons.texts}
-    for position, action in enumerate(parameters.reasons.actions):
-        name = f"reasons.actions[{position}]"
-        is_category = action.column in accounts.categorical
-        if action.case in ("rose", "fell") and units.get(action.column) != "change":
-            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {action.column} has not the unit change"
+    found = (
+        (f"reasons.texts[{place}].actions[{number}]", text, action)
+        for place, text in enumerate(parameters.reasons.texts)
+        for number, action in enumerate(text.actions)
+    )
+    for name, text, action in found:
+        is_category = text.column in accounts.categorical
+        if action.case in ("rose", "fell") and text.unit != "change":
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {text.column} has not the unit change"
         elif action.case is not None and action.case != "missing" and is_category != (action.case == "category"):
             kind = "categorical" if is_category else "numeric"
-            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {action.column} is a {kind} column"
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {text.column} is a {kind} column"
         elif action.categories and not is_category:
-            yield f"{name}.categories", f"{name}.categories has no effect: {action.column} is a numeric column"
+            yield f"{name}.categories", f"{name}.categories has no effect: {text.column} is a numeric column"
 
 
 def _names_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:

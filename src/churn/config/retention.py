@@ -93,6 +93,21 @@ Unit = Literal["count", "share", "percent", "change", "currency", "months", "day
 Case = Literal["high", "low", "rose", "fell", "category", "missing"]
 
 
+class Action(Block):
+    """What to do about a reason; an account gets that of its strongest reason which has one."""
+
+    case: Case | None = Field(default=None, description="Case of the reason; any if it is empty.")
+    categories: tuple[str, ...] = Field(
+        default=(), description="Categories that are the reason; any if there are none."
+    )
+    action: Text = Field(description="The action in words, one text or one for each language.")
+    cost: float | None = Field(
+        default=None,
+        ge=0,
+        description="Cost of the action if an account takes it, in currency, in place of `profit.offer_cost`; empty for that.",
+    )
+
+
 class ReasonText(Block):
     """Name, unit and sentences of one column or ratio.
 
@@ -123,21 +138,8 @@ class ReasonText(Block):
     )
     category: Text | None = Field(default=None, description="Sentence if a category raises the risk.")
     missing: Text | None = Field(default=None, description="Sentence if a missing value raises the risk.")
-
-
-class Action(Block):
-    """What to do about a reason; an account gets that of its strongest reason which has one."""
-
-    column: str = Field(description="Column or ratio that is the reason.")
-    case: Case | None = Field(default=None, description="Case of the reason; any if it is empty.")
-    categories: tuple[str, ...] = Field(
-        default=(), description="Categories that are the reason; any if there are none."
-    )
-    action: Text = Field(description="The action in words, one text or one for each language.")
-    cost: float | None = Field(
-        default=None,
-        ge=0,
-        description="Cost of the action if an account takes it, in currency, in place of `profit.offer_cost`; empty for that.",
+    actions: tuple[Action, ...] = Field(
+        default=(), description="What to do about this reason: the first action that fits is suggested, or none."
     )
 
 
@@ -158,9 +160,6 @@ class Reasons(Block):
     texts: tuple[ReasonText, ...] = Field(
         default=(), description="Sentences for single columns; other columns get a general sentence."
     )
-    actions: tuple[Action, ...] = Field(
-        default=(), description="Actions by reason; the first that fits a reason is suggested."
-    )
     languages: dict[str, Language] = Field(
         default={},
         description="General sentences and words of further languages, or in place of those of `en` and `de`.",
@@ -172,9 +171,14 @@ class Reasons(Block):
         return self.languages.get(self.language) or LANGUAGES[self.language]
 
     @property
+    def actions(self) -> tuple[tuple[str, Action], ...]:
+        """All actions, each with the column or ratio that is its reason."""
+        return tuple((text.column, action) for text in self.texts for action in text.actions)
+
+    @property
     def has_costs(self) -> bool:
         """Whether the expected profit depends on the reasons."""
-        return any(action.cost is not None for action in self.actions)
+        return any(action.cost is not None for _, action in self.actions)
 
     def text(self, given: Text | None) -> str | None:
         """Return a text in the language; None if there is none."""

@@ -70,6 +70,15 @@ class NumericProfile:
         counts = np.array([0, *self.counts, 0], dtype=np.float64)
         return np.asarray((np.cumsum(counts) - counts / 2) / max(1.0, counts.sum()))
 
+    def rank_of(self, value: float) -> float:
+        """Return the share of the rows below a value, with half of those in its bin if it is the upper border of that."""
+        fences = self.fences
+        place = int(np.searchsorted(fences, value))
+        if place < len(fences) and fences[place] == value:
+            return float(self.middle_ranks()[place])
+        # Between two values that rows have, such as the median of an even number of rows.
+        return sum(self.counts[: max(0, place - 1)]) / max(1, sum(self.counts))
+
     def count(self, values: ArrayLike | pd.Series) -> "NumericProfile":
         """Count other rows in the bins of this profile.
 

@@ -45,7 +45,9 @@ def _accounts(view: ListView) -> list[dict[str, Any]]:
     found = []
     for place, row in enumerate(shown.to_dict("records"), start=1):
         # A line does not break before the sign.
-        reasons = [row[name].replace(" %", "\N{NO-BREAK SPACE}%") for name in view.reason_columns if isinstance(row[name], str)]
+        reasons = [
+            row[name].replace(" %", "\N{NO-BREAK SPACE}%") for name in view.reason_columns if isinstance(row[name], str)
+        ]
         found.append(
             {
                 "place": place,

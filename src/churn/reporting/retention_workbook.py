@@ -92,7 +92,7 @@ def _write_accounts(sheet: Any, view: ListView, forms: dict[str, Any]) -> None:
     sheet.set_paper(9)
     sheet.fit_to_pages(1, 0)
     sheet.repeat_rows(0)
-    sheet.set_footer("&P / &N")
+    sheet.set_footer("&C&P / &N")
     result = next(place for place, column in enumerate(columns) if column.title == "Result")
     sheet.data_validation(
         1, result, max(last, 1), result, {"validate": "list", "source": list(RESULTS), "error_type": "information"}

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from churn.config import Profit, Reasons
 from churn.config.retention import Case
 from churn.retention.terms import Term, Terms
-from churn.retention.wording import Sentences, check_texts, suggested
+from churn.retention.wording import Sentences, check_sentences, suggested
 from churn.tables import as_numbers, as_text
 
 NO_ACTION = -1
@@ -42,7 +42,7 @@ class Explanation(NamedTuple):
 
     def suggestions(self, reasons: Reasons) -> "pd.Series[str]":
         """Return the suggested action of each account in words, missing for none."""
-        texts = np.array([*(reasons.text(each.action) for each in reasons.actions), None], dtype=object)
+        texts = np.array([*(reasons.text(each.action) for _, each in reasons.actions), None], dtype=object)
         return pd.Series(pd.array(texts[self.actions], dtype="str"), index=self.words.index)
 
 
@@ -54,7 +54,7 @@ def offer_costs(actions: NDArray[np.intp], reasons: Reasons, profit: Profit) -> 
         reasons: The actions.
         profit: The cost of an offer without an action of its own cost.
     """
-    costs = [profit.offer_cost if each.cost is None else each.cost for each in reasons.actions]
+    costs = [profit.offer_cost if each.cost is None else each.cost for _, each in reasons.actions]
     return np.array([*costs, profit.offer_cost], dtype=np.float64)[actions]
 
 
@@ -95,9 +95,9 @@ def explain_accounts(
         Result of `explanation` with n rows; nothing for accounts below the minimum probability.
 
     Raises:
-        ParametersError: See `check_texts`; raised before any contribution is computed.
+        ParametersError: See `churn.retention.wording.check_texts`; raised before any contribution is computed.
     """
-    check_texts(reasons, None)
+    check_sentences(reasons, terms)
     rows = rows_to_explain(probability, reasons)
     if len(rows) == len(accounts) and len(rows):
         return explanation(explain(accounts), accounts, terms, reasons, currency)
@@ -141,12 +141,12 @@ def explanation(
         currency: Currency of amounts, if it is known.
 
     Raises:
-        ParametersError: See `check_texts`.
+        ParametersError: See `churn.retention.wording.check_texts`.
         ValueError: The two tables have different numbers of rows.
     """
     if len(contributions) != len(accounts):
         raise ValueError(f"contributions have {len(contributions)} rows, but there are {len(accounts)} accounts")
-    check_texts(reasons, None)
+    check_sentences(reasons, terms)
     parts = np.ascontiguousarray(contributions[terms.names].to_numpy(np.float64).T)
     raising = parts > 0
     for position, term in enumerate(terms.items):

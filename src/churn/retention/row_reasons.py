@@ -9,7 +9,7 @@ from churn.config import Reasons
 from churn.model import RowScore
 from churn.retention.reasons import NO_ACTION, Writer
 from churn.retention.terms import Terms
-from churn.retention.wording import check_texts
+from churn.retention.wording import check_sentences
 
 
 class Reason(NamedTuple):
@@ -54,9 +54,9 @@ class RowReasons:
             currency: Currency of amounts, if it is known.
 
         Raises:
-            ParametersError: See `check_texts`.
+            ParametersError: See `churn.retention.wording.check_texts`.
         """
-        check_texts(reasons, None)
+        check_sentences(reasons, terms)
         self.count, self._least = reasons.count, reasons.minimum_probability
         self._terms = terms
         self._close = [term.close(reasons.close_to_typical) for term in terms.items]

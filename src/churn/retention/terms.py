@@ -88,9 +88,8 @@ class Term:
         fences = np.empty(0) if self.profile is None else self.profile.fences
         if self.profile is None or not len(fences):
             return Closeness((), (False,), self.typical, limit * abs(self.typical))
-        ranks = self.profile.middle_ranks()
-        usual = ranks[np.searchsorted(fences, self.typical)]
-        return Closeness(tuple(fences.tolist()), tuple((np.abs(ranks - usual) <= limit).tolist()), self.typical, 0.0)
+        apart = np.abs(self.profile.middle_ranks() - self.profile.rank_of(self.typical))
+        return Closeness(tuple(fences.tolist()), tuple((apart <= limit).tolist()), self.typical, 0.0)
 
 
 @dataclass(frozen=True)

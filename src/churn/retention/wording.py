@@ -8,7 +8,7 @@ from churn.config import Action, Parameters, Reasons, ReasonText
 from churn.config.languages import Language
 from churn.config.retention import Case, Unit
 from churn.errors import ParametersError
-from churn.retention.terms import Term
+from churn.retention.terms import Term, Terms
 from churn.tables import humanize
 
 CASES: tuple[Case, ...] = get_args(Case)
@@ -138,48 +138,58 @@ def check_reasons(parameters: Parameters) -> None:
     check_texts(parameters.reasons, [*accounts.numeric_names, *accounts.categorical, *ratios], ratios)
 
 
-def check_texts(reasons: Reasons, columns: Collection[str] | None, ratios: Collection[str] = ()) -> None:
+def check_texts(
+    reasons: Reasons, columns: Collection[str], ratios: Collection[str] = (), *, of_model: bool = False
+) -> None:
     """Check the configured sentences and actions.
 
     Args:
         reasons: The sentences, in ``texts``, and the ``actions``.
-        columns: Columns and ratios that can be a reason; None does not check these.
+        columns: Columns and ratios that can be a reason.
         ratios: Those of them that are ratios, whose sentences may name numerator and denominator.
+        of_model: Whether these are those of a model, which may be older than the sentences: other columns are no fault.
 
     Raises:
         ParametersError: Lists every sentence with a placeholder that it does not have, with broken braces, without text or
             not in the language, and every column that is not in the table or occurs twice.
     """
-    faults = [*_text_faults(reasons, columns, ratios), *_action_faults(reasons, columns), *_language_faults(reasons)]
+    known = None if of_model else columns
+    faults = [
+        *_text_faults(reasons, columns, known, ratios),
+        *_language_faults(reasons),
+    ]
     if faults:
         raise ParametersError("parameters", faults)
 
 
-def _text_faults(reasons: Reasons, columns: Collection[str] | None, ratios: Collection[str]) -> Iterator[str]:
+def _text_faults(
+    reasons: Reasons, columns: Collection[str], known: Collection[str] | None, ratios: Collection[str]
+) -> Iterator[str]:
     seen: set[str] = set()
     for position, text in enumerate(reasons.texts):
         at = f"reasons.texts[{position}]"
-        yield from _column_faults(at, text.column, columns)
+        yield from _column_faults(at, text.column, known)
         if text.column in seen:
             yield f"{at}.column = {text.column!r}: occurs more than once; give all sentences of a column in one entry"
         seen.add(text.column)
-        allowed = (*PLACEHOLDERS, *OF_RATIOS) if columns is None or text.column in ratios else PLACEHOLDERS
+        is_ratio = text.column in ratios or text.column not in columns
+        allowed = (*PLACEHOLDERS, *OF_RATIOS) if is_ratio else PLACEHOLDERS
         for case in CASES:
             given = getattr(text, case)
             for name, template in _templates(f"{at}.{case}", given):
                 yield from (f"{name} = {_short(template)}: {fault}" for fault in _template_faults(template, allowed))
             yield from _unspoken(f"{at}.{case}", given, reasons)
         yield from _unspoken(f"{at}.name", text.name, reasons)
+        yield from _action_faults(at, text.actions, reasons)
 
 
-def _action_faults(reasons: Reasons, columns: Collection[str] | None) -> Iterator[str]:
-    for position, action in enumerate(reasons.actions):
-        at = f"reasons.actions[{position}]"
-        yield from _column_faults(at, action.column, columns)
-        for name, text in _templates(f"{at}.action", action.action):
+def _action_faults(at: str, actions: Collection[Action], reasons: Reasons) -> Iterator[str]:
+    for position, action in enumerate(actions):
+        place = f"{at}.actions[{position}].action"
+        for name, text in _templates(place, action.action):
             if not text.strip():
                 yield f"{name}: the text is empty; leave the action out for no suggestion"
-        yield from _unspoken(f"{at}.action", action.action, reasons)
+        yield from _unspoken(place, action.action, reasons)
 
 
 def _language_faults(reasons: Reasons) -> Iterator[str]:
@@ -216,7 +226,7 @@ def _template_faults(template: str, allowed: Collection[str]) -> Iterator[str]:
     Only the bare placeholders are allowed, so that `str.format` can neither access attributes nor pad its output to any
     length.
     """
-    known = " or ".join(f"{{{name}}}" for name in allowed) or "none"
+    known = " or ".join(f"{{{name}}}" for name in allowed)
     if not template.strip():
         yield "the text is empty; leave it out to use the general sentence"
     try:
@@ -235,17 +245,22 @@ def _short(text: str, *, quote: bool = True) -> str:
     return repr(text) if quote else text
 
 
-def suggested(actions: Collection[Action], column: str, cases: Collection[Case], value: str | None) -> int:
+def check_sentences(reasons: Reasons, terms: Terms) -> None:
+    """Check the configured sentences against a model; raises the errors of `check_texts`."""
+    check_texts(reasons, terms.names, [term.name for term in terms.items if term.columns], of_model=True)
+
+
+def suggested(actions: Collection[tuple[str, Action]], column: str, cases: Collection[Case], value: str | None) -> int:
     """Return the position of the first action that fits a reason; -1 if none does.
 
     Args:
-        actions: The actions.
+        actions: The actions, each with its column or ratio.
         column: Column or ratio of the reason.
         cases: Cases of the reason: that of its code and that of its sentence.
         value: The account's category, if it is one.
     """
-    for position, action in enumerate(actions):
-        fits = action.column == column and (action.case is None or action.case in cases)
+    for position, (name, action) in enumerate(actions):
+        fits = name == column and (action.case is None or action.case in cases)
         if fits and (not action.categories or value in action.categories):
             return position
     return -1

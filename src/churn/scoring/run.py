@@ -22,7 +22,7 @@ from churn.retention.order import best_first, in_cents, ranks_within
 from churn.retention.profit import choose, expected_cost
 from churn.retention.reasons import offer_costs
 from churn.retention.terms import Terms
-from churn.retention.wording import check_texts
+from churn.retention.wording import check_sentences
 from churn.scoring.ledger import Selection
 from churn.scoring.publication import ListFacts, Record, Scores
 from churn.tables import CheckedBatches
@@ -156,7 +156,7 @@ class Scoring(ABC):
         self._terms = Terms.of(model.encoder, model.reference)
         self._group = decision.capacity_by if decision.rule == "capacity" else None
         self._own_columns = tuple(dict.fromkeys([*carry, *([self._group] if self._group else [])]))
-        check_texts(reasons, None)
+        check_sentences(reasons, self._terms)
         self._tally: Tally | None = None
 
     @property

@@ -237,7 +237,7 @@ class Scorer:
                 probability, value, self._profit, self._decision, used.model.threshold, offer_cost=offer
             ).tolist()
         for act, profit, worth, action in zip(acts, expected.tolist(), value.tolist(), actions, strict=True):
-            text = None if action == NO_ACTION else self._reasons.text(self._reasons.actions[action].action)
+            text = None if action == NO_ACTION else self._reasons.text(self._reasons.actions[action][1].action)
             yield {"act": act, "expected_profit": profit, "account_value": worth, "suggested_action": text}
 
     def _sentences_of(self, used: InUse) -> RowReasons:
