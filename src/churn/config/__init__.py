@@ -7,10 +7,11 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 from churn.config.blocks import Block, dumped
 from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
+from churn.config.languages import Language
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
-from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
+from churn.config.retention import Action, Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.serving import Serve, ServeLog
 from churn.config.training import (
@@ -27,6 +28,7 @@ from churn.config.training import (
 
 __all__ = [
     "AccountSchema",
+    "Action",
     "Block",
     "Booster",
     "Decision",
@@ -36,6 +38,7 @@ __all__ = [
     "FileFormat",
     "Inference",
     "Label",
+    "Language",
     "Leakage",
     "Monitoring",
     "NotAbove",

@@ -17,6 +17,9 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.errors import ChurnError
+from churn.reporting.retention_page import render_retention_page
+from churn.reporting.retention_workbook import retention_workbook
+from churn.retention.explained import two_numbers
 from churn.retention.spreadsheet import spreadsheet_safe
 from churn.scoring import CurrentLedger, Publication, Record, Scores
 from churn.scoring.pointer import (
@@ -41,7 +44,8 @@ RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
 
 # For whom a file is, in the manifest. Ids in files for programs are exact, also those that a spreadsheet takes for formulas.
-PEOPLE = (f"{RETENTION_LIST}.csv",)
+PAGE, WORKBOOK = f"{RETENTION_LIST}.html", f"{RETENTION_LIST}.xlsx"
+PEOPLE = (f"{RETENTION_LIST}.csv", PAGE, WORKBOOK)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
 
@@ -89,6 +93,10 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         record = data.record()
         listed = record.retention_list
         written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
+        if record.facts is not None:
+            page, book = render_retention_page(record).encode(), retention_workbook(record)
+            written[PAGE] = self._store.write(lambda file: file.write(page), f"{run_id}/{PAGE}")
+            written[WORKBOOK] = self._store.write(lambda file: file.write(book), f"{run_id}/{WORKBOOK}")
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
         # The ledger does not contain this run's id, so that equal scores lead to equal bytes.
         written[LEDGER] = self._store.write_json(record.ledger, f"{run_id}/{LEDGER}")
@@ -104,6 +112,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "to_act_on": record.to_act_on,
             "expected_profit": record.expected_profit,
             "example_costs": list(record.example_costs),
+            **_of_facts(record),
             "listed": len(listed),
             "model": record.model,
             "input": record.source,
@@ -306,6 +315,15 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
 
     def _describe(self) -> dict[str, Any]:
         return self._results._describe()
+
+
+def _of_facts(record: Record) -> dict[str, Any]:
+    """Return what the manifest says of the list."""
+    if record.facts is None:
+        return {}
+    profit, decision = record.facts.profit, record.facts.decision
+    said = two_numbers(record.at_risk, record.to_act_on, record.profile["threshold"], decision, profit.currency)
+    return {"expected_cost": record.facts.cost, "currency": profit.currency, "explained": said._asdict()}
 
 
 def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
 from churn.hooks.logs import use_project_logging
-from churn.retention.reasons import check_texts
+from churn.retention.wording import check_reasons
 from churn.services.database_file import anchored
 from churn.web.log_format import FORMAT, use_log_format
 
@@ -94,8 +94,7 @@ def _check_use(parameters: Parameters, pipeline: Pipeline, *, own_table: bool) -
     """
     used = {name.removeprefix("params:") for name in pipeline.inputs()} | {"notifications"}
     if "reasons" in used:
-        accounts = parameters.accounts
-        check_texts(parameters.reasons, [*accounts.numeric_names, *accounts.categorical])
+        check_reasons(parameters)
     for name, sentence in idle_parameters(parameters, own_table=own_table).items():
         if name.partition(".")[0] in used:
             logger.warning(sentence)

@@ -31,6 +31,7 @@ class SummaryHook:
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
+            lines[:0] = _list_lines(catalog["results@publish"])
             lines += [*_result_lines(catalog["results@publish"]), *_overtaken_lines(catalog["results@publish"])]
         if "health_report" in made:
             lines += _health_lines(catalog["health_report"])
@@ -48,18 +49,27 @@ def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]
     return [("model", text), ("plots", folder)]
 
 
+def _list_lines(results: Any) -> list[tuple[str, str]]:
+    """Return the page of the retention list, which leads the summary."""
+    manifest = results.published
+    if manifest is None:
+        return []
+    return [("list", shown_path(f"{results.folder(manifest['run_id'])}/retention_list.html"))]
+
+
 def _result_lines(results: Any) -> list[tuple[str, str]]:
     manifest = results.published
     if manifest is None:
         return [("accounts", "none scored: all files of the table were scored before")]
-    at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
+    said = manifest["explained"]
+    money = f" {currency}" if (currency := manifest["currency"]) else ""
     version = f"model version {manifest['model']['version']}"
-    costs = f" {said}" if (said := at_costs(manifest["example_costs"])) else ""
+    costs = f" {known}" if (known := at_costs(manifest["example_costs"])) else ""
     return [
-        ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
+        ("accounts", f"{manifest['rows']:,} scored, {version}; {said['at_risk']}"),
         (
             "act on",
-            f"{manifest['to_act_on']:,} accounts, expected profit {manifest['expected_profit']:,.0f}{costs}: "
+            f"{said['to_act_on']}; expected profit {manifest['expected_profit']:,.0f}{money}{costs}: "
             + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
         ),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from churn.retention.wording import number_text
 from churn.tables import humanize
 
 NOTHING = "\N{EN DASH}"
@@ -25,7 +26,15 @@ def page_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        {"percent": percent, "count": count, "decimal": decimal, "of_hundred": of_hundred, "human": humanize}
+        {
+            "percent": percent,
+            "count": count,
+            "decimal": decimal,
+            "of_hundred": of_hundred,
+            "human": humanize,
+            "decimal_amount": decimal_amount,
+            "plain_number": number_text,
+        }
     )
     return environment
 
@@ -43,6 +52,11 @@ def count(number: float | None) -> str:
 def decimal(number: float | None, digits: int = 2) -> str:
     """Format a number as ``0.31``; a dash for None."""
     return NOTHING if number is None else f"{number:.{digits}f}"
+
+
+def decimal_amount(number: float) -> str:
+    """Format an amount of money as ``1,234.50``."""
+    return f"{number:,.2f}"
 
 
 def of_hundred(share: float | None) -> str:

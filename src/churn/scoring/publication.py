@@ -7,8 +7,31 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from churn.config import Decision, Profit
+from churn.retention.calls import CallPlan
 from churn.scoring.ledger import Ledger
 from churn.tables import Table
+
+
+@dataclass(frozen=True)
+class ListFacts:
+    """What the pages of the retention list say beside the accounts.
+
+    Attributes:
+        own_columns: Columns of the account table that the list has, in its order.
+        profit: Costs and benefits of acting.
+        decision: Rule for the accounts to act on.
+        language: Language of the reasons and actions.
+        plan: What calling the first accounts of the list costs and brings.
+        cost: Expected cost of acting on the accounts to act on, in currency.
+    """
+
+    own_columns: tuple[str, ...]
+    profit: Profit
+    decision: Decision
+    language: str
+    plan: CallPlan
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +51,7 @@ class Record:
         retention_list: The first accounts of the order of `churn.retention.order.best_first`, with reasons.
         ledger: Run that scored each file of the table, ``None`` for this run; see `churn.scoring.ledger`.
         follows: Run whose results must still be current when these are published; ``None`` for any.
+        facts: What the pages of the retention list say; ``None`` publishes no pages.
     """
 
     rows: int
@@ -42,6 +66,7 @@ class Record:
     ledger: Ledger
     example_costs: tuple[str, ...] = ()
     follows: str | None = None
+    facts: ListFacts | None = None
 
 
 class Scores(Protocol):

@@ -12,18 +12,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import Decision, Profit, Reasons
+from churn.errors import ChurnError
 from churn.model import ChurnModel, Profile
 from churn.model.device import CPU
 from churn.model.profile import count_profile
 from churn.retention import account_values, expected_profit, explain_accounts, retention_list
-from churn.retention.order import best_first, in_cents
-from churn.retention.profit import choose
-from churn.retention.reasons import check_texts, typical_values
+from churn.retention.calls import call_plan, total_in_cents
+from churn.retention.order import best_first, in_cents, ranks_within
+from churn.retention.profit import choose, expected_cost
+from churn.retention.reasons import offer_costs
+from churn.retention.terms import Terms
+from churn.retention.wording import check_sentences
 from churn.scoring.ledger import Selection
-from churn.scoring.publication import Record, Scores
+from churn.scoring.publication import ListFacts, Record, Scores
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
+# Most different values of `decision.capacity_by`: of each, the accounts to act on are kept in memory.
+MOST_GROUPS = 10_000
 # Names of the columns that are added to the account columns of candidates for the list.
 PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
 
@@ -37,6 +43,7 @@ class Tally:
         at_risk: Number of accounts whose probability is at or above the threshold.
         to_act_on: Number of accounts to act on; 0 for the rule ``capacity``, which depends on all accounts together.
         expected_profit: Expected profit of acting on them, in currency.
+        cost: Expected cost of acting on them, in currency.
         profile: Counts in the bins of the model's reference profile.
     """
 
@@ -44,6 +51,7 @@ class Tally:
     at_risk: int
     to_act_on: int
     expected_profit: float
+    cost: float
     profile: Profile
 
     def __add__(self, later: "Tally") -> "Tally":
@@ -52,6 +60,7 @@ class Tally:
             self.at_risk + later.at_risk,
             self.to_act_on + later.to_act_on,
             self.expected_profit + later.expected_profit,
+            self.cost + later.cost,
             self.profile + later.profile,
         )
 
@@ -65,20 +74,35 @@ class ScoredRows(NamedTuple):
     tally: Tally
 
 
-def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision) -> ScoredRows:
-    """Score canonical account rows; rows do not influence each other."""
+def score_rows(
+    accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision, reasons: Reasons | None = None
+) -> ScoredRows:
+    """Score canonical account rows; rows do not influence each other.
+
+    Args:
+        accounts: The rows.
+        model: Model to score with.
+        profit: Values and costs of acting on accounts.
+        decision: Rule for the accounts to act on.
+        reasons: Reasons, if their actions have costs of their own: then all rows are explained.
+    """
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
-    value = account_values(accounts, profit)
-    expected = in_cents(expected_profit(probability, value, profit))
+    value, offer = account_values(accounts, profit), None
+    if reasons is not None and reasons.has_costs:
+        terms = Terms.of(model.encoder, model.reference)
+        explained = explain_accounts(model.explain_terms, accounts, probability, terms, reasons, profit.currency)
+        offer = offer_costs(explained.actions, reasons, profit)
+    expected = in_cents(expected_profit(probability, value, profit, offer))
     act = np.zeros(len(accounts), dtype=bool)
     if decision.rule != "capacity":
-        act = choose(probability, value, profit, decision, model.threshold)
+        act = choose(probability, value, profit, decision, model.threshold, offer_cost=offer)
     tally = Tally(
         rows=len(accounts),
         at_risk=int(predictions["prediction"].sum()),
         to_act_on=int(act.sum()),
         expected_profit=float(expected[act].sum()),
+        cost=float(in_cents(expected_cost(probability, profit, offer))[act].sum()),
         profile=count_profile(model.reference, accounts, probability),
     )
     return ScoredRows(predictions, value, expected, tally)
@@ -109,6 +133,7 @@ class Scoring(ABC):
         profit: Profit,
         decision: Decision,
         reasons: Reasons,
+        carry: tuple[str, ...] = (),
     ) -> None:
         """Declare the model and the settings.
 
@@ -119,16 +144,19 @@ class Scoring(ABC):
             as_of: Date of the snapshot.
             profit: Values and costs of acting on accounts.
             decision: Rule for the accounts to act on, and length of the list.
-            reasons: Number of reasons, minimum probability, and sentences.
+            reasons: Number of reasons, minimum probability, sentences and actions.
+            carry: Columns of the table that the list shows.
 
         Raises:
-            ParametersError: If a configured sentence is faulty, see `churn.retention.reasons.check_texts`.
+            ParametersError: If a configured sentence is faulty, see `churn.retention.wording.check_texts`.
         """
         self._model = model
         self._selection, self._follows, self._as_of = selection, follows, as_of
         self._profit, self._decision, self._reasons = profit, decision, reasons
-        self._typical = typical_values(model.encoder, model.reference)
-        check_texts(reasons, list(self._typical))
+        self._terms = Terms.of(model.encoder, model.reference)
+        self._group = decision.capacity_by if decision.rule == "capacity" else None
+        self._own_columns = tuple(dict.fromkeys([*carry, *([self._group] if self._group else [])]))
+        check_sentences(reasons, self._terms)
         self._tally: Tally | None = None
 
     @property
@@ -161,11 +189,17 @@ class Scoring(ABC):
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
         origin = model.source
-        listed = self._listed()
+        listed, cost = self._listed()
+        chosen = (listed["recommended_action"] == "yes").to_numpy(bool)
         if self._decision.rule == "capacity":
-            chosen = listed["recommended_action"] == "yes"
             profit = float(listed["expected_profit"][chosen].sum())
-            tally = replace(tally, to_act_on=int(chosen.sum()), expected_profit=profit)
+            tally = replace(
+                tally, to_act_on=int(chosen.sum()), expected_profit=profit, cost=total_in_cents(cost[chosen])
+            )
+        # Accounts to act on come onto the list before others, which matters where they are not the first ones.
+        shown = np.sort(np.argsort(~chosen, kind="stable")[: self._decision.list_length])
+        listed, cost = listed.iloc[shown].reset_index(drop=True), cost[shown]
+        acted = int((listed["recommended_action"] == "yes").sum())
         return Record(
             rows=tally.rows,
             at_risk=tally.at_risk,
@@ -189,25 +223,42 @@ class Scoring(ABC):
             to_act_on=tally.to_act_on,
             expected_profit=round(tally.expected_profit, 2),
             example_costs=self._profit.examples,
-            retention_list=listed.head(self._decision.list_length),
+            retention_list=listed,
             ledger=self._selection.ledger,
             follows=self._follows,
+            facts=ListFacts(
+                self._own_columns,
+                self._profit,
+                self._decision,
+                self._reasons.language,
+                call_plan(listed["expected_profit"], cost, acted),
+                round(tally.cost, 2),
+            ),
         )
 
-    def _listed(self) -> pd.DataFrame:
-        """Return the retention list of the candidates, each with its reasons."""
-        best = self._best()
-        probability, value = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy()
-        return retention_list(
-            self._model.scores_of(best, probability),
+    def _listed(self) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+        """Return the retention list of the candidates, each with its reasons, and the expected costs of acting on them."""
+        best, model, profit = self._best(), self._model, self._profit
+        probability, value, ids = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy(), best[model.schema.id]
+        explained = explain_accounts(
+            model.explain_terms, best, probability, self._terms, self._reasons, profit.currency
+        )
+        offer = offer_costs(explained.actions, self._reasons, profit)
+        groups = None if self._group is None else best[self._group]
+        listed = retention_list(
+            model.scores_of(best, probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
             act=choose(
-                probability, value, self._profit, self._decision, self._model.threshold, best[self._model.schema.id]
+                probability, value, profit, self._decision, model.threshold, ids, offer_cost=offer, groups=groups
             ),
-            reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
+            reasons=explained.words,
             as_of=self._as_of,
+            carried=best[list(self._own_columns)],
+            suggestions=explained.suggestions(self._reasons),
         )
+        order = best_first(best[EXPECTED], probability, ids)
+        return listed, in_cents(expected_cost(probability, profit, offer))[order]
 
 
 class ScoringRun(Scoring):
@@ -223,7 +274,8 @@ class ScoringRun(Scoring):
         """
         super().__init__(model, **terms)
         self._accounts = accounts
-        self._candidates = Candidates(self._list_size, model.schema.id)
+        groups = None if self._group is None else (self._group, self._decision.capacity)
+        self._candidates = Candidates(self._list_size, model.schema.id, groups)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; on the CPU, each core scores a batch of its own."""
@@ -231,7 +283,7 @@ class ScoringRun(Scoring):
         workers = cores() if device == CPU else 1
 
         def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
-            return accounts, score_rows(accounts, model, self._profit, self._decision)
+            return accounts, score_rows(accounts, model, self._profit, self._decision, self._reasons)
 
         model.use(device=device, threads=1 if workers > 1 else 0)
         try:
@@ -249,11 +301,17 @@ class ScoringRun(Scoring):
 class Candidates:
     """The accounts with the highest expected profit among those added so far, in the order of the table."""
 
-    def __init__(self, size: int, id_column: str) -> None:
-        """Declare the number of accounts to keep, and the column of the ids."""
-        self._size, self._id = size, id_column
+    def __init__(self, size: int, id_column: str, groups: tuple[str, int] | None = None) -> None:
+        """Declare what to keep.
+
+        Args:
+            size: Number of accounts to keep.
+            id_column: Column of the ids.
+            groups: A column, and the number of accounts to keep of each of its values too, if these pay.
+        """
+        self._size, self._id, self._groups = size, id_column, groups
         self._parts: list[pd.DataFrame] = []
-        self._count = 0
+        self._count = self._kept = 0
         self._least = -np.inf  # lowest expected profit among the best, once `size` accounts are kept
 
     def add(
@@ -270,19 +328,39 @@ class Candidates:
             part = part[expected >= self._least]
         self._parts.append(part)
         self._count += len(part)
-        if self._count > 2 * self._size:
+        if self._count > 2 * max(self._size, self._kept):
             self._keep_best()
 
     def _keep_best(self) -> None:
         rows = pd.concat(self._parts, ignore_index=True)
         expected = rows[EXPECTED].to_numpy()
-        order = best_first(expected, rows[PROBABILITY], rows[self._id])[: self._size]
-        if len(order) == self._size:
+        ranked = best_first(expected, rows[PROBABILITY], rows[self._id])
+        order = ranked[: self._size]
+        if self._groups is not None:
+            column, size = self._groups
+            paying = ranked[expected[ranked] > 0]
+            values = rows[column].to_numpy(object)[paying]
+            check_groups(column, len(pd.unique(values)))
+            order = np.union1d(order, paying[ranks_within(values) < size])
+        elif len(order) == self._size:
             self._least = float(expected[order[-1]])
         self._parts = [rows.iloc[np.sort(order)]]
-        self._count = len(order)
+        self._count = self._kept = len(order)
 
     def best(self) -> pd.DataFrame:
         """Return the best accounts, with their probability, value and expected profit."""
         self._keep_best()
         return self._parts[0].reset_index(drop=True)
+
+
+def check_groups(column: str, groups: int) -> None:
+    """Check the number of different values of ``decision.capacity_by``.
+
+    Raises:
+        ChurnError: If there are more than `MOST_GROUPS`.
+    """
+    if groups > MOST_GROUPS:
+        raise ChurnError(
+            f"decision.capacity_by = '{column}': the column has {groups:,} different values, at most {MOST_GROUPS:,} are "
+            "possible; name a column of owners or teams"
+        )

@@ -16,7 +16,7 @@ from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.registry.cache import ModelCache
-from churn.retention.reasons import typical_values
+from churn.retention.terms import Terms, typical_values
 from churn.serving.canaries import canary_faults
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,13 @@ class InUse:
 
     Attributes:
         model: The model.
-        typical: Typical value of each column, see `churn.retention.reasons.typical_values`.
+        terms: What a reason can be about.
+        typical: Typical value of each column, see `churn.retention.terms.typical_values`.
         since: When it was put in place, in seconds since 1970.
     """
 
     model: ChurnModel
+    terms: Terms
     typical: Mapping[str, float | str]
     since: float
 
@@ -181,7 +183,12 @@ class Champion:
             self._refuse(key or (model.version, model.sha256), reason)
             return False
         before = self.current
-        self.current = InUse(model, typical_values(model.encoder, model.reference), self._clock())
+        self.current = InUse(
+            model,
+            Terms.of(model.encoder, model.reference),
+            typical_values(model.encoder, model.reference),
+            self._clock(),
+        )
         self.refused = None
         logger.info(
             "Version %s is in use%s", model.version, f" in place of version {before.model.version}" if before else ""

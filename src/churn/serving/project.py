@@ -7,7 +7,7 @@ import mlflow
 from kedro.framework.context import KedroContext
 
 from churn.config import check_parameters
-from churn.retention.reasons import check_texts
+from churn.retention.wording import check_reasons
 from churn.serving.worker import Setup
 from churn.web.log_format import FORMAT
 
@@ -26,8 +26,7 @@ def setup_of(context: KedroContext, workers: int | None = None) -> Setup:
     parameters = check_parameters(loader["parameters"])
     if workers is not None:
         parameters = parameters.model_copy(update={"serve": parameters.serve.model_copy(update={"workers": workers})})
-    accounts = parameters.accounts
-    check_texts(parameters.reasons, [*accounts.numeric_names, *accounts.categorical])
+    check_reasons(parameters)
     known, credentials = loader["globals"], loader["credentials"]
     stores, name = known["stores"], known["model"]["name"]
     entry = (known.get("credentials") or {}).get("results")

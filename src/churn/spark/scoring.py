@@ -7,17 +7,20 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window, functions
 from pyspark.sql.types import DoubleType, FloatType
 
-from churn.config import AccountSchema, Decision, Profit
+from churn.config import AccountSchema, Decision, Profit, Reasons
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.model.device import check_device
-from churn.scoring.run import EXPECTED, PROBABILITY, VALUE, Scoring, score_rows
+from churn.scoring.run import EXPECTED, PROBABILITY, VALUE, Scoring, check_groups, score_rows
 from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
+
+# Column of the place of an account in its group.
+RANK = "(rank)"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,12 @@ def unpacked(shipped: ShippedModel) -> ChurnModel:
 
 
 def scored_partition(
-    shipped: ShippedModel, schema: AccountSchema, profit: Profit, decision: Decision, row_schema: pa.Schema
+    shipped: ShippedModel,
+    schema: AccountSchema,
+    profit: Profit,
+    decision: Decision,
+    reasons: Reasons,
+    row_schema: pa.Schema,
 ) -> Work:
     """Return the function that checks and scores a partition."""
 
@@ -57,7 +65,7 @@ def scored_partition(
             # After a fault only the ids are needed, to find repeated ones.
             if not note.findings.faults and note.error is None:
                 try:
-                    scored = score_rows(accounts, model, profit, decision)
+                    scored = score_rows(accounts, model, profit, decision, reasons)
                 except ChurnError as error:
                     note.error = str(error)
                 else:
@@ -113,16 +121,29 @@ class SparkScoring(Scoring):
         accounts = self._accounts
         row_schema = accounts.row_schema({PROBABILITY: FloatType(), VALUE: DoubleType(), EXPECTED: DoubleType()})
         model = ShippedModel.of(self._model)
-        run = scored_partition(model, accounts.schema, self._profit, self._decision, arrow_schema(row_schema))
+        run = scored_partition(
+            model, accounts.schema, self._profit, self._decision, self._reasons, arrow_schema(row_schema)
+        )
         return accounts.mapped(run, row_schema)
 
     def _best_of(self, scored: DataFrame) -> pd.DataFrame:
         """Return the accounts with the highest expected profit, as without Spark."""
         # The order of `churn.retention.order.best_first`.
         order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(self._accounts.schema.id)]
-        best = scored.where(column(NOTE).isNull()).orderBy(*order).limit(self._list_size)
-        frame: pd.DataFrame = best.toArrow().to_pandas()
+        rows = scored.where(column(NOTE).isNull())
+        frame: pd.DataFrame = rows.orderBy(*order).limit(self._list_size).toArrow().to_pandas()
+        if self._group is not None:
+            of_groups = self._best_of_groups(rows.where(column(EXPECTED) > 0), self._group, order)
+            frame = pd.concat([frame, of_groups], ignore_index=True).drop_duplicates(ROW)
         return frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])
+
+    def _best_of_groups(self, paying: DataFrame, group: str, order: list[Column]) -> pd.DataFrame:
+        """Return the accounts with the highest expected profit of each group."""
+        check_groups(group, paying.select(column(group)).distinct().count())
+        rank = functions.row_number().over(Window.partitionBy(column(group)).orderBy(*order))
+        ranked = paying.withColumn(RANK, rank).where(column(RANK) <= self._decision.capacity)
+        frame: pd.DataFrame = ranked.drop(RANK).toArrow().to_pandas()
+        return frame
 
     def _best(self) -> pd.DataFrame:
         if self._candidates is None:

@@ -54,6 +54,7 @@ def score_accounts(
     profit: Profit,
     decision: Decision,
     reasons: Reasons,
+    schema: AccountSchema,
 ) -> Scores:
     """Compute the scores, the retention list, and the record for provenance and monitoring."""
     check_device(inference.device, "inference.device")
@@ -66,4 +67,5 @@ def score_accounts(
         profit=profit,
         decision=decision,
         reasons=reasons,
+        carry=schema.carry,
     )

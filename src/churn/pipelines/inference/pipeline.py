@@ -43,6 +43,7 @@ def create_pipeline() -> Pipeline:
                     "profit": "params:profit",
                     "decision": "params:decision",
                     "reasons": "params:reasons",
+                    "schema": "params:accounts",
                 },
                 outputs="results@publish",
                 name="score_accounts",
