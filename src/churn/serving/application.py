@@ -299,6 +299,8 @@ class Service:
             told["version"] = champion.current.model.version
         if champion.error is not None:
             told["registry"] = champion.error
+        elif champion.current is not None and champion.looked_at is None:
+            told["registry"] = "not asked yet; the version is the last known one"
         if champion.refused is not None:
             told["refused"] = champion.refused
         if self.published is not None and self.published.error is not None:
