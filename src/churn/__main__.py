@@ -1,6 +1,7 @@
 """The command `churn`: the project's own commands, and `kedro run` as the project shows its errors."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +37,9 @@ def main() -> None:
 def _serve() -> NoReturn:
     """Run `churn serve` without what the other commands import, which takes longer than all of its start."""
     import click
+
+    # Until the service installs its own handler: the kernel ignores signals to process 1 of a container without one.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
     from churn.config.machine import check_interpreter, use_writable_folders
 
