@@ -65,9 +65,7 @@ class Registry(Protocol):
 class ModelRegistry:
     """MLflow's registry, with the verified copies on this machine."""
 
-    def __init__(
-        self, uri: str, cache: str, tracking_uri: str, check: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, uri: str, cache: str, tracking_uri: str, check: Callable[[], None] = lambda: None) -> None:
         """Set the registry. Neither this nor `copy` imports MLflow, which takes seconds.
 
         Args:

@@ -99,7 +99,11 @@ def setup_of(loader: ConfigLoader, project: Path, workers: int | None = None) ->
 
 def _address(address: str, project: Path) -> str:
     """Return the address of MLflow; one that is a path is relative to the project."""
-    return anchored(address, project) if ":" in address or address.startswith("databricks") else (project / address).as_uri()
+    return (
+        anchored(address, project)
+        if ":" in address or address.startswith("databricks")
+        else (project / address).as_uri()
+    )
 
 
 def _place(place: str, project: Path) -> str:
