@@ -17,6 +17,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from churn.config import dumped
+from churn.config.mlflow_environment import use_project_settings
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
@@ -40,23 +41,6 @@ MAX_PARAMETER_LENGTH = 6_000
 # Data sets that cannot be saved without MLflow.
 NEEDS_MLFLOW = {"churn_model", "champion@decision"}
 
-# MLflow's settings for this project, unless the environment says otherwise.
-DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Load artifacts through the server, not from its bucket, whose address may be known to the server only.
-    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
-    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # Wait seconds for a server that does not answer, not four minutes as with MLflow's defaults.
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # A model needs the packages of `pip_requirements`, not the development environment.
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
-# Settings that the environment cannot change.
-ALWAYS = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-
 
 class TrackingHook(MlflowHook):  # type: ignore[misc]
     """kedro-mlflow's hook that also logs typed parameters flat, allows several runs in one process, and bounds waits."""
@@ -67,9 +51,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         self._logged: dict[str, str] = {}
         self._absent: str | None = None
         self._open_runs: OpenRuns | None = None
-        for name, value in DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        os.environ.update(ALWAYS)
+        use_project_settings()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:

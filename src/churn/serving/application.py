@@ -237,6 +237,8 @@ class Service:
         kind = asked.header("content-type").partition(";")[0].strip().lower()
         if kind != JSON and not kind.endswith("+json"):
             raise Refusal(415, "not_json", "the body must have the type application/json (Content-Type)")
+        if asked.header("content-encoding").strip().lower() not in ("", "identity"):
+            raise Refusal(415, "encoded", "the body must not be compressed (Content-Encoding)")
         most, parts, size = self.settings.bytes, list[bytes](), 0
         while True:
             message = await asked.receive()
@@ -299,6 +301,8 @@ class Service:
             told["version"] = champion.current.model.version
         if champion.error is not None:
             told["registry"] = champion.error
+        elif champion.current is not None and champion.looked_at is None:
+            told["registry"] = "not asked yet; the version is the last known one"
         if champion.refused is not None:
             told["refused"] = champion.refused
         if self.published is not None and self.published.error is not None:

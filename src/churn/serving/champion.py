@@ -67,18 +67,23 @@ class Registry(Protocol):
 class ModelRegistry:
     """MLflow's registry, with the verified copies on this machine."""
 
-    def __init__(self, uri: str, cache: str, tracking_uri: str) -> None:
-        """Set the registry.
+    def __init__(self, uri: str, cache: str, tracking_uri: str, check: Callable[[], None] = lambda: None) -> None:
+        """Set the registry. Neither this nor `copy` imports MLflow, which takes seconds.
 
         Args:
             uri: URI of the model, in any form that `churn.registry.flavor.load_model` takes.
             cache: Folder of verified copies.
             tracking_uri: Address of MLflow.
+            check: Called before MLflow is asked for the first time; raises ChurnError if it cannot be.
         """
         self._uri, self._cache, self._tracking_uri = uri, cache, tracking_uri
+        self._check, self._is_checked = check, False
 
     def version(self) -> tuple[str | None, str | None]:
         """Ask the registry."""
+        if not self._is_checked:
+            self._check()
+            self._is_checked = True
         from churn.registry.uri import locate
 
         place = locate(self._uri)
