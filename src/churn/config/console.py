@@ -1,7 +1,8 @@
-"""Progress bars on the console. Those that are shown at the same time are below each other, in one display."""
+"""What the console shows: paths, and progress bars. Bars that are shown at the same time are below each other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -88,3 +89,8 @@ def steps() -> Iterator[Callable[..., None]]:
 def hide_bars() -> None:
     """Hide all bars, for example after Ctrl-C, so that the terminal is as it was before."""
     _DISPLAY.close()
+
+
+def shown_path(path: str) -> str:
+    """Return a path relative to the current folder, if it is inside."""
+    return path.removeprefix(f"{Path.cwd().as_posix()}/")

@@ -28,6 +28,12 @@ class Profit(Block):
         description="Numeric column with the value of each account; if it is missing, `account_value` applies.",
     )
 
+    currency: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{3}$",
+        description="Currency of all amounts, shown beside them, for example `EUR`; amounts have none if it is empty.",
+    )
+
     @property
     def examples(self) -> tuple[str, ...]:
         """Names of the amounts that nobody has set, which are therefore examples; a column replaces `account_value`."""

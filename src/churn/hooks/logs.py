@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from churn.config.console import shown_path
 from churn.config.secrets import REDACTION
 from churn.web.log_format import JsonFormatter
 
@@ -115,7 +116,7 @@ class LogFile:
     @property
     def shown(self) -> str | None:
         """Its path, relative to the current folder if it is inside."""
-        return None if self.path is None else self.path.as_posix().removeprefix(f"{Path.cwd().as_posix()}/")
+        return None if self.path is None else shown_path(self.path.as_posix())
 
     def open(self, folder: Path) -> None:
         """Log to a new file in a folder, unless this process does already. The oldest files are removed."""

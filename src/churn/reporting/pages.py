@@ -25,7 +25,14 @@ def page_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        {"percent": percent, "count": count, "decimal": decimal, "of_hundred": of_hundred, "human": humanize}
+        {
+            "percent": percent,
+            "count": count,
+            "decimal": decimal,
+            "of_hundred": of_hundred,
+            "human": humanize,
+            "amount": amount,
+        }
     )
     return environment
 
@@ -48,6 +55,13 @@ def decimal(number: float | None, digits: int = 2) -> str:
 def of_hundred(share: float | None) -> str:
     """Format a share from 0 to 1 as a number out of a hundred; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.0f}"
+
+
+def amount(money: float | None, currency: str | None = None, digits: int = 0) -> str:
+    """Format an amount of money as ``1,234 EUR``, without a currency if there is none; a dash for None."""
+    if money is None:
+        return NOTHING
+    return f"{money:z,.{digits}f}{f' {currency}' if currency else ''}"
 
 
 def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
