@@ -10,7 +10,7 @@ check_interpreter(sys.flags.optimize)
 use_writable_folders(Path.cwd())
 
 from churn.config.catalog import Catalog
-from churn.config.loader import ConfigLoader
+from churn.config.loader import LOADER_ARGS, ConfigLoader
 from churn.hooks.notifications import NotificationHook
 from churn.hooks.preflight import PreflightHook
 from churn.hooks.published import PublishedHook
@@ -34,10 +34,4 @@ HOOKS = (
 DATA_CATALOG_CLASS = Catalog
 
 CONFIG_LOADER_CLASS = ConfigLoader
-CONFIG_LOADER_ARGS = {
-    "base_env": "base",
-    "default_run_env": "local",
-    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"], "spark": ["spark.yml"]},
-    # An environment changes the keys that it names and keeps the rest; lists are replaced as a whole.
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft", "spark": "soft"},
-}
+CONFIG_LOADER_ARGS = LOADER_ARGS

@@ -42,7 +42,7 @@ def signature(model: ChurnModel) -> ModelSignature:
         *((DataType.string, name) for name in ("risk_band", "model_version")),
     )
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in needed]  # type: ignore[no-untyped-call]),
+        inputs=Schema([ColSpec(AnyType(), name, required=False) for name in needed]),  # type: ignore[no-untyped-call]
         outputs=Schema([ColSpec(kind, name) for kind, name in outputs]),
     )
 
