@@ -1,4 +1,4 @@
-"""The command `churn status`: it imports neither MLflow nor the hooks of the project, so that it answers within a second or two."""
+"""The command `churn status`. It imports neither MLflow nor the hooks of the project, so that it answers within a second."""
 
 import json
 import os
