@@ -306,6 +306,7 @@ def describe_model(
     measured = classification_metrics(challenge.labels, challenge.challenger, churn_model.threshold)
     return describe(
         {**measured, **intervals},
+        version=promotion_decision["version"],
         sha256=churn_model.sha256,
         confidence=training.evaluation.confidence,
         data={
