@@ -343,7 +343,7 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
         return self._store.address(checked_run_id(run_id, "the run id"))
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write ``health_metrics.json`` and ``health_report.html`` into the run's folder, and ``model_card.html`` if there is one."""
+        """Write metrics, page and, if there is one, the card into the run's folder."""
         run_id = checked_run_id(data["run_id"], "the run id")
         page = data["html"].encode()
         self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
