@@ -4,7 +4,10 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
 
 # Kedro's variable with the configuration of the log.
 LOGGING = "KEDRO_LOGGING_CONFIG"
@@ -23,6 +26,8 @@ def main() -> None:
         os.environ.setdefault(LOGGING, str(Path(project) / "conf/logging.yml"))
         if sys.argv[1:2] == ["serve"]:
             _serve()
+        if sys.argv[1:2] == ["status"]:
+            _status()
         from kedro.framework.startup import bootstrap_project
 
         bootstrap_project(Path(project))
@@ -35,24 +40,39 @@ def main() -> None:
 
 
 def _serve() -> NoReturn:
-    """Run `churn serve` without what the other commands import, which takes longer than all of its start."""
-    import click
-
     # Until the service installs its own handler: the kernel ignores signals to process 1 of a container without one.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-
-    from churn.config.machine import check_interpreter, use_writable_folders
-
-    check_interpreter(sys.flags.optimize)
-    use_writable_folders(Path.cwd())
+    _use_this_machine()
     from churn.serving.command import serve
     from churn.web.log_format import use_log_file
 
     use_log_file(os.environ[LOGGING])
+    _run_alone(serve)
+
+
+def _status() -> NoReturn:
+    _use_this_machine()
+    from churn.operations.status.command import status
+
+    _run_alone(status)
+
+
+def _use_this_machine() -> None:
+    from churn.config.machine import check_interpreter, use_writable_folders
+
+    check_interpreter(sys.flags.optimize)
+    use_writable_folders(Path.cwd())
+
+
+def _run_alone(command: "click.Command") -> NoReturn:
+    """Run a command without what the other commands import, which takes longer than all that it does."""
     try:
-        serve.main(sys.argv[2:], prog_name="churn serve")
+        command.main(sys.argv[2:], prog_name=f"churn {command.name}")
     except Exception as error:
-        from churn.cli.commands import REDACTION, exit_code, user_error
+        import click
+
+        from churn.cli.commands import exit_code, user_error
+        from churn.config.secrets import REDACTION
 
         message = user_error(error)
         if message is None:

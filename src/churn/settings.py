@@ -16,6 +16,7 @@ from churn.hooks.preflight import PreflightHook
 from churn.hooks.published import PublishedHook
 from churn.hooks.retraining import RetrainingHook
 from churn.hooks.spark import SparkHook
+from churn.hooks.stages import StagesHook
 from churn.hooks.summary import SummaryHook
 from churn.hooks.tracking import TrackingHook
 from churn.hooks.written import WrittenHook
@@ -27,6 +28,7 @@ HOOKS = (
     *(SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook()),
     PublishedHook(),
     WrittenHook(),  # before the notification of a failure, which shows the error
+    StagesHook(),  # first, so that its bar is gone before anything else is written
 )
 
 DATA_CATALOG_CLASS = Catalog

@@ -4,7 +4,7 @@ from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset, Outc
 from churn.datasets.as_of import AsOfDataset
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
-from churn.datasets.metrics import MlflowMetricsDataset
+from churn.datasets.metrics import MlflowMetricsDataset, MlflowModelCardDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
@@ -24,6 +24,7 @@ __all__ = [
     "HealthReportDataset",
     "LedgerDataset",
     "MlflowMetricsDataset",
+    "MlflowModelCardDataset",
     "OptionalDataset",
     "OutcomeBatchesDataset",
     "ResultsDataset",

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
+# The card of the model that scored, which the health report links to.
+MODEL_CARD = "model_card.html"
 
 # For whom a file is, in the manifest. Ids in files for programs are exact, also those that a spreadsheet takes for formulas.
 PAGE, WORKBOOK = f"{RETENTION_LIST}.html", f"{RETENTION_LIST}.xlsx"
@@ -341,7 +343,10 @@ def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
-    """The health report of a published run, saved with its results: ``run_id``, ``metrics`` and the page ``html``."""
+    """The health report of a published run, saved with its results.
+
+    Its content is ``run_id``, ``metrics``, the page ``html``, and ``card``, the page of the model's card or None.
+    """
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
@@ -356,11 +361,14 @@ class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
         return self._store.address(checked_run_id(run_id, "the run id"))
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write ``health_metrics.json`` and ``health_report.html`` into the run's folder."""
+        """Write metrics, page and, if there is one, the card into the run's folder."""
         run_id = checked_run_id(data["run_id"], "the run id")
         page = data["html"].encode()
         self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
         self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")
+        if card := data.get("card"):
+            content = card.encode()
+            self._store.write(lambda file: file.write(content), f"{run_id}/{MODEL_CARD}")
         self.saved = data
 
     def load(self) -> NoReturn:

@@ -14,6 +14,7 @@ from kedro.io import AbstractDataset, CachedDataset, CatalogProtocol, MemoryData
 from kedro.pipeline import Pipeline
 
 from churn.config import Parameters, check_parameters, idle_parameters
+from churn.config.console import shown_path
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
@@ -184,9 +185,3 @@ def make_private_folders(stores: Mapping[str, Any], project_path: Path) -> None:
         if place and "://" not in str(place):
             with suppress(OSError):  # what needs the folder reports it
                 (project_path / str(place)).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def shown_path(path: str) -> str:
-    """Return a path relative to the current folder, if it is inside."""
-    here = f"{Path.cwd().as_posix()}/"
-    return path.removeprefix(here)

@@ -9,8 +9,8 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from churn.config import at_costs
+from churn.config.console import shown_path
 from churn.config.secrets import REDACTION
-from churn.hooks.preflight import shown_path
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 

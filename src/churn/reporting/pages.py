@@ -34,6 +34,7 @@ def page_environment() -> Environment:
             "human": humanize,
             "decimal_amount": decimal_amount,
             "plain_number": number_text,
+            "amount": amount,
         }
     )
     return environment
@@ -62,6 +63,13 @@ def decimal_amount(number: float) -> str:
 def of_hundred(share: float | None) -> str:
     """Format a share from 0 to 1 as a number out of a hundred; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.0f}"
+
+
+def amount(money: float | None, currency: str | None = None, digits: int = 0) -> str:
+    """Format an amount of money as ``1,234 EUR``, without a currency if there is none; a dash for None."""
+    if money is None:
+        return NOTHING
+    return f"{money:z,.{digits}f}{f' {currency}' if currency else ''}"
 
 
 def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:

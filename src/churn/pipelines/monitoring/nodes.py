@@ -1,5 +1,6 @@
 """Nodes of the pipeline monitoring."""
 
+from collections.abc import Callable
 from typing import Any
 
 from churn.config import AccountSchema, Monitoring
@@ -29,17 +30,20 @@ def measure_health(
         provenance={
             "run_id": results.run_id,
             "model_version": results.model["version"],
+            "model_run_id": results.model["run_id"],
             "as_of": results.as_of.isoformat() if results.as_of else None,
             "input": results.source["name"],
         },
     )
 
 
-def report_health(health: dict[str, Any]) -> dict[str, Any]:
-    """Return the health metrics and the report page, to be saved with the results of the run."""
+def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:
+    """Return the health metrics, the report page and the model's card, to be saved with the results of the run."""
     from churn.reporting.health_report import render_health_report
 
-    return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": render_health_report(health)}
+    card = model_cards(health["provenance"]["model_run_id"])
+    page = render_health_report(health, card="model_card.html" if card else None)
+    return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": page, "card": card}
 
 
 def track_health(health: dict[str, Any]) -> dict[str, float]:

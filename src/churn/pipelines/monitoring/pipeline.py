@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
                 outputs="health",
                 name="measure_health",
             ),
-            node(report_health, inputs="health", outputs="health_report", name="report_health"),
+            node(report_health, inputs=["health", "model_cards"], outputs="health_report", name="report_health"),
             node(track_health, inputs="health", outputs="tracked_health", name="track_health"),
         ]
     )
