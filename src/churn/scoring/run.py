@@ -20,7 +20,7 @@ from churn.retention.order import best_first, in_cents
 from churn.retention.profit import choose
 from churn.retention.reasons import check_texts, typical_values
 from churn.scoring.ledger import Selection
-from churn.scoring.publication import Record, Scores
+from churn.scoring.publication import Record, Scores, origin_of, reference_of
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
@@ -160,7 +160,6 @@ class Scoring(ABC):
         if tally is None:
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
-        origin = model.source
         listed = self._listed()
         if self._decision.rule == "capacity":
             chosen = listed["recommended_action"] == "yes"
@@ -169,21 +168,9 @@ class Scoring(ABC):
         return Record(
             rows=tally.rows,
             at_risk=tally.at_risk,
-            profile={
-                "reference": model.reference.to_dict(),
-                "scored": tally.profile.to_dict(),
-                "performance": dict(model.performance),
-                "importance": dict(model.importance),
-                "threshold": model.threshold,
-                "risk_bands": [band.name for band in model.risk_bands],
-                **({"stayed": list(stayed)} if (stayed := model.schema.label.negatives) else {}),
-            },
-            model={
-                "uri": origin.uri if origin else None,
-                "version": model.version,
-                "sha256": model.sha256,
-                "run_id": origin.run_id if origin else None,
-            },
+            # The order of the keys is that of the stored documents.
+            profile={"reference": {}, "scored": tally.profile.to_dict(), **reference_of(model)},
+            model=origin_of(model),
             source={**self._selection.source, "rows": tally.rows},
             as_of=self._as_of,
             to_act_on=tally.to_act_on,
