@@ -30,7 +30,7 @@ class RequestsDataset(AbstractDataset[NoReturn, Publication]):
         filepath: str,
         schema: dict[str, Any] | AccountSchema,
         day: str | date | None = None,
-        version: str | int | None = None,
+        model_version: str | int | None = None,
         credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -40,14 +40,14 @@ class RequestsDataset(AbstractDataset[NoReturn, Publication]):
             filepath: Path or URL of its folder.
             schema: Schema of the accounts.
             day: The day (YYYY-MM-DD, UTC); the newest one that is over by default.
-            version: Version of the model to judge; that with the most answers by default.
+            model_version: Version of the model to judge; that with the most answers by default.
             credentials: Credentials of the store.
             metadata: For plugins; not read here.
         """
         self._store = open_store(filepath, credentials)
         self._schema = AccountSchema.model_validate(schema)
         self._day = date.fromisoformat(str(day)) if day else None
-        self._version = None if version is None else str(version)
+        self._version = None if model_version is None else str(model_version)
         self.metadata = metadata
 
     def load(self) -> Publication:

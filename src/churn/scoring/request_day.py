@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 SECOND_KEY = "another 16 bytes"
 # Times that a day is listed again because segments were merged meanwhile; segments that a sentence names.
 LISTINGS, NAMED = 3, 5
+# Segments that are converted at once, if their rows are fewer than a batch.
+BATCH_SEGMENTS = 1_000
 
 
 class _Known(NamedTuple):
@@ -172,37 +174,54 @@ def _answers(store: Store, schema: AccountSchema, day: date) -> _Answers:
 
 def _read(store: Store, schema: AccountSchema, names: Sequence[str], *, last: bool) -> _Answers | None:
     """Return the answers in segments; ``None`` if one is gone and it is not the last attempt."""
+    import pyarrow as pa
+
     own = own_columns(schema)
     columns = [schema.id, "model_version", own[ANSWERED_AT], own[AS_OF]]
     known: list[_Known] = []
     faults: dict[str, str] = {}
     versions: dict[str, int] = {}
     parts: list[tuple[NDArray[Any], ...]] = []
+    waiting: list[pa.Table] = []
+
+    def take() -> None:
+        # Many at once: a segment may be a single row.
+        if waiting:
+            parts.append(_keys(pa.concat_tables(waiting).to_pandas(), columns, versions))
+            waiting.clear()
+
     for name, segment in read_segments(store, names, columns):
         if isinstance(segment, GoneError) and not last:
             return None
         if isinstance(segment, ChurnError):
             faults[name] = str(segment)
             continue
-        frame = segment.table.to_pandas()
-        ids = as_text(frame[schema.id])
-        dated = dated_ids(ids, as_text(frame[own[AS_OF]]))
-        codes = [versions.setdefault(str(each), len(versions)) for each in frame["model_version"]]
-        parts.append(
-            (
-                np.array(codes, np.int16),
-                hashes_of(dated),
-                hashes_of(dated, SECOND_KEY).astype(np.uint32),
-                frame[own[ANSWERED_AT]].to_numpy("datetime64[us]").astype(np.int64),
-                ids.notna().to_numpy(bool),
-            )
-        )
-        known.append(_Known(name, segment.columns, segment.notes, len(frame)))
+        known.append(_Known(name, segment.columns, segment.notes, segment.table.num_rows))
+        waiting.append(segment.table.replace_schema_metadata(None))
+        if sum(each.num_rows for each in waiting) >= BATCH_ROWS or len(waiting) >= BATCH_SEGMENTS:
+            take()
+    take()
     if not parts:
         reasons = "; ".join(list(faults.values())[:NAMED])
         raise ChurnError(f"none of the {len(faults)} segments of the day can be read: {reasons}")
     version, first, second, moment, has_id = (np.concatenate(each) for each in zip(*parts, strict=True))
     return _Answers(known, list(versions), version, first, second, moment, has_id, faults)
+
+
+def _keys(frame: pd.DataFrame, columns: Sequence[str], versions: dict[str, int]) -> tuple[NDArray[Any], ...]:
+    """Return what `_Answers` keeps of each row: version, hashes, moment, whether it has an id; new versions are added."""
+    name, version, moment, as_of = columns
+    codes, found = pd.factorize(frame[version].astype("str"))
+    places = np.array([versions.setdefault(str(each), len(versions)) for each in found], np.int16)
+    ids = as_text(frame[name])
+    dated = dated_ids(ids, as_text(frame[as_of]))
+    return (
+        places[codes],
+        hashes_of(dated),
+        hashes_of(dated, SECOND_KEY).astype(np.uint32),
+        frame[moment].to_numpy("datetime64[us]").astype(np.int64),
+        ids.notna().to_numpy(bool),
+    )
 
 
 def _version(found: _Answers, wanted: str | None, place: str) -> int:

@@ -267,56 +267,67 @@ def merge_day(store: Store, day: date, files: Mapping[str, Entry]) -> Merge:
     plain = sorted(name for name in counted if MERGED not in name)
     if len(plain) < 2:
         return Merge()
-    waiting: dict[str, list[tuple[str, Segment]]] = {}
+    waiting: dict[Any, _Group] = {}
     sources = made = 0
     left: list[str] = []
 
-    def flush(group: list[tuple[str, Segment]]) -> None:
+    def flush(group: _Group) -> None:
         nonlocal sources, made
-        if len(group) > 1 and _merge(store, day, group):
-            sources, made = sources + len(group), made + 1
+        if len(group.names) > 1 and _merge(store, day, group):
+            sources, made = sources + len(group.names), made + 1
 
     for name, found in read_segments(store, [f"{day}/{name}" for name in plain]):
         if isinstance(found, ChurnError):
             left.append(str(found))
             continue
         # Only what has equal columns and notes, but for the models, is put together.
-        key = repr((found.table.schema.remove_metadata(), found.notes._replace(models={})))
-        group = waiting.setdefault(key, [])
-        if _models([*group, (name, found)]) is None:  # a version that stands for two models
-            flush(group)
-            group.clear()
-        group.append((name.partition("/")[2], found))
-        if sum(each.table.num_rows for _, each in group) >= MERGED_ROWS:
-            flush(group)
-            group.clear()
+        key = (found.table.schema.to_string(show_schema_metadata=False), found.notes.sample, found.notes.redact)
+        group = waiting.get(key)
+        if group is None or group.rows >= MERGED_ROWS or not group.takes(found):
+            if group is not None:
+                flush(group)
+            group = waiting[key] = _Group(found.notes)
+        group.add(name.partition("/")[2], found)
     for group in waiting.values():
         flush(group)
     return Merge(sources, made, tuple(left))
 
 
-def _models(group: Sequence[tuple[str, Segment]]) -> dict[str, str] | None:
-    """Return the models of segments by version; ``None`` if a version stands for two."""
-    found: dict[str, str] = {}
-    for _, segment in group:
-        for version, sha256 in segment.notes.models.items():
-            if found.setdefault(version, sha256) != sha256:
-                return None
-    return found
+class _Group:
+    """Segments that become one file."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.names: list[str] = []
+        self.rows = 0
+        self._tables: list[pa.Table] = []
+        self._models: dict[str, str] = {}
+        self._notes = notes
+
+    def takes(self, segment: Segment) -> bool:
+        """Return whether no version stands for another model in a segment."""
+        return all(self._models.get(version, sha256) == sha256 for version, sha256 in segment.notes.models.items())
+
+    def add(self, name: str, segment: Segment) -> None:
+        self.names.append(name)
+        self.rows += segment.table.num_rows
+        self._tables.append(segment.table.replace_schema_metadata(None))
+        self._models |= segment.notes.models
+
+    def table(self) -> "pa.Table":
+        """Return all rows, with the notes."""
+        import pyarrow as pa
+
+        whole = pa.concat_tables(self._tables).unify_dictionaries().combine_chunks()
+        return whole.replace_schema_metadata(self._notes._replace(models=self._models).metadata())
 
 
-def _merge(store: Store, day: date, group: Sequence[tuple[str, Segment]]) -> bool:
+def _merge(store: Store, day: date, group: _Group) -> bool:
     """Put segments into one file; return whether that was done, and not by another process."""
-    import pyarrow as pa
     from pyarrow import parquet
 
-    names = [name for name, _ in group]
-    notes = group[0][1].notes._replace(models=_models(group) or {})
-    tables = [segment.table.replace_schema_metadata(None) for _, segment in group]
-    whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    names, table = group.names, group.table()
     target = f"{names[0].partition('-')[0]}{MERGED}{uuid.uuid4().hex[:8]}.parquet"
-    whole = whole.replace_schema_metadata(notes.metadata())
-    stored = store.write(lambda file: parquet.write_table(whole, file), f"{day}/{target}")
+    stored = store.write(lambda file: parquet.write_table(table, file), f"{day}/{target}")
     store.verify(f"{day}/{target}", stored)
     place = f"{day}/{INDEX}"
 
