@@ -138,3 +138,8 @@ class Prune(Block):
         ge=0,
         description="Days that something must be old to be removed, when it is beyond the number in `keep` too.",
     )
+    requests_older_than: float | None = Field(
+        default=90.0,
+        ge=0,
+        description="Days after which a day of the log of requests is removed, whatever `keep` is; empty: never.",
+    )
