@@ -142,6 +142,9 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
         watch.scores_within is not None and "scores_late" not in notifications.events,
         "notifications.events does not have scores_late",
     )
+    for name in ("requests_day", "requests_version"):
+        reason = "monitoring.source = results judges published results; set it to requests"
+        yield Idle(f"monitoring.{name}", parameters.monitoring.source == "results", reason)
     for name in ("redact", "seconds", "queue"):
         yield Idle(f"serve.log.{name}", parameters.serve.log.sample == 0, "serve.log.sample = 0 logs no requests")
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")

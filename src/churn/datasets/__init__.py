@@ -6,6 +6,7 @@ from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.metrics import MlflowMetricsDataset, MlflowModelCardDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
+from churn.datasets.monitored import MonitoredDataset, RequestOutcomesDataset, RequestsDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
 from churn.datasets.spark import SparkAccountsDataset, SparkOutcomesDataset, SparkResultsDataset
@@ -25,8 +26,11 @@ __all__ = [
     "LedgerDataset",
     "MlflowMetricsDataset",
     "MlflowModelCardDataset",
+    "MonitoredDataset",
     "OptionalDataset",
     "OutcomeBatchesDataset",
+    "RequestOutcomesDataset",
+    "RequestsDataset",
     "ResultsDataset",
     "SparkAccountsDataset",
     "SparkOutcomesDataset",

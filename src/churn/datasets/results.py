@@ -34,7 +34,7 @@ from churn.scoring.pointer import (
     next_pointer,
     read_pointer,
 )
-from churn.stores import DamagedError, Stored, open_store
+from churn.stores import DamagedError, Store, Stored, open_store
 from churn.tables.csv import write_csv
 from churn.tables.stored import StoredTable
 
@@ -343,32 +343,47 @@ def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
-    """The health report of a published run, saved with its results.
+    """A health report, saved with the results of ``run_id``, or the log of ``day``.
 
-    Its content is ``run_id``, ``metrics``, the page ``html``, and ``card``, the page of the model's card or None.
+    Its content is ``run_id``, ``day``, ``metrics``, the page ``html``, and ``card``, the page of the model's card or None.
     """
 
     def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        requests: dict[str, str] | None = None,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Declare the folder of results by its path or URL."""
+        """Declare the folder of results by its path or URL, and that of the log of requests with its ``filepath``."""
         self._store = open_store(filepath, credentials)
+        self._requests = open_store(requests["filepath"], credentials) if requests else None
         self.saved: dict[str, Any] | None = None  # the last report saved here
         self.metadata = metadata
 
-    def folder(self, run_id: str) -> str:
-        """Return the path or URL of a run's results."""
-        return self._store.address(checked_run_id(run_id, "the run id"))
+    def _place(self, data: dict[str, Any]) -> tuple[Store, str]:
+        """Return the store of a report, and its folder there."""
+        if (day := data.get("day")) is None:
+            return self._store, checked_run_id(data["run_id"], "the run id")
+        if self._requests is None:
+            raise DatasetError("the report is of logged requests; name their folder in the catalog (requests)")
+        return self._requests, date.fromisoformat(day).isoformat()
+
+    def folder(self, data: dict[str, Any]) -> str:
+        """Return the path or URL of the folder of a report."""
+        store, folder = self._place(data)
+        return store.address(folder)
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write metrics, page and, if there is one, the card into the run's folder."""
-        run_id = checked_run_id(data["run_id"], "the run id")
+        """Write metrics, page and, if there is one, the card into the folder of the run, or of the day."""
+        store, folder = self._place(data)
         page = data["html"].encode()
-        self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
-        self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")
+        store.write_json(data["metrics"], f"{folder}/health_metrics.json")
+        store.write(lambda file: file.write(page), f"{folder}/health_report.html")
         if card := data.get("card"):
             content = card.encode()
-            self._store.write(lambda file: file.write(content), f"{run_id}/{MODEL_CARD}")
+            store.write(lambda file: file.write(content), f"{folder}/{MODEL_CARD}")
         self.saved = data
 
     def load(self) -> NoReturn:

@@ -85,10 +85,10 @@ def _overtaken_lines(results: Any) -> list[tuple[str, str]]:
 
 
 def _health_lines(report: Any) -> list[tuple[str, str]]:
-    run_id, health = report.saved["run_id"], report.saved["metrics"]
+    health = report.saved["metrics"]
     status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
-    return [("health", status), *findings, ("report", shown_path(f"{report.folder(run_id)}/health_report.html"))]
+    return [("health", status), *findings, ("report", shown_path(f"{report.folder(report.saved)}/health_report.html"))]
 
 
 def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:

@@ -1,13 +1,14 @@
-"""The results that a scoring run publishes."""
+"""The results that a scoring run publishes, and what monitoring judges: such results, or a day of logged requests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
 from churn.config import Decision, Profit
+from churn.model import ChurnModel
 from churn.retention.calls import CallPlan
 from churn.scoring.ledger import Ledger
 from churn.tables import Table
@@ -86,13 +87,52 @@ class Scores(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Publication:
-    """Published scores; see `Record` for the other attributes.
+def origin_of(model: ChurnModel) -> dict[str, Any]:
+    """Return where a model comes from: ``uri``, ``version``, ``sha256`` and ``run_id``."""
+    source = model.source
+    return {
+        "uri": source.uri if source else None,
+        "version": model.version,
+        "sha256": model.sha256,
+        "run_id": source.run_id if source else None,
+    }
+
+
+def reference_of(model: ChurnModel) -> dict[str, Any]:
+    """Return what monitoring compares scores of a model with, as plain JSON types."""
+    return {
+        "reference": model.reference.to_dict(),
+        "performance": dict(model.performance),
+        "importance": dict(model.importance),
+        "threshold": model.threshold,
+        "risk_bands": [band.name for band in model.risk_bands],
+        **({"stayed": list(stayed)} if (stayed := model.schema.label.negatives) else {}),
+    }
+
+
+class RequestDay(NamedTuple):
+    """The day of logged requests that scores are of.
 
     Attributes:
-        predictions: One row per account: id, probability, prediction, risk band, model version.
-        run_id: Id of the run, and name of its folder.
+        day: The day (UTC).
+        notes: Sentences on what was judged and what not, which need no action.
+        to_watch: Sentences on what should not be so.
+    """
+
+    day: date
+    notes: tuple[str, ...] = ()
+    to_watch: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Scores to be judged: published ones, or those of logged requests; see `Record` for the other attributes.
+
+    Attributes:
+        predictions: One row per account: id, probability, prediction, risk band, model version. Those of requests have ids
+            of `churn.tables.ids.dated_ids`, as an account may be asked for on several days.
+        run_id: Id of the run, and name of its folder; None for requests.
+        requests: The day, if they are scores of requests.
     """
 
     predictions: Table
@@ -100,4 +140,5 @@ class Publication:
     model: dict[str, Any]
     source: dict[str, Any]
     as_of: date
-    run_id: str
+    run_id: str | None
+    requests: RequestDay | None = None

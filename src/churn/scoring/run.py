@@ -24,7 +24,7 @@ from churn.retention.reasons import offer_costs
 from churn.retention.terms import Terms
 from churn.retention.wording import check_sentences
 from churn.scoring.ledger import Selection
-from churn.scoring.publication import ListFacts, Record, Scores
+from churn.scoring.publication import ListFacts, Record, Scores, origin_of, reference_of
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
@@ -188,7 +188,6 @@ class Scoring(ABC):
         if tally is None:
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
-        origin = model.source
         listed, cost = self._listed()
         chosen = (listed["recommended_action"] == "yes").to_numpy(bool)
         if self._decision.rule == "capacity":
@@ -203,21 +202,9 @@ class Scoring(ABC):
         return Record(
             rows=tally.rows,
             at_risk=tally.at_risk,
-            profile={
-                "reference": model.reference.to_dict(),
-                "scored": tally.profile.to_dict(),
-                "performance": dict(model.performance),
-                "importance": dict(model.importance),
-                "threshold": model.threshold,
-                "risk_bands": [band.name for band in model.risk_bands],
-                **({"stayed": list(stayed)} if (stayed := model.schema.label.negatives) else {}),
-            },
-            model={
-                "uri": origin.uri if origin else None,
-                "version": model.version,
-                "sha256": model.sha256,
-                "run_id": origin.run_id if origin else None,
-            },
+            # The order of the keys is that of the stored documents.
+            profile={"reference": {}, "scored": tally.profile.to_dict(), **reference_of(model)},
+            model=origin_of(model),
             source={**self._selection.source, "rows": tally.rows},
             as_of=self._as_of,
             to_act_on=tally.to_act_on,

@@ -115,6 +115,7 @@ class Champion:
         refused: Version and reason of the one that was refused last, while the alias names it.
         looked_at: When the last good look ended, in seconds since 1970.
         on_swap: Called after each try with the result: ``swapped``, ``refused``.
+        on_use: Called with a model before it is put in place.
     """
 
     def __init__(self, registry: Registry, schema: AccountSchema, clock: Callable[[], float] = time.time) -> None:
@@ -128,6 +129,7 @@ class Champion:
         self.refused: dict[str, str] | None = None
         self.looked_at: float | None = None
         self.on_swap: Callable[[str], None] = lambda result: None
+        self.on_use: Callable[[ChurnModel], None] = lambda model: None
 
     def begin(self) -> None:
         """Begin with the last known model, whose copy is here, so that requests need not wait for the registry."""
@@ -188,6 +190,7 @@ class Champion:
             self._refuse(key or (model.version, model.sha256), reason)
             return False
         before = self.current
+        self.on_use(model)
         self.current = InUse(
             model,
             Terms.of(model.encoder, model.reference),

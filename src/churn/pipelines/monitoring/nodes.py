@@ -7,19 +7,27 @@ from churn.config import AccountSchema, Monitoring
 from churn.model import Profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.monitoring.health import flat_metrics
+from churn.monitoring.outcomes import DatedOutcomes
 from churn.scoring import Publication
 from churn.tables import Batches
 
 
 def measure_health(
-    results: Publication, scoring_outcomes: Batches | None, schema: AccountSchema, monitoring: Monitoring
+    results: Publication,
+    scoring_outcomes: Batches | None,
+    request_outcomes: Batches | None,
+    schema: AccountSchema,
+    monitoring: Monitoring,
 ) -> dict[str, Any]:
-    """Compare the current results with the model's reference, and with the outcomes if they are known."""
-    profile = results.profile
+    """Compare scores with the model's reference, and with the outcomes if they are known."""
+    profile, requests = results.profile, results.requests
+    outcomes = scoring_outcomes
+    if requests is not None:
+        outcomes = None if request_outcomes is None else DatedOutcomes(request_outcomes, schema)
     # The label that the training of the model took for stayed.
     schema = schema.taking_for_stayed(profile.get("stayed", ()))
     return health_metrics(
-        scored_accounts(results.predictions, scoring_outcomes, schema, profile["risk_bands"]),
+        scored_accounts(results.predictions, outcomes, schema, profile["risk_bands"]),
         bands=profile["risk_bands"],
         reference=Profile.from_dict(profile["reference"]),
         analysis=Profile.from_dict(profile["scored"]),
@@ -34,16 +42,24 @@ def measure_health(
             "as_of": results.as_of.isoformat() if results.as_of else None,
             "input": results.source["name"],
         },
+        notes=requests.notes if requests else (),
+        to_watch=requests.to_watch if requests else (),
     )
 
 
 def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:
-    """Return the health metrics, the report page and the model's card, to be saved with the results of the run."""
+    """Return the health metrics, the page and the card of the model, to be saved with the results of a run, or a day of requests."""
     from churn.reporting.health_report import render_health_report
 
-    card = model_cards(health["provenance"]["model_run_id"])
-    page = render_health_report(health, card="model_card.html" if card else None)
-    return {"run_id": health["provenance"]["run_id"], "metrics": health, "html": page, "card": card}
+    origin = health["provenance"]
+    card = model_cards(origin["model_run_id"])
+    return {
+        "run_id": origin["run_id"],
+        "day": origin["as_of"] if origin["run_id"] is None else None,
+        "metrics": health,
+        "html": render_health_report(health, card="model_card.html" if card else None),
+        "card": card,
+    }
 
 
 def track_health(health: dict[str, Any]) -> dict[str, float]:
