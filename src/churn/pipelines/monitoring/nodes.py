@@ -48,7 +48,7 @@ def measure_health(
 
 
 def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:
-    """Return the health metrics, the page and the card of the model, to be saved with the results of a run, or a day of requests."""
+    """Return health metrics, page and the card of the model, to be saved with the results of a run, or with a day of requests."""
     from churn.reporting.health_report import render_health_report
 
     origin = health["provenance"]
