@@ -135,7 +135,8 @@ def test_every_page_is_whole_and_needs_nothing_else(options):
     assert not attributes & {"src", "srcset", "action"}
     # It links to files beside it only.
     links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
-    assert links == {"retention_list.html", "retention_list.csv", "inference_result.csv"}
+    listed = {"retention_list.html", "retention_list.csv", "inference_result.csv"}
+    assert links == (listed if health(**options)["provenance"] else set())
     assert not any(name.startswith("on") for name in attributes)
     assert ("default-src 'none'; style-src 'unsafe-inline'") in html
     assert not re.search(r"\b(nan|inf|None|Undefined)\b", page.text)
@@ -220,6 +221,12 @@ def test_the_card_is_linked_if_there_is_one():
         attrs["href"] for tag, attrs in Page(render_health_report(health(), card="model_card.html")).tags if tag == "a"
     ]
     assert "model_card.html" in links
+
+
+def test_a_report_of_requests_links_to_no_list():
+    origin = {"run_id": None, "model_version": "3", "as_of": "2026-11-01", "input": "requests"}
+    html = render_health_report(health(provenance=origin), card="model_card.html")
+    assert [attrs["href"] for tag, attrs in Page(html).tags if tag == "a"] == ["model_card.html"]
 
 
 def test_notes_are_shown():
