@@ -179,6 +179,7 @@ def test_what_training_left_in_mlflow(client: mlflow.MlflowClient, finished: Pro
         f"training: promoted v1, ROC AUC {metrics['test_roc_auc']:.3f}; inference: 1,000 scored with v1; monitoring: "
         f"{run.info.run_name.rpartition(' ')[2]}"
     ).replace("AUC 0.", "AUC .")
+    assert client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
     note = run.data.tags["mlflow.note.content"]
     assert "| ROC AUC |" in note
     assert "### Scores" in note
