@@ -13,10 +13,9 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.options import check_options
-from churn.config.console import hide_bars
+from churn.config.console import VERBOSE, hide_bars
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NothingToDo
-from churn.hooks.logs import VERBOSE
 from churn.operations.tracked_run import TRACKED_RUN
 
 

@@ -16,6 +16,8 @@ from churn.cli.commands import cli, configuration, explained
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError
 
+# MLflow's pages show traces of language models otherwise, and no runs of trainings.
+VIEW = "workflowType=machine_learning"
 HOST, PORT = "127.0.0.1", 5000
 # Seconds to wait for MLflow's server before the browser is opened anyway.
 PATIENCE = 60.0
@@ -46,7 +48,7 @@ def mlflow(host: str | None, port: int | None, no_browser: bool, env: str | None
     if path is not None and not path.exists():
         raise ChurnError(f"nothing was tracked in {path} yet; kedro run does")
     tracked = read_tracked(address, names["experiment"], names["name"], credentials.get("mlflow") or {})
-    place = f"#/experiments/{tracked.experiment}" if tracked.experiment else "#/experiments"
+    place = f"#/experiments/{tracked.experiment}/runs?{VIEW}" if tracked.experiment else f"#/experiments?{VIEW}"
     shown = not no_browser and has_display()
     if path is None:
         url = f"{address.rstrip('/')}/{place}"

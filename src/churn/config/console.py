@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
+# The variable that makes the console show every node and data set; `kedro run --verbose` sets it.
+VERBOSE = "CHURN_VERBOSE"
+
 
 class _Display:
     """The bars that are shown, while there is at least one."""

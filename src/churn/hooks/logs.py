@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from churn.config.console import shown_path
+from churn.config.console import VERBOSE, shown_path
 from churn.config.secrets import REDACTION
 from churn.web.log_format import JsonFormatter
 
@@ -55,8 +55,6 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(QuietFilter())
 
 
-# Set by `kedro run --verbose`.
-VERBOSE = "CHURN_VERBOSE"
 # The logger whose records below WARNING are details, and the attribute of other records that are.
 _DETAILED, DETAIL = "kedro", "detail"
 # Number of log files that are kept, each of one process, and their folder in the cache.

@@ -21,7 +21,7 @@ from churn.reporting.model_card_summary import card_in_markdown
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
-DEFAULT = "__default__"
+DEFAULT, DEFAULT_RUNNER = "__default__", "SequentialRunner"
 NAME_TAG, NOTE_TAG = "mlflow.runName", "mlflow.note.content"
 # Longest digest of a data set in MLflow.
 DIGEST = 36
@@ -66,8 +66,8 @@ class Made:
 
 def named_runner(run_params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a run with the name of its runner; Kedro has the text of the object with its address."""
-    name = re.sub(r"^<(?:[\w.]+\.)?(\w+) object at .*>$", r"\1", str(run_params.get("runner") or ""))
-    return {**run_params, "runner": name}
+    name = re.sub(r"^<(?:[\w.]+\.)?(\w+) object at .*>$", r"\1", str(run_params.get("runner")))
+    return {**run_params, "runner": DEFAULT_RUNNER if name == "None" else name}
 
 
 def first_name(pipeline_names: list[str] | None) -> str:

@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 MAX_PARAMETER_LENGTH = 6_000
+# Tag of an experiment that decides which pages MLflow shows.
+KIND_TAG = "mlflow.experimentKind"
 # Data sets that cannot be saved without MLflow.
 NEEDS_MLFLOW = {"churn_model", "champion@decision"}
 
@@ -117,6 +119,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
                     if not self._already_active_mlflow:
                         TRACKED_RUN.begin(self.run_id)
                 if self.run_id is not None:
+                    self._tell_kind(experiment)
                     tags = {"trace_id": trace_id} if (trace_id := os.environ.get(TRACE_ID)) else {}
                     if self._names_runs:
                         tags[NAME_TAG] = self._name = first_name(run_params.get("pipeline_names"))
@@ -188,6 +191,14 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
                 logger.warning("The run could not be marked as failed in MLflow: %s", first_line(lost))
                 told = False
         self._note_end(catalog, told=told)
+
+    def _tell_kind(self, experiment: str) -> None:
+        """Tell MLflow's pages that the experiment has trainings, once."""
+        import mlflow
+
+        known = self.mlflow_config.tracking.experiment._experiment.tags
+        if KIND_TAG not in known:
+            mlflow.MlflowClient().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
 
     @property
     def _names_runs(self) -> bool:

@@ -31,7 +31,12 @@ def advice_of(health: Mapping[str, Any]) -> list[Advice]:
     Args:
         health: Result of ``churn.monitoring.health.health_metrics``, or the same read from JSON.
     """
-    return sorted(_all(health), key=lambda each: each.status != "alarm")
+    found = sorted(_all(health), key=lambda each: each.status != "alarm")
+    if found or health["status"] == "ok":
+        return found
+    asked = "Are they expected? docs/monitoring.md has the meaning of every finding."
+    then = "If so, use the scores." if health["status"] == "watch" else "If not, correct the cause and score again."
+    return [Advice(health["status"], "Look at the points above", asked, then)]
 
 
 def _all(health: Mapping[str, Any]) -> Iterator[Advice]:
