@@ -39,6 +39,15 @@ def growth(samples: Sequence[Sample], name: str) -> float:
     return float(slope * (at[-1] - at[0]))
 
 
+def grown(work: str, samples: Sequence[Sample]) -> list[Result]:
+    """Results for the growth of memory and of open files."""
+    ending = "after the first quarter, by regression"
+    return [
+        Result(f"{work}: growth of memory {ending}", growth(samples, "memory"), "MiB", MIB),
+        Result(f"{work}: growth of open files {ending}", growth(samples, "files"), "", FILES),
+    ]
+
+
 async def soaked(
     ask: Callable[[], Any], mixture: Sequence[tuple[bytes, int]], count: int, seconds: float, worker: psutil.Process
 ) -> tuple[list[Sample], int, int]:
@@ -123,12 +132,7 @@ def soak(
         Result(f"{work}: failed", float(failed), "", 0.0),
         Result(f"{work}: requests a second", done / took, "requests/s"),
         Result(f"{work}: memory at the end", last.memory, "MiB"),
-        Result(
-            f"{work}: growth of memory after the first quarter, by regression", growth(samples, "memory"), "MiB", MIB
-        ),
-        Result(
-            f"{work}: growth of open files after the first quarter, by regression", growth(samples, "files"), "", FILES
-        ),
+        *grown(work, samples),
     ]
 
 
@@ -163,10 +167,5 @@ def hostile(
     return [
         Result(f"{work}: answered with 500", float(faults), "", 0.0),
         Result(f"{work}: good requests between them that failed", float(wrong), "", 0.0),
-        Result(
-            f"{work}: growth of memory after the first quarter, by regression", growth(samples, "memory"), "MiB", MIB
-        ),
-        Result(
-            f"{work}: growth of open files after the first quarter, by regression", growth(samples, "files"), "", FILES
-        ),
+        *grown(work, samples),
     ]
