@@ -34,6 +34,8 @@ class Sample(NamedTuple):
 def growth(samples: Sequence[Sample], name: str) -> float:
     """By how much a number grows from the end of the warm-up to the end, by the regression line on the number of requests."""
     late = [each for each in samples if each.requests >= WARM * samples[-1].requests]
+    if len(late) < 3:  # no line to speak of
+        return float(getattr(late[-1], name) - getattr(late[0], name))
     at = np.array([each.requests for each in late], dtype=float)
     slope = np.polyfit(at - at.mean(), [getattr(each, name) for each in late], 1)[0]
     return float(slope * (at[-1] - at[0]))
