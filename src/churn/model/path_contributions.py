@@ -5,7 +5,7 @@ agree with (1 - t) c, where c is the share of the training rows that pass all sp
 feature is the integral over t of the sum over the leaves: the value of the leaf, times the factors of the other features on its
 path, times 1 - c or -c. The sums are the same for all leaves below a node, so that one pass down and one pass up the trees is
 enough (as in Linear TreeSHAP, Yu et al. 2022, arXiv:2209.08192). Here the nodes of a level are computed together, those of all
-trees, row by row: a fifth of the time that XGBoost takes, which walks every path.
+trees, row by row: a sixth of the time that XGBoost takes, or less, as it walks every path.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,9 @@ class _Level(NamedTuple):
             path above the edge already; the next one is that of a row that leaves it here, the last one that of a row on it.
         factors: By which an edge multiplies, shape (edges * 3, POINTS).
         added: What an edge adds for its feature, shape (edges * 3, POINTS).
+
+    Below the last level, there are leaves only. There, the states are those of splits: of a row that is off the path above, that
+    goes right, or left. Factors and additions are then sums over both leaves, with the values of the leaves.
     """
 
     comparison: NDArray[np.intp]
@@ -65,7 +68,7 @@ class PathAttribution:
 
     Attributes:
         comparisons: The different comparisons of the booster.
-        levels: Its levels, from the roots; the last one has leaves only.
+        levels: Its levels with splits, from the roots.
         features: Feature of each split, level by level.
         shares: Share of each feature's contribution that each column gets, shape (features, columns).
         edges: Number of edges.
@@ -103,8 +106,7 @@ class PathAttribution:
         levels, edges = list[_Level](), 1
         if not (cover[node] > 0).all():
             return None
-        while len(node):
-            inner = nodes.left[node] >= 0
+        while (inner := nodes.left[node] >= 0).any():
             splits = np.flatnonzero(inner)
             parent, last = node[splits], last[splits]
             at, count = np.arange(len(parent)), len(parent)
@@ -118,6 +120,9 @@ class PathAttribution:
             known.append(before * passes)
             factors, added = _factors(before, known[-1], points, weights)
             states = np.arange(0, 6 * count, 3)
+            if not (nodes.left[node_below] >= 0).any():
+                factors, added = _with_leaves(factors, added, nodes.value[node_below])
+                states = states[:count]
             value = nodes.value[node[~inner]]
             places = None if inner.all() else splits
             levels.append(
@@ -141,9 +146,8 @@ class PathAttribution:
             edges, node = edges + 2 * count, node_below
         means = [_mean(tree) for tree in stored]
         baseline = float(np.log(start / (1 - start))) + float(np.sum(means))
-        return cls(
-            comparisons, tuple(levels), np.concatenate([each.feature for each in levels]), shares, edges, baseline
-        )
+        split_on = np.concatenate([np.empty(0, np.intp), *(each.feature for each in levels)])
+        return cls(comparisons, tuple(levels), split_on, shares, edges, baseline)
 
     def contributions(self, features: NDArray[np.float32], threads: int = 0) -> NDArray[np.float64]:
         """Return the contributions of encoded rows: features of shape (n, k) without nan, result of shape (n, columns)."""
@@ -162,35 +166,64 @@ class PathAttribution:
 
     def _of_splits(self, passed: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return what each split adds for its feature, for the passed comparisons of one row."""
+        if not self.levels:
+            return np.empty(0, np.float32)
+        *upper, last = self.levels
         on = np.empty(self.edges, np.uint8)  # whether the row takes all steps on the feature so far
         on[0] = 1
         places = list[NDArray[np.intp]]()
         weights = [np.ones((len(self.levels[0].leaves) + len(self.levels[0].comparison), POINTS), np.float32)]
-        for level in self.levels[:-1]:
+        for level in upper:
             count = len(level.comparison)
             below = on[level.first : level.first + 2 * count].reshape(2, count)
             above = on.take(level.above)
             np.bitwise_and(above, passed.take(level.comparison), out=below[0])
             np.bitwise_xor(above, below[0], out=below[1])
             places.append(level.states + (below + above).ravel())
-            inner = weights[-1] if level.splits is None else weights[-1].take(level.splits, axis=0)
             of_sides = level.factors.take(places[-1], axis=0).reshape(2, count, POINTS)
-            of_sides *= inner
+            of_sides *= _of_split(level, weights[-1])
             weights.append(of_sides.reshape(2 * count, POINTS))
-        found, sums = list[NDArray[np.float32]](), self.levels[-1].value[:, None] * weights[-1]
-        for level, weight, place in zip(self.levels[-2::-1], weights[-2::-1], places[::-1], strict=True):
+        above = on.take(last.above)
+        place = last.states + (above + (above & passed.take(last.comparison)))
+        inner = _of_split(last, weights[-1])
+        found = [last.added.take(place, axis=0) * inner]
+        sums = _of_level(last, weights[-1], last.factors.take(place, axis=0) * inner)
+        for level, weight, place in zip(upper[::-1], weights[-2::-1], places[::-1], strict=True):
             count = len(level.comparison)
             added = level.added.take(place, axis=0)
             added *= sums
             found.append(added[:count] + added[count:])
-            below_sums = sums[:count] + sums[count:]
-            sums = below_sums
-            if level.splits is not None:
-                sums = np.empty_like(weight)
-                sums[level.splits] = below_sums
-                sums[level.leaves] = weight.take(level.leaves, axis=0) * level.value[:, None]
-        parts = np.concatenate([*found[::-1], np.empty((0, POINTS), np.float32)])
+            sums = _of_level(level, weight, sums[:count] + sums[count:])
+        parts = np.concatenate(found[::-1])
         return np.asarray((parts[:, 0] + parts[:, 1]) + (parts[:, 2] + parts[:, 3]), dtype=np.float32)
+
+
+def _of_split(level: _Level, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weights of the splits of a level, from those of its nodes."""
+    return weight if level.splits is None else weight.take(level.splits, axis=0)
+
+
+def _of_level(level: _Level, weight: NDArray[np.float32], sums: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums over the leaves below the nodes of a level, from those of its splits."""
+    if level.splits is None:
+        return sums
+    whole = np.empty_like(weight)
+    whole[level.splits] = sums
+    whole[level.leaves] = weight.take(level.leaves, axis=0) * level.value[:, None]
+    return whole
+
+
+def _with_leaves(
+    factors: NDArray[np.float32], added: NDArray[np.float32], values: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return factors and additions of splits above leaves, from those of their edges, see `_Level`."""
+    count = len(values) // 2
+    of_leaves = factors.reshape(2, count, 3, POINTS) * values.reshape(2, count, 1, 1)
+    of_feature = of_leaves * added.reshape(2, count, 3, POINTS)
+    # Where a row goes left, it leaves the right edge, and the other way round.
+    left, right = [0, 1, 2], [0, 2, 1]
+    sums, additions = (each[0][:, left] + each[1][:, right] for each in (of_leaves, of_feature))
+    return sums.reshape(-1, POINTS), additions.reshape(-1, POINTS)
 
 
 def _factors(
