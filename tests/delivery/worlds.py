@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from churn.config import Delivery
-from churn.delivery import Outcome, PublishedAccounts, Run, deliver, make_target
+from churn.delivery import Outcome, PublishedAccounts, PublishedRun, Run, deliver, make_target
 from churn.stores import open_store
 
 BANDS = ("low", "medium", "high")
@@ -98,6 +98,7 @@ class World:
         self.folder, self.results = folder, folder / "ml-result"
         self.state, self.rejects = folder / "state", folder / "state/rejected.jsonl"
         self.credentials = credentials
+        self.is_current = True
         self.target = {"name": "crm", **target}
 
     def publish(self, scores: pa.Table, listed: pa.Table | None = None, *, partial: bool = False) -> str:
@@ -106,14 +107,8 @@ class World:
     def deliver(self, *, first: str = "send", partial: bool = False, **settings: Any) -> Outcome:
         known = Delivery.model_validate({"targets": [self.target], "first": first, **settings})
         target = make_target(known.targets[0], {"crm": self.credentials}, self.state)
-        return deliver(
-            target,
-            accounts_of(self.results),
-            known,
-            partial=partial,
-            is_current=lambda: True,
-            rejects=self.rejects,
-        )
+        run = PublishedRun(accounts_of(self.results), partial, lambda: self.is_current)
+        return deliver(target, run, known, rejects=self.rejects)
 
 
 def with_scores(scores: pa.Table, places: Any, value: float) -> pa.Table:

@@ -4,9 +4,21 @@
 module of its own: `database` and `postgres`, `webhook`, `files`, `crm`.
 """
 
-from churn.delivery.published import PublishedAccounts, Run
-from churn.delivery.sending import Counts, Outcome, deliver
+from churn.delivery.published import PublishedAccounts, PublishedRun, Run
+from churn.delivery.sending import Counts, Deliveries, Outcome, check_columns, deliver
 from churn.delivery.target import Target, TargetError
 from churn.delivery.targets import make_target
 
-__all__ = ["Counts", "Outcome", "PublishedAccounts", "Run", "Target", "TargetError", "deliver", "make_target"]
+__all__ = [
+    "Counts",
+    "Deliveries",
+    "Outcome",
+    "PublishedAccounts",
+    "PublishedRun",
+    "Run",
+    "Target",
+    "TargetError",
+    "check_columns",
+    "deliver",
+    "make_target",
+]

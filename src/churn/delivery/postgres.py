@@ -7,7 +7,7 @@ import psycopg
 
 from churn.delivery.columns import Field
 from churn.delivery.content import Batch, Held
-from churn.delivery.database import DatabaseSession
+from churn.delivery.database_session import DatabaseSession
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

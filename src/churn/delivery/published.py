@@ -1,6 +1,6 @@
 """The accounts of a published run, as they are delivered: the scores, joined with the retention list."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,3 +123,18 @@ class PublishedAccounts:
                     for name in listed:
                         rows = rows.append_column(joined.schema.field(name), joined[name].take(places))
                 yield rows
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """The published run that is delivered.
+
+    Attributes:
+        accounts: Its accounts.
+        partial: Whether earlier runs have scored some files of the table, so that accounts that it lacks are not gone.
+        is_current: Returns whether it is still the current one.
+    """
+
+    accounts: PublishedAccounts
+    partial: bool
+    is_current: Callable[[], bool]

@@ -2,8 +2,8 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from churn.config import Delivery
 from churn.delivery.columns import Fields, fields_of, mapped
 from churn.delivery.content import Batch, Held, changed, content_of, joined
-from churn.delivery.published import PublishedAccounts
+from churn.delivery.published import PublishedAccounts, PublishedRun
 from churn.delivery.target import Occasion, Rejects, Session, Target, TargetError, removals
-from churn.errors import ChurnError
+from churn.errors import ChurnError, FaultsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,6 +74,38 @@ class Outcome:
     examples: list[dict[str, Any]] = field(default_factory=list)
     rejects: str = ""
 
+    def __str__(self) -> str:
+        """The outcome in words, without ids."""
+        counts = self.counts
+        said = f"{counts.sent:,} of {counts.sent + counts.unchanged:,} accounts"
+        parts = f"{counts.new:,} new, {counts.changed:,} changed, {counts.removed:,} removed"
+        if self.status == "dry_run":
+            return f"dry run, {said} would be sent ({parts}); {self.reason}"
+        if self.status == "failed":
+            return f"failed: {self.reason}"
+        rejected = f"; {counts.rejected:,} rejected, see {self.rejects}" if counts.rejected else ""
+        return f"{said} sent ({parts}){rejected}; {self.place}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON holds it, without the examples."""
+        counts = {**asdict(self.counts), "sent": self.counts.sent}
+        return {
+            "target": self.target,
+            "place": self.place,
+            "status": self.status,
+            "reason": self.reason,
+            "counts": counts,
+            "rejects": self.rejects,
+        }
+
+
+@dataclass(frozen=True)
+class Deliveries:
+    """What is to be delivered: a run, to the targets of the parameters."""
+
+    run: PublishedRun
+    settings: Delivery
+
 
 class Comparison:
     """The accounts of a run beside what a target holds."""
@@ -123,35 +155,43 @@ class Comparison:
         return self._held.ids.filter(pa.array(~self._seen))
 
 
-def deliver(
-    target: Target,
-    accounts: PublishedAccounts,
-    settings: Delivery,
-    *,
-    partial: bool,
-    is_current: Callable[[], bool],
-    rejects: Path,
-) -> Outcome:
+def check_columns(accounts: PublishedAccounts, targets: Sequence[Target]) -> None:
+    """Check that a run has the columns that the targets name.
+
+    Raises:
+        FaultsError: Lists every column that it does not have.
+    """
+    faults = []
+    for target in targets:
+        try:
+            fields_of(target.settings, accounts.schema, accounts.id, flagged=target.flagged)
+        except ChurnError as error:
+            faults.append(f"{target.settings.name}: {error}")
+    if faults:
+        raise FaultsError("targets of the delivery", faults)
+
+
+def deliver(target: Target, run: PublishedRun, settings: Delivery, *, rejects: Path) -> Outcome:
     """Deliver a run to a target. Its failure is an outcome, so that other targets get what is theirs.
 
     Args:
         target: The target.
-        accounts: Accounts of the run.
+        run: The run.
         settings: Parameters of all targets.
-        partial: Whether the run has scored a part of the accounts, so that those missing are not gone.
-        is_current: Returns whether the run is still the current one.
         rejects: File for rejected rows.
     """
-    occasion = Occasion(accounts.run, datetime.now(UTC).replace(microsecond=0), uuid.uuid4().hex)
+    occasion = Occasion(run.accounts.run, datetime.now(UTC).replace(microsecond=0), uuid.uuid4().hex)
     rejected = Rejects(rejects, target.settings.rejects)
-    delivery = _Delivery(target, accounts, occasion, partial=partial, rejects=rejected)
+    delivery = _Delivery(target, run, occasion, rejected)
     outcome = Outcome(target.settings.name, "", "failed")
     try:
-        outcome = replace(outcome, place=target.place)
-        done = delivery.run(settings, is_current)
-        outcome = replace(outcome, status=done[0], reason=done[1], examples=delivery.examples)
+        status, reason = delivery.run(settings)
+        outcome = replace(outcome, place=target.place, status=status, reason=reason, examples=delivery.examples)
     except (TargetError, ChurnError) as error:
         outcome = replace(outcome, reason=str(error))
+    except Exception as error:  # of whatever library: the other targets get theirs
+        logger.exception("%s: an unexpected error", target.settings.name)
+        outcome = replace(outcome, reason=f"{type(error).__name__}, see the log")
     finally:
         rejected.close()
     counts = replace(delivery.counts, rejected=rejected.count)
@@ -159,15 +199,13 @@ def deliver(
 
 
 class _Delivery:
-    def __init__(
-        self, target: Target, accounts: PublishedAccounts, occasion: Occasion, *, partial: bool, rejects: Rejects
-    ) -> None:
-        self._target, self._accounts, self._occasion = target, accounts, occasion
-        self._partial, self._rejects = partial, rejects
+    def __init__(self, target: Target, run: PublishedRun, occasion: Occasion, rejects: Rejects) -> None:
+        self._target, self._accounts, self._occasion = target, run.accounts, occasion
+        self._partial, self._is_current, self._rejects = run.partial, run.is_current, rejects
         self.counts = Counts()
         self.examples: list[dict[str, Any]] = []
 
-    def run(self, settings: Delivery, is_current: Callable[[], bool]) -> tuple[Status, str]:
+    def run(self, settings: Delivery) -> tuple[Status, str]:
         target = self._target
         if faults := target.faults():
             raise TargetError("; ".join(faults))
@@ -179,7 +217,7 @@ class _Delivery:
             reason = _why_dry(session, target, settings)
             if not reason:
                 session.begin(self._occasion)
-                if not is_current():
+                if not self._is_current():
                     raise TargetError("another run has published results meanwhile; run again, which delivers those")
             comparison = Comparison(self._accounts, target, fields, self._occasion, session.held())
             if reason:
