@@ -106,7 +106,7 @@ class World:
 
     def deliver(self, *, first: str = "send", partial: bool = False, **settings: Any) -> Outcome:
         known = Delivery.model_validate({"targets": [self.target], "first": first, **settings})
-        target = make_target(known.targets[0], {"crm": self.credentials}, self.state)
+        target = make_target(known.targets[0], {self.target["name"]: self.credentials}, self.state)
         run = PublishedRun(accounts_of(self.results), partial, lambda: self.is_current)
         return deliver(target, run, known, rejects=self.rejects)
 
@@ -116,3 +116,24 @@ def with_scores(scores: pa.Table, places: Any, value: float) -> pa.Table:
     probability = scores["probability"].to_numpy().copy()
     probability[places] = value
     return scores.set_column(1, "probability", pa.array(probability))
+
+
+def rows_of(url: str, table: str, key: str = "account_id") -> dict[str, dict[str, Any]]:
+    """All rows of a table by their key, read without the code under test."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        quoted = connection.dialect.identifier_preparer.quote(table)
+        rows = connection.execute(sa.text(f"SELECT * FROM {quoted}")).mappings().all()
+    return {str(row[key]): dict(row) for row in rows}
+
+
+def executed(url: str, *statements: str) -> None:
+    """Execute statements in a database, each in a transaction."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    for statement in statements:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)

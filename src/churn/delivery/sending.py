@@ -60,7 +60,7 @@ class Outcome:
         target: Name of the target.
         place: Where it is, without secrets.
         status: `delivered`, or `dry_run`, or `failed`.
-        counts: Numbers of accounts; those until the failure if it failed.
+        counts: Numbers of accounts; only that of the rejected ones if it failed.
         reason: Why it failed, or why nothing was sent.
         examples: Some changed rows of a dry run, without ids.
         rejects: File with the rejected rows, if there are any.
@@ -194,7 +194,8 @@ def deliver(target: Target, run: PublishedRun, settings: Delivery, *, rejects: P
         outcome = replace(outcome, reason=f"{type(error).__name__}, see the log")
     finally:
         rejected.close()
-    counts = replace(delivery.counts, rejected=rejected.count)
+    # Of a delivery that failed, it is not known how many accounts of the last batch were taken.
+    counts = replace(delivery.counts if outcome.status != "failed" else Counts(), rejected=rejected.count)
     return replace(outcome, counts=counts, rejects=str(rejects) if rejected.count else "")
 
 

@@ -16,6 +16,6 @@ def track_deliveries(deliveries: list[dict[str, Any]]) -> dict[str, float]:
     return {
         f"{outcome['target']}.{name}": float(count)
         for outcome in deliveries
-        if outcome["status"] != "dry_run"
+        if outcome["status"] == "delivered"
         for name, count in outcome["counts"].items()
     }
