@@ -14,7 +14,9 @@ from churn.errors import ChurnError
 from tests.delivery.worlds import list_of, scores_of
 
 SCORES = scores_of(3)
-PUBLISHED = pa.schema([*SCORES.schema, *[each for each in list_of(SCORES, 1).schema if each.name not in SCORES.schema.names]])
+PUBLISHED = pa.schema(
+    [*SCORES.schema, *[each for each in list_of(SCORES, 1).schema if each.name not in SCORES.schema.names]]
+)
 OCCASION = Occasion(Run("a-run", 4, "2026-11-28", "2026-11-28T01:02:03+00:00"), datetime(2026, 11, 29, tzinfo=UTC), "t")
 
 
@@ -34,13 +36,17 @@ def test_all_columns_go_under_their_own_names_unless_some_are_named() -> None:
     fields = fields_of(target(), PUBLISHED, "account_id", flagged=True)
     names = [field.name for field in fields.all]
     assert names[:5] == SCORES.column_names
-    assert {"expected_profit", "recommended_action", "reason_1", "run_id", "as_of", "delivered_at", "removed"} <= set(names)
+    assert {"expected_profit", "recommended_action", "reason_1", "run_id", "as_of", "delivered_at", "removed"} <= set(
+        names
+    )
     quiet = {field.name for field in fields.all if not field.matters}
     assert quiet == {"model_version", "run_id", "as_of", "delivered_at", "removed"}
 
 
 def test_the_values_of_the_run_are_in_every_row() -> None:
-    columns = [{"source": name} for name in ("account_id", "run_id", "as_of", "published_at", "delivered_at", "removed")]
+    columns = [
+        {"source": name} for name in ("account_id", "run_id", "as_of", "published_at", "delivered_at", "removed")
+    ]
     fields = fields_of(target(*columns), PUBLISHED, "account_id")
     assert mapped(SCORES, fields, OCCASION.values).to_pylist()[2] == {
         "account_id": SCORES["account_id"][2].as_py(),

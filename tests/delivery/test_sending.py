@@ -77,7 +77,10 @@ def test_a_change_of_the_list_alone_is_sent(sqlite: World) -> None:
 
 
 def test_a_score_that_moves_less_than_the_tolerance_is_not_sent(sqlite: World) -> None:
-    sqlite.target |= {"tolerance": 0.05, "columns": [{"source": "account_id"}, {"source": "probability"}, {"source": "removed"}]}
+    sqlite.target |= {
+        "tolerance": 0.05,
+        "columns": [{"source": "account_id"}, {"source": "probability"}, {"source": "removed"}],
+    }
     base = with_scores(SCORES, slice(0, 10), 0.5)
     sqlite.publish(base)
     sqlite.deliver()
@@ -180,7 +183,9 @@ def test_more_rows_than_a_batch_and_exactly_a_batch(sqlite: World) -> None:
         same(sqlite, some)
 
 
-@pytest.mark.parametrize("account", ["=1+1", "\u0645\u0631\u062d\u0628\u0627", "a'b\"c\nd,e;f", " ", "NULL", "\\N", "0012"])
+@pytest.mark.parametrize(
+    "account", ["=1+1", "\u0645\u0631\u062d\u0628\u0627", "a'b\"c\nd,e;f", " ", "NULL", "\\N", "0012"]
+)
 def test_ids_are_delivered_as_they_are(sqlite: World, account: str) -> None:
     one = SCORES.slice(0, 1).set_column(0, "account_id", pa.array([account]))
     sqlite.publish(one, list_of(one, 1))

@@ -125,7 +125,7 @@ def rows_of(url: str, table: str, key: str = "account_id") -> dict[str, dict[str
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.connect() as connection:
         quoted = connection.dialect.identifier_preparer.quote(table)
-        rows = connection.execute(sa.text(f"SELECT * FROM {quoted}")).mappings().all()
+        rows = connection.execute(sa.text(f"SELECT * FROM {quoted}")).mappings().all()  # noqa: S608
     return {str(row[key]): dict(row) for row in rows}
 
 

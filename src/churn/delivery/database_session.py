@@ -151,7 +151,7 @@ class DatabaseSession(Session):
         import sqlalchemy as sa
 
         ids, content, score = [], [], []
-        rows = self._connection.execution_options(yield_per=_FETCHED).execute(sa.select(*self._ledger.c))
+        rows = self._connection.execute(sa.select(*self._ledger.c).execution_options(yield_per=_FETCHED))
         for part in rows.partitions(_FETCHED):
             for account, hashed, probability in part:
                 ids.append(account)
@@ -171,7 +171,7 @@ class DatabaseSession(Session):
             column = self._table.c[removed.name]
             wanted = wanted.where(sa.or_(column.is_(None), column == sa.false()))
         schema, found = schema_of(self._fields.all), []
-        rows = self._connection.execution_options(yield_per=_FETCHED).execute(wanted).mappings()
+        rows = self._connection.execute(wanted.execution_options(yield_per=_FETCHED)).mappings()
         for part in rows.partitions(_FETCHED):
             table = pa.Table.from_pylist([_in_utc(each) for each in part], schema=schema)
             found.append(content_of(table, self._fields))

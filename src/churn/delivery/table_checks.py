@@ -84,11 +84,13 @@ def table_faults(inspector: "sa.Inspector", settings: SqlTarget, fields: Fields)
 
 def _is_key(inspector: "sa.Inspector", settings: SqlTarget, column: str) -> bool:
     name, namespace = settings.table, settings.namespace
+    # SQLite makes an index for a constraint, and lists neither.
+    hidden = {"include_auto_indexes": True} if inspector.dialect.name == "sqlite" else {}
     keys: list[Any] = [inspector.get_pk_constraint(name, schema=namespace).get("constrained_columns")]
     keys += [each["column_names"] for each in inspector.get_unique_constraints(name, schema=namespace)]
     keys += [
         each["column_names"]
-        for each in inspector.get_indexes(name, schema=namespace)
+        for each in inspector.get_indexes(name, schema=namespace, **hidden)
         if each.get("unique") and not (each.get("dialect_options") or {}).get("postgresql_where")
     ]
     return [column] in [list(key or []) for key in keys]
