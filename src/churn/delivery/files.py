@@ -307,5 +307,9 @@ def _read(file: Any, kind: Format, schema: "pa.Schema") -> "pa.Table":
             parse_options=csv.ParseOptions(newlines_in_values=True),
             convert_options=options,
         )
-    options = arrow_json.ParseOptions(explicit_schema=schema, newlines_in_values=False)
-    return arrow_json.read_json(pa.BufferReader(file.read()), parse_options=options)
+    # Arrow reads dates and times of JSON as text only.
+    texts = pa.schema([(each.name, pa.string() if pa.types.is_temporal(each.type) else each.type) for each in schema])
+    rows = arrow_json.read_json(
+        pa.BufferReader(file.read()), parse_options=arrow_json.ParseOptions(explicit_schema=texts)
+    )
+    return rows.select(schema.names).cast(schema)
