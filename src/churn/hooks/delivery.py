@@ -36,7 +36,8 @@ class DeliveryHook:
         self._settings = check_parameters(context.config_loader["parameters"]).delivery
         DefaultPipeline.left_out = frozenset() if self._settings.targets else frozenset({BOX})
 
-    @hook_impl(trylast=True)
+    # Before the run is begun in MLflow, which nothing would end.
+    @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
         """Check the targets: parameters and credentials, and tables if there are results whose columns they get.
 
@@ -54,12 +55,15 @@ class DeliveryHook:
             return
         deliveries: Any = catalog[DELIVERIES]
         targets = deliveries.targets(self._settings)
-        faults = [f"{target.settings.name}: {fault}" for target in targets for fault in target.faults()]
-        if not faults and PUBLISHED not in pipeline.all_outputs():
+        accounts: PublishedAccounts | None = None
+        if PUBLISHED not in pipeline.all_outputs() and catalog[SOURCE].exists():
             accounts = catalog[SOURCE].load().accounts
-            for target in targets:
-                scratch = Rejects(deliveries.rejected(target.settings.name), 0)
-                faults += [f"{target.settings.name}: {fault}" for fault in _differences(target, accounts, scratch)]
+        faults = []
+        for target in targets:
+            found = target.faults()
+            if not found and accounts is not None:
+                found = list(_differences(target, accounts, Rejects(deliveries.rejected(target.settings.name), 0)))
+            faults += [f"{target.settings.name}: {fault}" for fault in found]
         if faults:
             raise FaultsError("targets of the delivery", faults)
 
