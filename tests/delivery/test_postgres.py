@@ -3,33 +3,13 @@
 import json
 from typing import Any
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
 
-from churn.delivery.published import PublishedAccounts
-from tests.delivery.killing import at_random_moments
+from tests.delivery.killing import differences, kills_of_table, rows
 from tests.delivery.test_sending import LISTED, SCORES, numbers
-from tests.delivery.worlds import World, accounts_of, executed, list_of, rows_of, scores_of, with_scores
-
-
-def rows(world: World) -> dict[str, dict[str, Any]]:
-    return rows_of(world.credentials["url"], world.target["table"])
-
-
-def differences(world: World) -> list[str]:
-    """What differs between the table and the published results."""
-    accounts: PublishedAccounts = accounts_of(world.results)
-    published = pa.concat_tables(accounts.batches(accounts.schema.names)).to_pylist()
-    found = {account: row for account, row in rows(world).items() if not row["removed"]}
-    faults = [f"{len(found)} rows for {len(published)} accounts"] if len(found) != len(published) else []
-    for account in published:
-        row = found.get(account["account_id"], {})
-        expected = {**account, "probability": float(str(np.float32(account["probability"])))}
-        if any(row.get(name) != value for name, value in expected.items()):
-            faults.append(f"{account['account_id']}: {row} for {expected}")
-    return faults
+from tests.delivery.worlds import World, executed, list_of, rows_of, with_scores
 
 
 def test_what_is_delivered_is_what_was_published(postgres: World) -> None:
@@ -141,12 +121,6 @@ def test_a_connection_that_is_cut_costs_a_batch_and_no_more(postgres: World, mon
 
 def test_kills_at_random_moments_leave_what_the_next_delivery_completes(postgres: World) -> None:
     postgres.target["batch"] = 250
-    base = scores_of(3000)
-
-    def change(number: int) -> None:
-        part = base.slice(50 * (number % 3))
-        postgres.publish(with_scores(part, slice(number, None, 2), 0.001 * number), list_of(part, 500))
-
-    hits, faults = at_random_moments(postgres, 3, 20, change, lambda: differences(postgres))
+    hits, faults = kills_of_table(postgres, rows=3000, count=3, seed=20)
     assert faults == []
     assert hits

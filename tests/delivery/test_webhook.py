@@ -17,15 +17,10 @@ from churn.delivery import make_target
 from churn.delivery.http_client import HttpClient
 from churn.delivery.target import TargetError
 from churn.delivery.webhook import signature
-from tests.delivery.killing import at_random_moments
+from tests.delivery.killing import kills_of_webhook, twice
 from tests.delivery.receiving import SECRET, Answer, Receiver, Server
 from tests.delivery.test_sending import LISTED, SCORES, numbers
-from tests.delivery.worlds import World, list_of, scores_of, with_scores
-
-
-def twice(receiver: Receiver) -> list[str]:
-    """States of accounts that the receiver has taken more than once."""
-    return [f"{account}: {state}" for (account, state), count in receiver.taken.items() if count > 1]
+from tests.delivery.worlds import World, with_scores
 
 
 def test_the_receiver_has_what_was_published_and_gets_what_changes(hook: World, receiver: Receiver) -> None:
@@ -286,23 +281,6 @@ def test_faulty_credentials_are_told_before_anything_runs(
 
 
 def test_kills_at_random_moments_leave_what_the_next_delivery_completes(hook: World, receiver: Receiver) -> None:
-    base = scores_of(2000)
-    published = {}
-
-    def change(number: int) -> None:
-        part = with_scores(base.slice(50 * (number % 3)), slice(number, None, 2), 0.001 * number)
-        hook.publish(part, list_of(part, 300))
-        published.clear()
-        published.update(zip(part["account_id"].to_pylist(), part["probability"].to_pylist(), strict=True))
-        receiver.taken.clear()  # a state may come back with other results
-
-    def check() -> list[str]:
-        held = {account: row["probability"] for account, row in receiver.accounts.items()}
-        wrong = [
-            account for account in {*held, *published} if held.get(account) != pytest.approx(published.get(account))
-        ]
-        return [*twice(receiver), *wrong]
-
-    hits, faults = at_random_moments(hook, 3, 21, change, check)
+    hits, faults = kills_of_webhook(hook, receiver, rows=2000, count=3, seed=21)
     assert faults == []
     assert hits

@@ -137,7 +137,7 @@ def test_kedro_viz_draws_the_boxes_and_what_lies_between(checkout: Path) -> None
     assert {"booster", "churn_model", "training_metrics", "model_card"} <= inside["Training"]
     assert inside["Monitoring"] == {"health"}
     # From top to bottom.
-    layers = ["source", "staging", "features", "model", "evaluation", "champion", "results", "health"]
+    layers = ["source", "staging", "features", "model", "evaluation", "champion", "results", "delivery", "health"]
     assert shown["layers"] == layers
 
 
