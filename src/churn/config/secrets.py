@@ -86,6 +86,7 @@ class Redaction(logging.Filter):
         for name, value in _leaves(credentials):
             if "://" in value and (password := _password_in(value)):
                 self._note(password)
+                self._note(unquote(password))  # as drivers write it
             if value and any(word in name.lower() for word in SECRET_NAMES):
                 self._note(value)
                 if "webhook" in name.lower():

@@ -193,7 +193,7 @@ def deliver(target: Target, run: PublishedRun, settings: Delivery, *, rejects: P
         logger.exception("%s: an unexpected error", target.settings.name)
         outcome = replace(outcome, reason=f"{type(error).__name__}, see the log")
     finally:
-        rejected.close()
+        rejected.close(delivered=outcome.status == "delivered")
     # Of a delivery that failed, it is not known how many accounts of the last batch were taken.
     counts = replace(delivery.counts if outcome.status != "failed" else Counts(), rejected=rejected.count)
     return replace(outcome, counts=counts, rejects=str(rejects) if rejected.count else "")

@@ -90,10 +90,12 @@ class Rejects:
                 "raise rejects of the target"
             )
 
-    def close(self) -> None:
-        """Close the file. That of an earlier delivery is removed if nothing was rejected now."""
+    def close(self, *, delivered: bool) -> None:
+        """Close the file. That of an earlier delivery is removed if everything was delivered now and nothing rejected."""
         if self._file is not None:
             self._file.close()
+            return
+        if not delivered:
             return
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
