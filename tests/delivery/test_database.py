@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from churn.config import SqlTarget
 from churn.delivery import make_target
 from churn.delivery.database_session import DatabaseSession
-from churn.delivery.statements import upsert
+from churn.delivery.statements import _insert_or_update, upsert
 from tests.delivery.test_sending import LISTED, SCORES, numbers, rows, same
 from tests.delivery.worlds import World, executed, with_scores
 
@@ -189,6 +191,20 @@ def test_a_database_without_an_upsert_gets_updates_and_inserts(tmp_path: Path, m
         upsert(connection, table, [], "id")
         found = connection.execute(sa.select(table.c.n)).scalars().all()
     assert (len(found), found.count(-1)) == (1300, 200)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "words"),
+    [
+        (mysql.dialect(), "ON DUPLICATE KEY UPDATE n = VALUES(n)"),
+        (postgresql.dialect(), "ON CONFLICT (id) DO UPDATE SET n = excluded.n"),
+        (sqlite_dialect.dialect(), "ON CONFLICT (id) DO UPDATE SET n = excluded.n"),
+    ],
+)
+def test_each_database_has_its_own_upsert(dialect: Any, words: str) -> None:
+    """No server of MySQL runs here: this is what would be sent to it."""
+    table = sa.Table("t", sa.MetaData(), sa.Column("id", sa.Text, primary_key=True), sa.Column("n", sa.Integer))
+    assert words in str(_insert_or_update(dialect.name, table, "id", ["n"]).compile(dialect=dialect))
 
 
 @pytest.mark.parametrize(

@@ -128,18 +128,20 @@ class HttpClient:
     def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         import requests
 
-        session = self._session
+        session, whole = self._session, False
         request = session.prepare_request(requests.Request(method, url, data=body, headers=dict(headers)))
         around = session.merge_environment_settings(str(request.url), {}, True, self._settings.ca or True, None)
         # By the adapter, because a session follows redirects, and sends the content to wherever they lead.
         answer = session.get_adapter(str(request.url)).send(request, timeout=self._settings.timeout, **around)
         try:
             content = answer.raw.read(LONGEST_ANSWER, decode_content=True)
+            whole = len(content) < LONGEST_ANSWER
             return Answer(answer.status_code, {name.lower(): text for name, text in answer.headers.items()}, content)
         except Exception as error:
             raise requests.ConnectionError(error) from None
         finally:
-            answer.close() if answer.status_code >= 300 else answer.raw.release_conn()
+            # A connection with something left of an answer is not used again.
+            answer.raw.release_conn() if whole else answer.close()
 
     def _asked_pause(self, answer: Answer) -> float | None:
         """Return the seconds that the target asks to wait before the next request; ``None`` if it does not ask."""
