@@ -43,6 +43,30 @@ def test_the_base_environment_is_right(parameters: Parameters) -> None:
         ({"training__booster__gamma": float("nan")}, "training.booster.gamma = nan: input should be a finite number"),
         ({"inference__as_of": "yesterday"}, "inference.as_of = 'yesterday': input should be a valid date"),
         ({"simulation__scoring_seed": 31459}, "simulation: training_seed and scoring_seed are both 31459"),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "sql", "table": "t", "creat": True}]},
+            "delivery.targets.0.sql.creat: unknown parameter; did you mean 'create'?",
+        ),
+        (
+            {
+                "delivery__targets": [
+                    {"name": "crm", "kind": "files", "path": "x", "columns": [{"source": "a", "nam": "b"}]}
+                ]
+            },
+            "delivery.targets.0.files.columns.0.nam: unknown parameter; did you mean 'name'?",
+        ),
+        (
+            {"delivery__targets": [{"name": "CRM", "kind": "webhook"}]},
+            "delivery.targets.0.webhook.name = 'CRM': string",
+        ),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "sqll"}]},
+            "delivery.targets.0 = {'name': 'crm', 'kind': 'sqll'}",
+        ),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "webhook"}] * 2},
+            "delivery: targets: crm is the name of several targets",
+        ),
         ({"monitoring__psi_watch": 0.5}, "monitoring: psi_watch 0.5 is above psi_alarm 0.25"),
         ({"training__risk_bands": [{"name": "a", "minimum": 0.1}]}, "training: risk_bands must begin at 0 and rise"),
         (

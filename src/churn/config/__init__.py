@@ -5,6 +5,17 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 """
 
 from churn.config.blocks import Block, dumped
+from churn.config.delivery import (
+    Delivery,
+    DeliveryColumn,
+    DeliveryTarget,
+    FilesTarget,
+    HttpTarget,
+    HubspotTarget,
+    SalesforceTarget,
+    SqlTarget,
+    WebhookTarget,
+)
 from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.languages import Language
@@ -32,10 +43,16 @@ __all__ = [
     "Block",
     "Booster",
     "Decision",
+    "Delivery",
+    "DeliveryColumn",
+    "DeliveryTarget",
     "Evaluation",
     "EventKind",
     "FeatureEngineering",
     "FileFormat",
+    "FilesTarget",
+    "HttpTarget",
+    "HubspotTarget",
     "Inference",
     "Label",
     "Language",
@@ -52,13 +69,16 @@ __all__ = [
     "ReasonText",
     "Reasons",
     "RiskBand",
+    "SalesforceTarget",
     "Serve",
     "ServeLog",
     "Simulation",
+    "SqlTarget",
     "Staging",
     "Training",
     "Tuning",
     "Watch",
+    "WebhookTarget",
     "at_costs",
     "check_parameters",
     "dumped",

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from churn.config.blocks import Block, block_in
+from churn.config.blocks import Block, blocks_in, kind_of
+from churn.config.delivery import Delivery
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.published import is_published
@@ -35,6 +36,7 @@ class Parameters(Block):
     reasons: Reasons = Field(default=Reasons(), description="The reasons of an account and their sentences.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    delivery: Delivery = Field(default=Delivery(), description="Targets of the published results.")
     watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
     serve: Serve = Field(default=Serve(), description="The scoring service `churn serve`.")
     notifications: Notifications = Field(default=Notifications(), description="Events and retries of notifications.")
@@ -153,10 +155,13 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _fields_at(path: list[int | str]) -> list[str]:
-    """Return the field names of the block at a path; positions in tuples are skipped."""
-    block: Any = Parameters
+    """Return the field names of the block at a path; positions in tuples are skipped, and kinds select a block."""
+    blocks: list[Any] = [Parameters]
     for part in path:
         if isinstance(part, int):
             continue
-        block = block_in(block.model_fields[part].annotation)
-    return list(block.model_fields)
+        if len(blocks) > 1:
+            blocks = [block for block in blocks if kind_of(block) == part]
+        else:
+            blocks = blocks_in(blocks[0].model_fields[part].annotation)
+    return list(blocks[0].model_fields)

@@ -2,6 +2,7 @@
 
 from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.datasets.as_of import AsOfDataset
+from churn.datasets.delivery import DeliveriesDataset, PublishedRunDataset
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.metrics import MlflowMetricsDataset, MlflowModelCardDataset
@@ -20,6 +21,7 @@ __all__ = [
     "BatchesDataset",
     "ChampionDataset",
     "ChurnModelDataset",
+    "DeliveriesDataset",
     "DocumentDataset",
     "FingerprintDataset",
     "HealthReportDataset",
@@ -29,6 +31,7 @@ __all__ = [
     "MonitoredDataset",
     "OptionalDataset",
     "OutcomeBatchesDataset",
+    "PublishedRunDataset",
     "RequestOutcomesDataset",
     "RequestsDataset",
     "ResultsDataset",
