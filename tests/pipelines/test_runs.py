@@ -39,7 +39,8 @@ def test_files_of_a_whole_run(finished: Project) -> None:
     ]
     assert sorted(path.name for path in finished.run_folder().iterdir()) == [
         *("health_metrics.json", "health_report.html"),
-        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json", "partitions.json"),
+        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json"),
+        *("model_card.html", "partitions.json"),
         *("retention_list.csv", "retention_list.html", "retention_list.parquet", "retention_list.xlsx"),
     ]
     csv = pd.read_csv(finished.run_folder() / "inference_result.csv", dtype={"model_version": str})
