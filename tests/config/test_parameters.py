@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -130,3 +131,22 @@ def test_columns_may_be_named_plainly_and_labels_be_booleans() -> None:
     assert accounts.label.positive == "True"
     assert accounts.numeric[0].column == "a"
     assert accounts.categorical == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"decision": {"capacity_by": "owner"}},
+            "decision.capacity_by = 'owner': accounts.categorical and accounts.carry",
+        ),
+        ({"profit": {"currency": "euro"}}, "profit.currency = 'euro'"),
+        ({"reasons": {"language": "fr"}}, "describe it in reasons.languages.fr"),
+        ({"reasons": {"close_to_typical": 0.9}}, "reasons.close_to_typical = 0.9"),
+    ],
+)
+def test_parameters_of_the_list_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParametersError, match=re.escape(message)):
+        check_parameters(merged(base_parameters(), changes))
+    own = merged(base_parameters(), {"accounts": {"carry": ["owner"]}, "decision": {"capacity_by": "owner"}})
+    assert check_parameters(own).decision.capacity_by == "owner"

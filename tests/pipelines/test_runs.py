@@ -14,7 +14,7 @@ from tests.conftest import Project, files_in
 
 RESULT_FILES = (
     *("inference_result.csv", "inference_result.parquet", "input_profile.json"),
-    *("retention_list.csv", "retention_list.parquet"),
+    *("retention_list.csv", "retention_list.html", "retention_list.parquet", "retention_list.xlsx"),
 )
 
 
@@ -117,7 +117,7 @@ def test_tables_of_several_files_score_and_train_as_one(copied: Project) -> None
     after = copied.run_folder()
     assert after != before
     assert (copied.results / "training/metrics.json").read_bytes() == was_trained
-    for name in ("inference_result.csv", "retention_list.csv"):
+    for name in ("inference_result.csv", "retention_list.csv", "retention_list.html", "retention_list.xlsx"):
         assert (after / name).read_bytes() == (before / name).read_bytes()
     source = json.loads((after / "manifest.json").read_text())["input"]
     assert source["name"] == "inference_data"

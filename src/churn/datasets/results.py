@@ -220,6 +220,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             source=manifest["input"],
             as_of=date.fromisoformat(manifest["as_of"]),
             run_id=run_id,
+            explained=manifest.get("explained", {}),
         )
 
     def _predictions(self, name: str) -> StoredTable:

@@ -26,7 +26,7 @@ def measure_health(
         outcomes = None if request_outcomes is None else DatedOutcomes(request_outcomes, schema)
     # The label that the training of the model took for stayed.
     schema = schema.taking_for_stayed(profile.get("stayed", ()))
-    return health_metrics(
+    health = health_metrics(
         scored_accounts(results.predictions, outcomes, schema, profile["risk_bands"]),
         bands=profile["risk_bands"],
         reference=Profile.from_dict(profile["reference"]),
@@ -45,6 +45,8 @@ def measure_health(
         notes=requests.notes if requests else (),
         to_watch=requests.to_watch if requests else (),
     )
+    # The two numbers of the retention list in words, for the page.
+    return {**health, "explained": dict(results.explained)} if results.explained else health
 
 
 def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:
