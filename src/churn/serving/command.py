@@ -28,11 +28,9 @@ def serve(workers: int | None, env: str | None, conf_source: str | None, params:
     A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
     """
     given = parameters_of(params)
-    from churn.serving.imports import import_xgboost
     from churn.serving.project import configuration, setup_of
     from churn.serving.server import run
 
-    import_xgboost()
     run(setup_of(*configuration(env, conf_source, given), workers))
 
 

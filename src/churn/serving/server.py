@@ -16,6 +16,7 @@ from pathlib import Path
 
 from churn.config import Serve
 from churn.errors import ChurnError
+from churn.serving.imports import import_xgboost
 from churn.serving.metrics import SHARED
 from churn.serving.tokens import Tokens
 from churn.serving.worker import Setup, Worker
@@ -55,6 +56,7 @@ def run(setup: Setup) -> None:
             setup.requests if settings.log.sample > 0 else "no place",
         )
         if settings.workers == 1:
+            import_xgboost()
             Worker(setup).run(listening)
         else:
             Workers(setup, listening).run()
