@@ -84,7 +84,14 @@ class Workers:
             came.append(number)
             self._told.set()
 
+        def pass_on(number: int, _: object) -> None:
+            for process, since in list(self._running.items()):
+                # One that has just begun has read its files, and may not handle the signal yet.
+                if time.monotonic() - since > LEAST_LIFE:
+                    process.send_signal(number)
+
         before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, pass_on)
         try:
             with _shared_metrics():
                 for _ in range(self._setup.parameters.serve.workers):
