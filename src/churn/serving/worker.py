@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ LOGGING = "KEDRO_LOGGING_CONFIG"
 # Seconds after which a thread that computes lets that of the requests go on, if this wants to; Python's default is ten times
 # as long, which looks at the registry and the log of requests would add to the time of an answer.
 SWITCH = 0.0005
+# Seconds in which the first request of a new connection is waited for at the end.
+LINGER = 0.5
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,8 @@ def server_of(service: Service) -> Any:
 async def serve(service: Service, listening: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
-    After SIGTERM, it says for `serve.drain` seconds that it is not ready, and still answers; a second signal ends that.
+    After SIGTERM, it says for `serve.drain` seconds that it is not ready, and still answers; a second signal ends that. Then it
+    accepts no more connections, and answers what was sent on those that it has accepted.
     """
     server, loop = server_of(service), asyncio.get_running_loop()
     told = asyncio.Event()
@@ -284,6 +288,9 @@ async def serve(service: Service, listening: socket.socket, ready: Callable[[], 
         await told.wait()
         if not server.should_exit:
             await asyncio.sleep(service.settings.drain)
+        for each in server.servers:
+            each.close()
+        await first_requests(server)
         server.should_exit = True
 
     def faulty(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -302,6 +309,16 @@ async def serve(service: Service, listening: socket.socket, ready: Callable[[], 
         await server.serve(sockets=[listening])
     finally:
         draining.cancel()
+
+
+async def first_requests(server: Any) -> None:
+    """Wait until connections that were accepted just before the end have had an answer, `LINGER` seconds at most.
+
+    uvicorn closes a connection at once if no request has arrived on it yet, although it may be on its way.
+    """
+    deadline = time.monotonic() + LINGER
+    while time.monotonic() < deadline and not all(each.answered for each in server.server_state.connections):
+        await asyncio.sleep(0.01)
 
 
 class _no_signals:  # noqa: N801, in place of a function
