@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ LOADER_ARGS: dict[str, Any] = {
 }
 
 
+def _plain(value: Any) -> Any:
+    """Return nested values as plain types: Kedro gives those of its settings, which cannot be handed to another process."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader with two more resolvers.
 
@@ -50,7 +60,9 @@ class ConfigLoader(OmegaConfigLoader):
     ) -> None:
         # Kedro's constructor reads the globals, so the resolvers and attributes are set first.
         self.conf_source = str(conf_source)
-        self.options = {"conf_source": str(conf_source), "env": env, "runtime_params": runtime_params, **options}
+        self.options: dict[str, Any] = _plain(
+            {"conf_source": str(conf_source), "env": env, "runtime_params": runtime_params, **options}
+        )
         self._resolved: tuple[str, Any] | None = None
         self._dotenv: dict[str, str | None] | None = None
         OmegaConf.register_new_resolver("parameters", self._parameter, replace=True)
