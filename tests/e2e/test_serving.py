@@ -212,6 +212,8 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
     logged = [parquet.read_table(file) for file in (project.results / "requests").rglob("*.parquet")]
     assert set(pa.concat_tables(logged)["model_version"].to_pylist()) == {"1", "2"}
 
+    if workers > 1:
+        return
     # The log is judged; the same accounts were asked for again and again.
     today = next(project.results.glob("requests/*")).name
     project.run("monitoring", monitoring={"source": "requests", "requests_day": today, "requests_version": 2})
