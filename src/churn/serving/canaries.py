@@ -1,7 +1,8 @@
 """Canary rows: a model is tried on them before it answers anybody.
 
-They are made from the model's own reference profile, so that every stored model has them: the extremes and the quartiles of its
-numeric columns, each of its categories, missing values, and a category that nobody has seen.
+Those that are stored with the model must get the scores that they had at its training. Others are made from its reference
+profile, so that every stored model has them: the extremes and the quartiles of its numeric columns, each of its categories,
+missing values, and a category that nobody has seen.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,9 +48,20 @@ def canary_rows(model: ChurnModel) -> list[dict[str, Any]]:
 def canary_faults(model: ChurnModel) -> list[str]:
     """Return what is wrong with the scores of the canary rows; empty if nothing is.
 
-    They must be probabilities, have a risk band, and be the same, to the last bit, as a table of the rows gets them.
+    They must be probabilities, have a risk band, and be the same, to the last bit, as a table of the rows gets them; those of
+    the stored rows must be the stored ones.
     """
-    return list(_faults(model, canary_rows(model)))
+    return [*_stored_faults(model), *_faults(model, canary_rows(model))]
+
+
+def _stored_faults(model: ChurnModel) -> list[str]:
+    """Return what is wrong with the scores of the rows that are stored with a model, each way that it is asked."""
+    if model.canaries is None:
+        return []
+    scores = model.score_rows(model.canaries.records(model.schema.id))
+    return model.canary_faults() or model.canaries.faults(
+        np.array([score.probability for score in scores], dtype=np.float32)
+    )
 
 
 def _faults(model: ChurnModel, rows: list[Mapping[str, Any]] | list[dict[str, Any]]) -> Iterator[str]:

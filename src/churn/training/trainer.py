@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.metrics import Ranking, classification_metrics
-from churn.model import ChurnModel, Encoder
+from churn.model import ChurnModel, Encoder, canaries
 from churn.model.encoder import encode_rows
 from churn.model.linear import Linear
 from churn.model.profile import fit_profile, fit_score_profile
@@ -259,7 +259,12 @@ def assemble_model(
     # Evenly spaced rows: a table may be sorted.
     rows = min(max(IMPORTANCE_WORK // (model.trees.work + 1), IMPORTANCE_ROWS[0]), IMPORTANCE_ROWS[-1])
     few = accounts.iloc[:: spacing(len(accounts), rows)]
-    return replace(model, importance=model.mean_contributions(encoder.transform(few)))
+    some = accounts.iloc[:: spacing(len(accounts), canaries.CANDIDATES)]
+    return replace(
+        model,
+        importance=model.mean_contributions(encoder.transform(few)),
+        canaries=canaries.Canaries.of(some, model.probability(some), schema.numeric_names, schema.categorical),
+    )
 
 
 def unseen_probability(

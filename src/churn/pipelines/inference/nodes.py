@@ -39,8 +39,9 @@ def select_partitions(
 def validate_scoring_accounts(
     scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, schema: AccountSchema
 ) -> Any:
-    """Check the table against the schema and the model, and convert it to canonical form."""
+    """Check the table against the schema and the model, and the model on its canary rows; convert it to canonical form."""
     champion.check_fits(schema)
+    champion.check_canaries()
     return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
 
