@@ -5,6 +5,7 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 """
 
 from churn.config.blocks import Block, dumped
+from churn.config.experiment import Contacts, EffectModel, Experiment, Policy
 from churn.config.generation import Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
@@ -29,9 +30,12 @@ __all__ = [
     "AccountSchema",
     "Block",
     "Booster",
+    "Contacts",
     "Decision",
+    "EffectModel",
     "Evaluation",
     "EventKind",
+    "Experiment",
     "FeatureEngineering",
     "FileFormat",
     "Inference",
@@ -42,6 +46,7 @@ __all__ = [
     "Notifications",
     "NumericColumn",
     "Parameters",
+    "Policy",
     "Profit",
     "Promotion",
     "Prune",

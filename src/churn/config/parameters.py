@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from churn.config.blocks import Block, block_in
+from churn.config.experiment import Contacts, Experiment, Policy
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.retention import Decision, Profit, Reasons
@@ -32,6 +33,11 @@ class Parameters(Block):
     profit: Profit = Field(default=Profit(), description="Costs and benefits of acting on an account.")
     decision: Decision = Field(default=Decision(), description="The rule for which accounts to act on.")
     reasons: Reasons = Field(default=Reasons(), description="The reasons of an account and their sentences.")
+    experiment: Experiment = Field(
+        default=Experiment(), description="The accounts that are kept back, so that the effect of the calls is known."
+    )
+    contacts: Contacts = Field(default=Contacts(), description="Columns and words of the log of contacts.")
+    policy: Policy = Field(default=Policy(), description="Whom not to contact, whatever it would bring.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
     watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
