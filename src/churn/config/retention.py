@@ -1,9 +1,9 @@
 """Parameters of the retention list: expected profit, decision rule and reasons."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from churn.config.blocks import Block, Share
 
@@ -27,6 +27,31 @@ class Profit(Block):
         default=None,
         description="Numeric column with the value of each account; if it is missing, `account_value` applies.",
     )
+
+    # How the save rate was measured; None for the assumed one of the parameters.
+    _measured: str | None = PrivateAttr(default=None)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the save rate was measured in campaigns."""
+        return self._measured is not None
+
+    @property
+    def save_rate_sentence(self) -> str:
+        """What the save rate is and where it comes from, for example ``0.27, measured in 2 campaigns with ...``."""
+        return f"{self.save_rate:.2f}, {self._measured or 'assumed'}"
+
+    def with_save_rate(self, save_rate: float, certainty: float, measured: str) -> Self:
+        """Return the same amounts with a measured save rate.
+
+        Args:
+            save_rate: Its mean.
+            certainty: Sum of the parameters of its beta distribution.
+            measured: How it was measured, as the end of a sentence.
+        """
+        changed = self.model_copy(update={"save_rate": save_rate, "save_rate_certainty": certainty})
+        changed._measured = measured
+        return changed
 
     @property
     def examples(self) -> tuple[str, ...]:

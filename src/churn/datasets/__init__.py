@@ -2,6 +2,12 @@
 
 from churn.datasets.accounts import AccountBatchesDataset, AccountsDataset, OutcomeBatchesDataset
 from churn.datasets.as_of import AsOfDataset
+from churn.datasets.campaigns import (
+    CallEffectDataset,
+    CampaignAccountsDataset,
+    CampaignReportDataset,
+    ContactsDataset,
+)
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.metrics import MlflowMetricsDataset
@@ -17,8 +23,12 @@ __all__ = [
     "AliasDataset",
     "AsOfDataset",
     "BatchesDataset",
+    "CallEffectDataset",
+    "CampaignAccountsDataset",
+    "CampaignReportDataset",
     "ChampionDataset",
     "ChurnModelDataset",
+    "ContactsDataset",
     "DocumentDataset",
     "FingerprintDataset",
     "HealthReportDataset",

@@ -20,6 +20,7 @@ from churn.errors import ChurnError
 from churn.retention.spreadsheet import spreadsheet_safe
 from churn.scoring import CurrentLedger, Publication, Record, Scores
 from churn.scoring.pointer import (
+    CAMPAIGN_ACCOUNTS,
     LEDGER,
     MANIFEST,
     POINTER,
@@ -89,6 +90,8 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         record = data.record()
         listed = record.retention_list
         written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
+        if record.campaign_accounts is not None:
+            written |= self._write_exact(record.campaign_accounts, f"{run_id}/{CAMPAIGN_ACCOUNTS}")
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
         # The ledger does not contain this run's id, so that equal scores lead to equal bytes.
         written[LEDGER] = self._store.write_json(record.ledger, f"{run_id}/{LEDGER}")
@@ -105,6 +108,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "expected_profit": record.expected_profit,
             "example_costs": list(record.example_costs),
             "listed": len(listed),
+            **({"campaign": record.campaign} if record.campaign else {}),
             "model": record.model,
             "input": record.source,
             "files": {
@@ -191,6 +195,15 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
                 writer.write_table(table)
         return {text_name: text.stored(), exact_name: exact.stored()}
 
+    def _write_exact(self, table: pd.DataFrame, name: str) -> dict[str, Stored]:
+        """Write a table as Parquet only; return what was stored, by file name."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._store.writing(name) as file:
+            parquet.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
+        return {name.rpartition("/")[2]: file.stored()}
+
     def load(self) -> Publication:
         """Verify the hashes of the current results and return them; the scores are read in batches.
 
@@ -209,6 +222,9 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             source=manifest["input"],
             as_of=date.fromisoformat(manifest["as_of"]),
             run_id=run_id,
+            campaign_accounts=StoredTable(self._store, f"{run_id}/{CAMPAIGN_ACCOUNTS}").frame()
+            if CAMPAIGN_ACCOUNTS in manifest["files"]
+            else None,
         )
 
     def _predictions(self, name: str) -> StoredTable:

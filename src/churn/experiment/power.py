@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Experiment
 
@@ -69,7 +69,7 @@ def campaign_power(probability: ArrayLike, held_out: int, save_rate: float, expe
     )
 
 
-def _power(chance: "np.ndarray", held_out: int, rate: float, confidence: float) -> float:  # type: ignore[type-arg]
+def _power(chance: NDArray[np.float64], held_out: int, rate: float, confidence: float) -> float:
     from scipy.special import ndtr, ndtri
 
     called = len(chance) - held_out

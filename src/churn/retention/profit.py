@@ -57,7 +57,9 @@ def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64
     return np.where(missing, profit.account_value, values)
 
 
-def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
+def expected_profit(
+    probability: ArrayLike, value: ArrayLike, profit: Profit, saved: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Return the expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
 
     It is the mean of the two cases at the top of this module, weighted by the probability p of churn: the profit of
@@ -67,15 +69,18 @@ def expected_profit(probability: ArrayLike, value: ArrayLike, profit: Profit) ->
         probability: Probabilities of churn, shape (n,).
         value: Values of the accounts in currency, shape (n,) or one number.
         profit: Costs and save rate.
+        saved: Probability that acting keeps each account, shape (n,), in place of p g; negative where acting drives
+            accounts away.
 
     Returns:
         Profits, shape (n,), in currency; negative where acting is expected to cost more than it saves.
     """
     chance = np.asarray(probability, dtype=np.float64)
     worth = np.asarray(value, dtype=np.float64)
-    saved = chance * profit.save_rate * (worth - profit.offer_cost)
+    kept = chance * profit.save_rate if saved is None else np.asarray(saved, dtype=np.float64)
+    gained = kept * (worth - profit.offer_cost)
     given_away = (1.0 - chance) * profit.offer_cost
-    return np.asarray(saved - given_away - profit.contact_cost, dtype=np.float64)
+    return np.asarray(gained - given_away - profit.contact_cost, dtype=np.float64)
 
 
 def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
@@ -103,6 +108,7 @@ def choose(
     decision: Decision,
     threshold: float,
     ids: ArrayLike | None = None,
+    expected: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the accounts to act on.
 
@@ -117,6 +123,7 @@ def choose(
         decision: The rule and its capacity.
         threshold: Probability from which churn is predicted (rule ``threshold`` only).
         ids: Ids of the accounts, shape (n,), to break ties (rule ``capacity`` only); the row numbers by default.
+        expected: Expected profits, shape (n,), if they are not those of the save rate.
 
     Returns:
         Whether to act, shape (n,).
@@ -124,13 +131,13 @@ def choose(
     chance = np.asarray(probability, dtype=np.float64)
     if decision.rule == "threshold":
         return chance >= threshold
-    expected = expected_profit(chance, value, profit)
-    pays = expected > 0
+    gain = np.asarray(expected_profit(chance, value, profit) if expected is None else expected, dtype=np.float64)
+    pays = gain > 0
     if decision.rule == "profit":
         return pays
     rows = np.flatnonzero(pays)
     names = rows if ids is None else np.asarray(ids)[rows]
-    first = rows[best_first(expected[rows], chance[rows], names)]
+    first = rows[best_first(gain[rows], chance[rows], names)]
     acted = np.zeros(chance.shape, dtype=np.bool_)
     acted[first[: decision.capacity]] = True
     return acted

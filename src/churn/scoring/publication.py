@@ -28,6 +28,9 @@ class Record:
         retention_list: The first accounts of the order of `churn.retention.order.best_first`, with reasons.
         ledger: Run that scored each file of the table, ``None`` for this run; see `churn.scoring.ledger`.
         follows: Run whose results must still be current when these are published; ``None`` for any.
+        campaign: What the run asks for: name of the campaign, accounts to call, kept back and not to be contacted, and what
+            that can show; ``None`` without a campaign. See `churn.scoring.campaign.CampaignRun`.
+        campaign_accounts: Accounts of all campaigns so far, see `churn.experiment.cohort`; ``None`` if there are none.
     """
 
     rows: int
@@ -42,6 +45,8 @@ class Record:
     ledger: Ledger
     example_costs: tuple[str, ...] = ()
     follows: str | None = None
+    campaign: dict[str, Any] | None = None
+    campaign_accounts: pd.DataFrame | None = None
 
 
 class Scores(Protocol):
@@ -68,6 +73,7 @@ class Publication:
     Attributes:
         predictions: One row per account: id, probability, prediction, risk band, model version.
         run_id: Id of the run, and name of its folder.
+        campaign_accounts: Accounts of all campaigns so far, see `churn.experiment.cohort`; ``None`` if there are none.
     """
 
     predictions: Table
@@ -76,3 +82,4 @@ class Publication:
     source: dict[str, Any]
     as_of: date
     run_id: str
+    campaign_accounts: pd.DataFrame | None = None

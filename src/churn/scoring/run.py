@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Decision, Profit, Reasons
+from churn.experiment.policy import KEPT_BACK, OPEN, Campaign
 from churn.model import ChurnModel, Profile
 from churn.model.device import CPU
 from churn.model.profile import count_profile
@@ -19,13 +20,11 @@ from churn.retention import account_values, expected_profit, explain_accounts, r
 from churn.retention.order import best_first, in_cents
 from churn.retention.profit import choose
 from churn.retention.reasons import check_texts, typical_values
+from churn.scoring.campaign import EXPECTED, PROBABILITY, VALUE, CampaignRun, count_groups, no_groups
 from churn.scoring.ledger import Selection
 from churn.scoring.publication import Record, Scores
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
-
-# Names of the columns that are added to the account columns of candidates for the list.
-PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Tally:
         to_act_on: Number of accounts to act on; 0 for the rule ``capacity``, which depends on all accounts together.
         expected_profit: Expected profit of acting on them, in currency.
         profile: Counts in the bins of the model's reference profile.
+        groups: Accounts that would be acted on, by what may be done with them, see `churn.experiment.policy`, shape (4,).
     """
 
     rows: int
@@ -45,6 +45,7 @@ class Tally:
     to_act_on: int
     expected_profit: float
     profile: Profile
+    groups: tuple[int, ...] = no_groups()
 
     def __add__(self, later: "Tally") -> "Tally":
         return Tally(
@@ -53,35 +54,55 @@ class Tally:
             self.to_act_on + later.to_act_on,
             self.expected_profit + later.expected_profit,
             self.profile + later.profile,
+            tuple(map(sum, zip(self.groups, later.groups, strict=True))),
         )
 
 
 class ScoredRows(NamedTuple):
-    """Scores of some rows, the value and expected profit of each account in currency, shape (n,), and the tally."""
+    """Scores of some rows, the value and expected profit of each account in currency, shape (n,), and the tally.
+
+    The groups say what may be done with each account, see `churn.experiment.policy`, shape (n,).
+    """
 
     predictions: pd.DataFrame
     value: NDArray[np.float64]
     expected: NDArray[np.float64]
     tally: Tally
+    groups: NDArray[np.int8]
 
 
-def score_rows(accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision) -> ScoredRows:
+def score_rows(
+    accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision, campaign: Campaign | None = None
+) -> ScoredRows:
     """Score canonical account rows; rows do not influence each other."""
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
     value = account_values(accounts, profit)
-    expected = in_cents(expected_profit(probability, value, profit))
-    act = np.zeros(len(accounts), dtype=bool)
-    if decision.rule != "capacity":
-        act = choose(probability, value, profit, decision, model.threshold)
+    saved = None if campaign is None else campaign.saved(accounts, probability)
+    exact = expected_profit(probability, value, profit, saved)
+    expected = in_cents(exact)
+    # Which accounts pay by themselves; the rule ``capacity`` takes the first of them.
+    each = decision if decision.rule != "capacity" else decision.model_copy(update={"rule": "profit"})
+    act = choose(probability, value, profit, each, model.threshold, expected=exact)
+    groups = np.full(len(accounts), OPEN, np.int8) if campaign is None else campaign.groups(accounts, act)
+    if campaign is not None and campaign.share:
+        predictions = flagged(predictions, groups == KEPT_BACK)
+    counted = count_groups(groups, act)
+    act = act & (groups == OPEN) if decision.rule != "capacity" else np.zeros(len(accounts), dtype=bool)
     tally = Tally(
         rows=len(accounts),
         at_risk=int(predictions["prediction"].sum()),
         to_act_on=int(act.sum()),
         expected_profit=float(expected[act].sum()),
         profile=count_profile(model.reference, accounts, probability),
+        groups=counted,
     )
-    return ScoredRows(predictions, value, expected, tally)
+    return ScoredRows(predictions, value, expected, tally, groups)
+
+
+def flagged(predictions: pd.DataFrame, kept_back: ArrayLike) -> pd.DataFrame:
+    """Return scores with a last column that says which accounts are kept back, 1 or 0."""
+    return predictions.assign(held_out=np.asarray(kept_back).astype(np.int8))
 
 
 @singledispatch
@@ -109,6 +130,7 @@ class Scoring(ABC):
         profit: Profit,
         decision: Decision,
         reasons: Reasons,
+        campaign: CampaignRun | None = None,
     ) -> None:
         """Declare the model and the settings.
 
@@ -120,6 +142,7 @@ class Scoring(ABC):
             profit: Values and costs of acting on accounts.
             decision: Rule for the accounts to act on, and length of the list.
             reasons: Number of reasons, minimum probability, and sentences.
+            campaign: The campaign, with the accounts of earlier runs; None without one.
 
         Raises:
             ParametersError: If a configured sentence is faulty, see `churn.retention.reasons.check_texts`.
@@ -130,6 +153,8 @@ class Scoring(ABC):
         self._typical = typical_values(model.encoder, model.reference)
         check_texts(reasons, list(self._typical))
         self._tally: Tally | None = None
+        self._campaign_run = campaign
+        self._campaign = None if campaign is None else campaign.campaign
 
     @property
     def is_empty(self) -> bool:
@@ -152,7 +177,11 @@ class Scoring(ABC):
 
     @abstractmethod
     def _best(self) -> pd.DataFrame:
-        """Return the accounts with the highest expected profit, as `Candidates.best` does."""
+        """Return the accounts with the highest expected profit, as `Candidates.best` does, that may be contacted."""
+
+    @abstractmethod
+    def _kept_back(self) -> pd.DataFrame:
+        """Return the accounts with the highest expected profit that are kept back, in the same form."""
 
     def record(self) -> Record:
         """Return the results that are published with the scores; call it after the last batch."""
@@ -161,7 +190,14 @@ class Scoring(ABC):
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
         origin = model.source
-        listed = self._listed()
+        best = self._best()
+        act = self._acted(best)
+        listed = self._listed(best, act)
+        asked = None
+        if self._campaign_run is not None:
+            asked = self._campaign_run.asked(
+                best, act, self._kept_back(), tally.groups, self._scores_of, self._profit, self._decision, self._as_of
+            )
         if self._decision.rule == "capacity":
             chosen = listed["recommended_action"] == "yes"
             profit = float(listed["expected_profit"][chosen].sum())
@@ -192,19 +228,29 @@ class Scoring(ABC):
             retention_list=listed.head(self._decision.list_length),
             ledger=self._selection.ledger,
             follows=self._follows,
+            campaign=None if asked is None else asked.said,
+            campaign_accounts=None if asked is None else asked.accounts,
         )
 
-    def _listed(self) -> pd.DataFrame:
-        """Return the retention list of the candidates, each with its reasons."""
-        best = self._best()
+    def _scores_of(self, best: pd.DataFrame) -> pd.DataFrame:
+        return self._model.scores_of(best, best[PROBABILITY].to_numpy())
+
+    def _acted(self, best: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which of the candidates to act on, shape (n,)."""
         probability, value = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy()
+        saved = None if self._campaign is None else self._campaign.saved(best, probability)
+        expected = None if saved is None else expected_profit(probability, value, self._profit, saved)
+        ids, threshold = best[self._model.schema.id], self._model.threshold
+        return choose(probability, value, self._profit, self._decision, threshold, ids, expected=expected)
+
+    def _listed(self, best: pd.DataFrame, act: NDArray[np.bool_]) -> pd.DataFrame:
+        """Return the retention list of the candidates, each with its reasons."""
+        probability = best[PROBABILITY].to_numpy()
         return retention_list(
-            self._model.scores_of(best, probability),
-            value=value,
+            self._scores_of(best),
+            value=best[VALUE].to_numpy(),
             expected_profit=best[EXPECTED].to_numpy(),
-            act=choose(
-                probability, value, self._profit, self._decision, self._model.threshold, best[self._model.schema.id]
-            ),
+            act=act,
             reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
             as_of=self._as_of,
         )
@@ -224,6 +270,7 @@ class ScoringRun(Scoring):
         super().__init__(model, **terms)
         self._accounts = accounts
         self._candidates = Candidates(self._list_size, model.schema.id)
+        self._others = Candidates(self._list_size, model.schema.id)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; on the CPU, each core scores a batch of its own."""
@@ -231,19 +278,27 @@ class ScoringRun(Scoring):
         workers = cores() if device == CPU else 1
 
         def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
-            return accounts, score_rows(accounts, model, self._profit, self._decision)
+            return accounts, score_rows(accounts, model, self._profit, self._decision, self._campaign)
 
         model.use(device=device, threads=1 if workers > 1 else 0)
         try:
-            for accounts, (predictions, value, expected, tally) in self._accounts.mapped(score, workers):
+            for accounts, (predictions, value, expected, tally, groups) in self._accounts.mapped(score, workers):
                 self._count(tally)
-                self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
+                probability = predictions["probability"].to_numpy()
+                if self._campaign is None:
+                    self._candidates.add(accounts, probability, value, expected)
+                else:
+                    for chosen, rows in ((self._candidates, groups == OPEN), (self._others, groups == KEPT_BACK)):
+                        chosen.add(accounts[rows], probability[rows], value[rows], expected[rows])
                 yield predictions
         finally:
             model.use(device=device)
 
     def _best(self) -> pd.DataFrame:
         return self._candidates.best()
+
+    def _kept_back(self) -> pd.DataFrame:
+        return self._others.best()
 
 
 class Candidates:

@@ -4,10 +4,13 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.config import AccountSchema, Decision, Inference, Profit, Reasons
+import pandas as pd
+
+from churn.config import AccountSchema, Contacts, Decision, Experiment, Inference, Policy, Profit, Reasons
+from churn.experiment import CallEffect, campaign_for, effects_in_use, profit_in_use, published_rate, read_contacts
 from churn.model import ChurnModel
 from churn.model.device import check_device
-from churn.scoring import CurrentLedger, Scores, Selection, scoring_run, select
+from churn.scoring import CampaignRun, CurrentLedger, Scores, Selection, scoring_run, select
 from churn.tables import Batches, checked_table
 
 logger = logging.getLogger(__name__)
@@ -44,6 +47,32 @@ def validate_scoring_accounts(
     return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
 
+def use_save_rate(profit: Profit, experiment: Experiment, call_effect: CallEffect | None) -> Profit:
+    """Return the amounts with the save rate in use: the assumed one, or the measured one if that is to be used."""
+    return profit_in_use(profit, experiment, call_effect)
+
+
+def plan_campaign(
+    contacts: pd.DataFrame | None,
+    campaign_accounts: pd.DataFrame | None,
+    call_effect: CallEffect | None,
+    as_of: date,
+    schema: AccountSchema,
+    experiment: Experiment,
+    contacts_columns: Contacts,
+    policy: Policy,
+    profit_in_use: Profit,
+) -> CampaignRun | None:
+    """Return who is kept back and who is not contacted in this run; None without a campaign and without earlier ones."""
+    log = None if contacts is None else read_contacts(contacts, contacts_columns, schema)
+    effects = effects_in_use(experiment, call_effect)
+    campaign = campaign_for(experiment, policy, log, as_of, schema.id, effects)
+    if campaign is None and campaign_accounts is None and not experiment.use:
+        return None
+    save_rate = published_rate(profit_in_use) if experiment.use else None
+    return CampaignRun(campaign, experiment, campaign_accounts, save_rate)
+
+
 def score_accounts(
     valid_scoring_accounts: Any,
     champion: ChurnModel,
@@ -51,9 +80,10 @@ def score_accounts(
     current_ledger: CurrentLedger,
     as_of: date,
     inference: Inference,
-    profit: Profit,
+    profit_in_use: Profit,
     decision: Decision,
     reasons: Reasons,
+    campaign_run: CampaignRun | None,
 ) -> Scores:
     """Compute the scores, the retention list, and the record for provenance and monitoring."""
     check_device(inference.device, "inference.device")
@@ -63,7 +93,8 @@ def score_accounts(
         selection=selected_partitions,
         follows=current_ledger.run_id if inference.incremental else None,
         as_of=as_of,
-        profit=profit,
+        profit=profit_in_use,
         decision=decision,
         reasons=reasons,
+        campaign=campaign_run,
     )

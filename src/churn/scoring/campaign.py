@@ -1,0 +1,161 @@
+"""The campaign of a scoring run: who is asked to be called, who is kept back, and what that can show."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn.config import Decision, Experiment, Profit
+from churn.errors import ChurnError
+from churn.experiment.cohort import listed_accounts, with_earlier
+from churn.experiment.policy import REFUSED, RESTING, Campaign
+from churn.experiment.power import campaign_power, power_sentence, too_small
+from churn.retention.order import best_first
+
+# Names of the columns that are added to the account columns of candidates for the list.
+PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
+GROUPS = 4
+
+
+def no_groups() -> tuple[int, ...]:
+    """Return the counts of no accounts."""
+    return (0,) * GROUPS
+
+
+def count_groups(groups: NDArray[np.int8], act: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Return how many of the accounts that would be acted on are in each group, shape (4,)."""
+    return tuple(np.bincount(groups[act], minlength=GROUPS).tolist())
+
+
+class Asked(NamedTuple):
+    """What a run asks for.
+
+    Attributes:
+        said: The same in numbers and sentences, plain JSON types.
+        accounts: Accounts of all campaigns so far.
+    """
+
+    said: dict[str, Any]
+    accounts: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class CampaignRun:
+    """A campaign in a scoring run.
+
+    Attributes:
+        campaign: Who is kept back, and who is not contacted; None if only earlier accounts are carried on.
+        experiment: What the experiment has to show.
+        earlier: Accounts of the campaigns of earlier runs; None if there are none.
+        save_rate: Which save rate is in use, as published; None for the assumed one.
+    """
+
+    campaign: Campaign | None
+    experiment: Experiment
+    earlier: pd.DataFrame | None = None
+    save_rate: dict[str, Any] | None = None
+
+    def asked(
+        self,
+        best: pd.DataFrame,
+        act: NDArray[np.bool_],
+        kept_back: pd.DataFrame,
+        groups: tuple[int, ...],
+        scores_of: Callable[[pd.DataFrame], pd.DataFrame],
+        profit: Profit,
+        decision: Decision,
+        as_of: date,
+    ) -> Asked:
+        """Return what the run asks for.
+
+        Args:
+            best: Candidates for the list that may be contacted, n of them.
+            act: Which of them to act on, shape (n,).
+            kept_back: Candidates that are kept back.
+            groups: Number of accounts that would be acted on by group; without the limit of the rule ``capacity``.
+            scores_of: Returns the scores of candidates.
+            profit: Save rate.
+            decision: Length of the list, and rule.
+            as_of: Date of the snapshot.
+
+        Raises:
+            ChurnError: If too few accounts are kept back, and `experiment.too_small` is to refuse that.
+        """
+        campaign = self.campaign
+        if campaign is None:
+            return Asked({} if self.save_rate is None else {"save_rate": self.save_rate}, self.earlier)
+        called, held_out = _asked_rows(best, act, kept_back, campaign.id_column, decision)
+        accounts = self.earlier
+        if campaign.share:
+            frames = [_described(rows, scores_of(rows)) for rows in (called, held_out)]
+            now = listed_accounts(
+                *frames,
+                id_column=campaign.id_column,
+                campaign=campaign.name,
+                share=campaign.share,
+                save_rate=profit.save_rate,
+                as_of=as_of,
+            )
+            accounts = with_earlier(self.earlier, now)
+        said: dict[str, Any] = {
+            "campaign": campaign.name,
+            "holdout": campaign.share,
+            "to_call": len(called),
+            "held_out": len(held_out),
+            "not_contacted": {"contacted_lately": groups[RESTING], "asked_not_to_be": groups[REFUSED]},
+            "order": "risk" if campaign.effects is None else "effect",
+            **({} if self.save_rate is None else {"save_rate": self.save_rate}),
+        }
+        if campaign.share and accounts is not None:
+            said |= self._can_show(accounts[accounts["campaign"] == campaign.name], profit)
+        return Asked(said, accounts)
+
+    def _can_show(self, accounts: pd.DataFrame, profit: Profit) -> dict[str, Any]:
+        power = campaign_power(
+            accounts["probability"], int(accounts["held_out"].sum()), profit.save_rate, self.experiment
+        )
+        fault = too_small(power, self.experiment)
+        if fault is not None and self.experiment.too_small == "refuse":
+            raise ChurnError(f"experiment.holdout = {self.experiment.holdout:g}: {fault}. Nothing was published")
+        return {
+            "accounts": len(accounts),
+            "power": {**power._asdict(), "sentence": power_sentence(power), "too_small": fault},
+        }
+
+
+def _asked_rows(
+    best: pd.DataFrame, act: NDArray[np.bool_], kept_back: pd.DataFrame, id_column: str, decision: Decision
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the candidates that the list asks to call, and those that it would ask to call if nobody were kept back.
+
+    The list may end before all that pay: by its length, or by the capacity. Then those count as kept back that come before
+    the last one on the list.
+    """
+    order = best_first(best[EXPECTED], best[PROBABILITY], best[id_column])[: decision.list_length]
+    called = best.iloc[order[act[order]]]
+    if decision.rule == "capacity" and len(called) == decision.capacity:
+        last = called.iloc[[-1]]
+    elif len(order) == decision.list_length:
+        last = best.iloc[order[[-1]]]
+    else:
+        return called, kept_back
+    both = pd.concat([kept_back, last], ignore_index=True)
+    ranked = best_first(both[EXPECTED], both[PROBABILITY], both[id_column])
+    before = ranked[: int(np.flatnonzero(ranked == len(kept_back))[0])]
+    return called, kept_back.iloc[np.sort(before)]
+
+
+def _described(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return candidates with the columns that `churn.experiment.cohort.listed_accounts` expects."""
+    known: dict[str, Any] = {
+        " probability": rows[PROBABILITY].to_numpy(np.float64),
+        " risk_band": scores["risk_band"].astype("str").array,
+        " account_value": rows[VALUE].to_numpy(np.float64),
+        " expected_profit": rows[EXPECTED].to_numpy(np.float64),
+        " model_version": scores["model_version"].astype("str").array,
+    }
+    return rows.drop(columns=[PROBABILITY, VALUE, EXPECTED]).assign(**known)
