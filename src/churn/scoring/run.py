@@ -195,8 +195,9 @@ class Scoring(ABC):
         listed = self._listed(best, act)
         asked = None
         if self._campaign_run is not None:
+            kept_back = best.head(0) if self._campaign is None else self._kept_back()
             asked = self._campaign_run.asked(
-                best, act, self._kept_back(), tally.groups, self._scores_of, self._profit, self._decision, self._as_of
+                best, act, kept_back, tally.groups, self._scores_of, self._profit, self._decision, self._as_of
             )
         if self._decision.rule == "capacity":
             chosen = listed["recommended_action"] == "yes"
