@@ -63,6 +63,10 @@ class Experiment(Block):
     segments: tuple[str, ...] = Field(
         default=(), description="Categorical columns for whose values the effect is shown apart."
     )
+    outcomes_of: Name | None = Field(
+        default=None,
+        description="Campaign that the table of outcomes belongs to; empty: for each account, the last campaign it was in.",
+    )
     use: bool = Field(
         default=False,
         description="Whether the measured save rate, shrunk to the assumed one, replaces `profit.save_rate`, and the order by "
