@@ -2,12 +2,12 @@
 
 from kedro.pipeline import Pipeline
 
-from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
+from churn.pipelines import campaign, data_generation, feature_engineering, inference, monitoring, training
 from churn.pipelines.boxes import BoxedPipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the five pipelines, and their sum as the default. Each is a box in kedro-viz.
+    """Return the five pipelines, their sum as the default, and those of campaigns. Each is a box in kedro-viz.
 
     They are imported by name: Kedro's ``find_pipelines`` may return only the requested ones, which would break the sum.
     """
@@ -19,4 +19,12 @@ def register_pipelines() -> dict[str, Pipeline]:
         "monitoring": monitoring.create_pipeline(),
     }
     boxed = {name: BoxedPipeline.of(made, name) for name, made in pipelines.items()}
-    return {**boxed, "__default__": sum(boxed.values(), BoxedPipeline([]))}
+    others = {
+        "campaign": campaign.create_pipeline(),
+        "simulate_campaign": data_generation.create_campaign_pipeline(),
+    }
+    return {
+        **boxed,
+        **{name: BoxedPipeline.of(made, name) for name, made in others.items()},
+        "__default__": sum(boxed.values(), BoxedPipeline([])),
+    }

@@ -6,7 +6,7 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 
 from churn.config.blocks import Block, dumped
 from churn.config.experiment import Contacts, EffectModel, Experiment, Policy
-from churn.config.generation import Simulation, Staging
+from churn.config.generation import Intervention, Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.parameters import Parameters, check_parameters
@@ -39,6 +39,7 @@ __all__ = [
     "FeatureEngineering",
     "FileFormat",
     "Inference",
+    "Intervention",
     "Label",
     "Leakage",
     "Monitoring",

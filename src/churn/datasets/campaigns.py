@@ -7,8 +7,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
-from churn.config import AccountSchema
-from churn.datasets.accounts import AccountsDataset
+from churn.datasets.accounts import AccountsDataset, outcome_schema
 from churn.datasets.results import ResultsDataset
 from churn.errors import ChurnError
 from churn.experiment.save_rate import CallEffect
@@ -71,6 +70,14 @@ class CampaignAccountsDataset(_ResultsFolder, AbstractDataset[NoReturn, pd.DataF
         return True
 
 
+class _LogFiles(AccountsDataset):
+    """Files of a log, which has none of the features of an account table."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._schema = outcome_schema(self._schema)
+
+
 class ContactsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
     """A log of contacts in a CSV, Parquet or Excel file, or a folder of CSV or Parquet files, with all its columns.
 
@@ -110,9 +117,7 @@ class ContactsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         self._store = open_store(filepath, credentials)
         self._table: AccountsDataset | None = None
         if not filepath.lower().endswith(WORKBOOK):
-            given = AccountSchema.model_validate(schema)
-            log = given.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})
-            self._table = AccountsDataset(filepath=filepath, schema=log.model_dump(), credentials=credentials)
+            self._table = _LogFiles(filepath=filepath, schema=schema, credentials=credentials)
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
