@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from churn.config import AccountSchema, Contacts, Experiment, Profit
+from churn.config import AccountSchema, Contacts, Experiment, FeatureEngineering, Profit
 from churn.experiment import CallEffect, Record, call_effect_of, measured_campaigns, read_contacts, updated_record
 from churn.experiment.measure import flat_campaign_metrics
 from churn.experiment.record import known_outcomes
@@ -57,9 +57,10 @@ def learn_from_calls(
     profit: Profit,
     experiment: Experiment,
     schema: AccountSchema,
+    feature_engineering: FeatureEngineering,
 ) -> CallEffect:
     """Return the save rate as measured, and whether the order by effect has proved better than that by risk."""
-    return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema)
+    return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema, feature_engineering)
 
 
 def report_campaigns(measured: dict[str, Any], effect: CallEffect) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def create_pipeline() -> Pipeline:
                     "profit": "params:profit",
                     "experiment": "params:experiment",
                     "schema": "params:accounts",
+                    "feature_engineering": "params:feature_engineering",
                 },
                 outputs="call_effect",
                 name="learn_from_calls",
