@@ -129,12 +129,12 @@ class ContactsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         if self._table is not None:
             return self._table.load()
         try:
-            with self._store.reading() as file:
-                return pd.read_excel(file, sheet_name=self._sheet, dtype=object)
+            with self._store.reading_as_stored() as file:
+                return pd.read_excel(file, sheet_name=self._sheet, dtype=object, engine="openpyxl")
         except ImportError as error:
             raise ChurnError(f"{self._filepath}: {error}; or save the sheet as CSV") from error
-        except FileNotFoundError:
-            raise ChurnError(f"{self._filepath} does not exist") from None
+        except ChurnError:
+            raise
         except Exception as error:  # what a workbook that is none raises depends on the reader
             raise ChurnError(f"{self._filepath} cannot be read as an Excel file: {error}") from error
 

@@ -117,8 +117,8 @@ def _meanings(results: pd.Series, contacts: Contacts) -> tuple[NDArray[np.object
     A contact with a date and without a result is taken for an attempt that did not reach the customer.
     """
     known = word_meanings(contacts)
-    plain = results.map(plain_word, na_action="ignore")
-    meaning = np.array([known.get(word) for word in plain.fillna("")], dtype=object)
+    plain = results.astype("str").fillna("").map(plain_word)
+    meaning = np.array([known.get(word) for word in plain], dtype=object)
     return meaning, results.notna().to_numpy(bool) & np.array([each is None for each in meaning], dtype=bool)
 
 

@@ -23,7 +23,6 @@ from churn.config import AccountSchema, EffectModel, Experiment, FeatureEngineer
 from churn.experiment.cohort import FEATURE
 from churn.experiment.save_rate import CallEffect
 from churn.model import Encoder
-from churn.tables.parallel import cores
 from churn.training.encoding import fit_encoder
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ TREES = {
     "subsample": 0.7,
     "colsample_bytree": 0.7,
 }
-ROUNDS = 300
+ROUNDS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +141,7 @@ def fit_effects(
     whole.set_label((stayed - expected) / group)
     whole.set_weight(group**2)
     folds = np.random.default_rng(settings.random_state).permutation(len(rows)) % settings.folds
-    parameters = {**TREES, "seed": settings.random_state, "nthread": cores()}
+    parameters = {**TREES, "seed": settings.random_state, "nthread": 1}
     parts = [
         (whole.slice(np.flatnonzero(folds != k)), whole.slice(np.flatnonzero(folds == k)))
         for k in range(settings.folds)

@@ -61,7 +61,7 @@ def plan_campaign(
     experiment: Experiment,
     contacts_columns: Contacts,
     policy: Policy,
-    profit_in_use: Profit,
+    profit: Profit,
 ) -> CampaignRun | None:
     """Return who is kept back and who is not contacted in this run; None without a campaign and without earlier ones."""
     log = None if contacts is None else read_contacts(contacts, contacts_columns, schema)
@@ -69,7 +69,7 @@ def plan_campaign(
     campaign = campaign_for(experiment, policy, log, as_of, schema.id, effects)
     if campaign is None and campaign_accounts is None and not experiment.use:
         return None
-    save_rate = published_rate(profit_in_use) if experiment.use else None
+    save_rate = published_rate(profit) if experiment.use else None
     return CampaignRun(campaign, experiment, campaign_accounts, save_rate)
 
 
@@ -80,7 +80,7 @@ def score_accounts(
     current_ledger: CurrentLedger,
     as_of: date,
     inference: Inference,
-    profit_in_use: Profit,
+    profit: Profit,
     decision: Decision,
     reasons: Reasons,
     campaign_run: CampaignRun | None,
@@ -93,7 +93,7 @@ def score_accounts(
         selection=selected_partitions,
         follows=current_ledger.run_id if inference.incremental else None,
         as_of=as_of,
-        profit=profit_in_use,
+        profit=profit,
         decision=decision,
         reasons=reasons,
         campaign=campaign_run,

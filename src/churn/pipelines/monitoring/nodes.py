@@ -3,6 +3,7 @@
 from typing import Any
 
 from churn.config import AccountSchema, Monitoring
+from churn.experiment import CallEffect
 from churn.model import Profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.monitoring.health import flat_metrics
@@ -11,13 +12,17 @@ from churn.tables import Batches
 
 
 def measure_health(
-    results: Publication, scoring_outcomes: Batches | None, schema: AccountSchema, monitoring: Monitoring
+    results: Publication,
+    scoring_outcomes: Batches | None,
+    schema: AccountSchema,
+    monitoring: Monitoring,
+    call_effect: CallEffect | None,
 ) -> dict[str, Any]:
     """Compare the current results with the model's reference, and with the outcomes if they are known."""
     profile = results.profile
     # The label that the training of the model took for stayed.
     schema = schema.taking_for_stayed(profile.get("stayed", ()))
-    return health_metrics(
+    health = health_metrics(
         scored_accounts(results.predictions, scoring_outcomes, schema, profile["risk_bands"]),
         bands=profile["risk_bands"],
         reference=Profile.from_dict(profile["reference"]),
@@ -32,6 +37,10 @@ def measure_health(
             "as_of": results.as_of.isoformat() if results.as_of else None,
             "input": results.source["name"],
         },
+    )
+    # What the campaigns have shown, for the page; no figure of health depends on it.
+    return (
+        health if call_effect is None else {**health, "calls": {"sentence": call_effect.verdict, **call_effect.summary}}
     )
 
 

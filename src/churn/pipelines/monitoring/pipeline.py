@@ -16,6 +16,7 @@ def create_pipeline() -> Pipeline:
                     "scoring_outcomes": "scoring_outcomes@batches",
                     "schema": "params:accounts",
                     "monitoring": "params:monitoring",
+                    "call_effect": "known_call_effect",
                 },
                 outputs="health",
                 name="measure_health",
