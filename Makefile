@@ -34,7 +34,7 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 JOB = $(DOCKER) run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
   --env-file <(grep -E '^(CHURN_S3_(ENDPOINT|REGION)|CHURN_(STAGING|RESULTS)_BUCKET|CHURN_$(1)_\w+|CHURN_(WEBHOOK|SNS_TOPIC)|MLFLOW_TRACKING_\w+)=' .env)
 
-.PHONY: help install run telco env services services-down run-minio serve images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow docs samples docs-serve dist hooks clean
+.PHONY: help install run telco env services services-down run-minio serve images image-baked run-images test-fast test test-all coverage test-minio test-containers bench quality lint rooms format viz notebook mlflow status docs samples docs-serve dist hooks clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -138,8 +138,11 @@ quality: .venv/.dev  ## Measure the model beside others on public tables (half a
 notebook: .venv/.dev  ## Open the notebooks in Jupyter
 	@$(IN_VENV) kedro jupyter notebook $(or $(ARGS),notebooks/01-a-run-from-data-to-health.ipynb)
 
-mlflow: .venv/.runtime  ## Look at runs and models in the browser
-	@$(IN_VENV) kedro mlflow ui $(ARGS)
+mlflow: .venv/.runtime  ## Look at runs and models in the browser (ARGS="--port 5001")
+	@$(BIN)/churn mlflow $(ARGS)
+
+status: .venv/.runtime  ## Show champion, last run, scores, health, alarms and disks
+	@$(BIN)/churn status $(ARGS)
 
 docs: .venv/.dev  ## Write docs/parameters.md from the typed parameters, and build the site into site/
 	@$(BIN)/python -m churn.config.documentation docs/parameters.md

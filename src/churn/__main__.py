@@ -1,9 +1,16 @@
 """The command `churn`: the project's own commands, and `kedro run` as the project shows its errors."""
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+# Kedro's variable with the configuration of the log.
+LOGGING = "KEDRO_LOGGING_CONFIG"
 
 
 def main() -> None:
@@ -16,7 +23,11 @@ def main() -> None:
         if other_checkout(Path(project)):
             _run_the_code_of(Path(project))
         # Kedro itself looks for it in the current folder only, when it is imported.
-        os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(Path(project) / "conf/logging.yml"))
+        os.environ.setdefault(LOGGING, str(Path(project) / "conf/logging.yml"))
+        if sys.argv[1:2] == ["serve"]:
+            _serve()
+        if sys.argv[1:2] == ["status"]:
+            _status()
         from kedro.framework.startup import bootstrap_project
 
         bootstrap_project(Path(project))
@@ -26,6 +37,49 @@ def main() -> None:
     from churn.cli.commands import cli
 
     cli(prog_name="churn")
+
+
+def _serve() -> NoReturn:
+    # Until the service installs its own handler: the kernel ignores signals to process 1 of a container without one.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    _use_this_machine()
+    from churn.serving.command import serve
+    from churn.web.log_format import use_log_file
+
+    use_log_file(os.environ[LOGGING])
+    _run_alone(serve)
+
+
+def _status() -> NoReturn:
+    _use_this_machine()
+    from churn.operations.status.command import status
+
+    _run_alone(status)
+
+
+def _use_this_machine() -> None:
+    from churn.config.machine import check_interpreter, use_writable_folders
+
+    check_interpreter(sys.flags.optimize)
+    use_writable_folders(Path.cwd())
+
+
+def _run_alone(command: "click.Command") -> NoReturn:
+    """Run a command without what the other commands import, which takes longer than all that it does."""
+    try:
+        command.main(sys.argv[2:], prog_name=f"churn {command.name}")
+    except Exception as error:
+        import click
+
+        from churn.cli.commands import exit_code, user_error
+        from churn.config.secrets import REDACTION
+
+        message = user_error(error)
+        if message is None:
+            raise
+        click.echo(f"Error: {REDACTION.text(message)}", err=True)
+        sys.exit(exit_code(error))
+    sys.exit(0)
 
 
 def other_checkout(project: Path) -> Path | None:

@@ -10,12 +10,13 @@ check_interpreter(sys.flags.optimize)
 use_writable_folders(Path.cwd())
 
 from churn.config.catalog import Catalog
-from churn.config.loader import ConfigLoader
+from churn.config.loader import LOADER_ARGS, ConfigLoader
 from churn.hooks.notifications import NotificationHook
 from churn.hooks.preflight import PreflightHook
 from churn.hooks.published import PublishedHook
 from churn.hooks.retraining import RetrainingHook
 from churn.hooks.spark import SparkHook
+from churn.hooks.stages import StagesHook
 from churn.hooks.summary import SummaryHook
 from churn.hooks.tracking import TrackingHook
 from churn.hooks.written import WrittenHook
@@ -27,15 +28,10 @@ HOOKS = (
     *(SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook()),
     PublishedHook(),
     WrittenHook(),  # before the notification of a failure, which shows the error
+    StagesHook(),  # first, so that its bar is gone before anything else is written
 )
 
 DATA_CATALOG_CLASS = Catalog
 
 CONFIG_LOADER_CLASS = ConfigLoader
-CONFIG_LOADER_ARGS = {
-    "base_env": "base",
-    "default_run_env": "local",
-    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"], "spark": ["spark.yml"]},
-    # An environment changes the keys that it names and keeps the rest; lists are replaced as a whole.
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft", "spark": "soft"},
-}
+CONFIG_LOADER_ARGS = LOADER_ARGS

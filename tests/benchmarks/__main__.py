@@ -86,8 +86,8 @@ BENCHMARKS = (
     Benchmark(
         "tests.benchmarks.serve",
         "the scoring service under load, beside mlflow models serve",
-        6,
-        ("--count", "100", "--seconds", "3", "--rate", "50", "--swapped", "500", "--rounds", "1"),
+        9,
+        ("--count", "100", "--seconds", "3", "--rate", "50", "--requests", "500", "--hostile", "60", "--rounds", "1"),
     ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 3, ("--rows", "3000", "--rounds", "1")),
 )

@@ -30,8 +30,8 @@ from churn.model.profile import count_profile
 from churn.registry import flavor, versions
 from churn.retention import account_values, expected_profit, explain_accounts, retention_list
 from churn.retention.profit import choose
-from churn.retention.reasons import typical_values
 from churn.retention.spreadsheet import spreadsheet_safe
+from churn.retention.terms import Terms
 from churn.tables import FrameTable, check_accounts
 
 MODEL = "churn"
@@ -77,13 +77,13 @@ def inference(folder: Path) -> None:
         scores = model.score(accounts)
         probability = scores["probability"].to_numpy()
         value = account_values(accounts, parameters.profit)
-        typical = typical_values(model.encoder, model.reference)
+        terms = Terms.of(model.encoder, model.reference)
         listed = retention_list(
             scores,
             value=value,
             expected_profit=expected_profit(probability, value, parameters.profit),
             act=choose(probability, value, parameters.profit, parameters.decision, model.threshold),
-            reasons=explain_accounts(model.explain, accounts, probability, typical, parameters.reasons),
+            reasons=explain_accounts(model.explain_terms, accounts, probability, terms, parameters.reasons).words,
             as_of=date.today(),  # noqa: DTZ011, the day here
         )
         profile = count_profile(model.reference, accounts, probability)

@@ -13,7 +13,8 @@ from churn.config import Reasons, check_parameters
 from churn.model import ChurnModel
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.retention import explain_accounts
-from churn.retention.reasons import explain_in_words, typical_values
+from churn.retention.reasons import explain_in_words
+from churn.retention.terms import Terms
 from churn.tables import check_accounts
 from tests.benchmarks.results import Result, in_turns, parser, ratio, report, seconds
 from tests.benchmarks.simulated import trained
@@ -26,8 +27,8 @@ LIMIT = 12.0
 def with_reasons(model: ChurnModel, accounts: pd.DataFrame, reasons: Reasons) -> pd.DataFrame:
     """Scores and reasons side by side."""
     scores = model.score(accounts)
-    typical = typical_values(model.encoder, model.reference)
-    return scores.join(explain_accounts(model.explain, accounts, scores["probability"], typical, reasons))
+    terms = Terms.of(model.encoder, model.reference)
+    return scores.join(explain_accounts(model.explain_terms, accounts, scores["probability"], terms, reasons).words)
 
 
 def main() -> int:
@@ -41,9 +42,9 @@ def main() -> int:
     accounts = check_accounts(simulated.accounts, parameters.accounts, subject="accounts", labelled=False).accounts
     ways = {"scores": lambda: model.score(accounts), "reasons": lambda: with_reasons(model, accounts, reasons)}
     times = in_turns(ways, arguments.rounds)
-    contributions = model.explain(accounts)
-    typical = typical_values(model.encoder, model.reference)
-    words = seconds(lambda: explain_in_words(contributions, accounts, typical, reasons))
+    contributions = model.explain_terms(accounts)
+    terms = Terms.of(model.encoder, model.reference)
+    words = seconds(lambda: explain_in_words(contributions, accounts, terms, reasons))
     work = f"scores and {reasons.count} reasons for each of {arguments.rows:,} accounts, in memory"
     results = [
         Result(work, ratio(times["reasons"], times["scores"]), "x scores alone", LIMIT),

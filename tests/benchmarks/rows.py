@@ -18,7 +18,8 @@ from churn.config import Parameters, Reasons, check_parameters
 from churn.model import ChurnModel
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.pipelines.data_generation.simulation import simulate_accounts
-from churn.retention.reasons import RowReasons, typical_values
+from churn.retention.row_reasons import RowReasons
+from churn.retention.terms import Terms
 from churn.tables import check_accounts
 from tests.benchmarks.results import Result, in_turns, parser, ratio, report, seconds
 from tests.benchmarks.simulated import trained
@@ -69,13 +70,13 @@ def measured(model: ChurnModel, rows: Rows, calls: int, name: str, *, bounds: bo
     model.use(threads=1)
     results = [Result(f"{name}: getting ready", seconds(lambda: model.rows.prepare(reasons=False)), "s")]
     results.append(Result(f"{name}: getting ready for reasons", seconds(lambda: model.rows.prepare(reasons=True)), "s"))
-    of_row = RowReasons(typical_values(model.encoder, model.reference), Reasons())
+    of_row = RowReasons(Terms.of(model.encoder, model.reference), Reasons())
 
     def one(number: int) -> object:
         return model.score_rows([rows[number % len(rows)]])
 
     def reasoned(number: int) -> object:
-        return [of_row(score) for score in model.score_rows([rows[number % len(rows)]], reasons=of_row.count)]
+        return [of_row(score) for score in model.score_rows([rows[number % len(rows)]], reasons=True)]
 
     def hundred(number: int) -> object:
         start = number * 100 % (len(rows) - 99)

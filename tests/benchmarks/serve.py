@@ -30,12 +30,15 @@ from churn.model import ChurnModel
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.registry.flavor import log_model
 from churn.registry.versions import find_version
+from tests.benchmarks.endurance import hostile, soak
 from tests.benchmarks.results import Result, parser, ratio, report
 from tests.benchmarks.simulated import trained
 from tests.conftest import ROOT, Project, base_parameters, clean_environment, make_project
+from tests.serving.hostile import INFER, SCORE
 from tests.stack import free_ports
 
 TOKEN = "0123456789abcdef"
+PARTS = ("single", "mlflow", "rate", "swaps", "soak", "hostile", "start")
 PATIENCE = 300.0
 EMPTY = """
 import sys, uvicorn
@@ -354,6 +357,15 @@ def swaps(
     ]
 
 
+def examples(port: int) -> dict[str, Any]:
+    """The documents that the interface gives as examples."""
+    _, body = asyncio.run(Client(port).ask(GET_EMPTY.replace(b"/livez", b"/openapi.json")))
+    paths = json.loads(body)["paths"]
+    return {
+        path: paths[path]["post"]["requestBody"]["content"]["application/json"]["example"] for path in (SCORE, INFER)
+    }
+
+
 def start_beside_a_bare_server(project: Project, rounds: int) -> list[Result]:
     bare, ours = [], []
     for _ in range(rounds):
@@ -372,9 +384,16 @@ def main() -> int:
     options.add_argument("--count", type=int, default=2000, help="requests of one client (2000)")
     options.add_argument("--seconds", type=float, default=60.0, help="seconds of the load with a rate (60)")
     options.add_argument("--rate", type=float, default=500.0, help="requests a second (500)")
-    options.add_argument("--swapped", type=int, default=100_000, help="requests while the champion moves (100000)")
-    options.add_argument("--without-mlflow", action="store_true", help="do not start mlflow models serve")
+    options.add_argument(
+        "--requests", type=int, default=100_000, help="requests while the champion moves, and of the soak (100000)"
+    )
+    options.add_argument("--soak-seconds", type=float, default=600.0, help="seconds after which the soak ends (600)")
+    options.add_argument("--hostile", type=int, default=1000, help="hostile requests (1000)")
+    options.add_argument("--parts", default=",".join(PARTS), help=f"what to measure ({','.join(PARTS)})")
     arguments = options.parse_args()
+    parts = arguments.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        options.error(f"--parts: there is no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     parameters = check_parameters(base_parameters())
     model = trained(parameters)
     simulated = simulate_accounts(400, 77, parameters.simulation)
@@ -394,12 +413,25 @@ def main() -> int:
         )
         (port,) = free_ports(1)
         with serving(project, port) as (served, _):
-            results += beside_an_empty_endpoint(port, rows, arguments.count, arguments.rounds)
-            if not arguments.without_mlflow:
+            if "single" in parts:
+                results += beside_an_empty_endpoint(port, rows, arguments.count, arguments.rounds)
+            if "mlflow" in parts:
                 results += beside_mlflow(port, stored, rows, arguments.count // 2, arguments.rounds)
-            results += under_a_rate(port, rows, arguments.rate, arguments.seconds)
-            results += swaps(port, served.pid, models, table, rows, arguments.swapped)
-        results += start_beside_a_bare_server(project, arguments.rounds)
+            if "rate" in parts:
+                results += under_a_rate(port, rows, arguments.rate, arguments.seconds)
+            if "swaps" in parts:
+                results += swaps(port, served.pid, models, table, rows, arguments.requests)
+            if "soak" in parts:
+                results += soak(
+                    lambda: Client(port), post, rows, served.pid, arguments.requests, arguments.soak_seconds
+                )
+            if "hostile" in parts:
+                good = post("/v1/score", {"rows": rows[:3]})
+                results += hostile(
+                    port, lambda: Client(port), good, examples(port), TOKEN, served.pid, arguments.hostile
+                )
+        if "start" in parts:
+            results += start_beside_a_bare_server(project, arguments.rounds)
     return report(results, arguments.json)
 
 

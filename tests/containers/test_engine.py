@@ -245,7 +245,8 @@ class TestJobs:
 
     def test_stopped_while_scoring(self, jobs: Jobs) -> None:
         name = f"churn-test-{uuid.uuid4().hex[:8]}"
-        started = docker("run", "--detach", "--name", name, *jobs.options(SCORING), "churn-inference")
+        details = ("--env", "CHURN_VERBOSE=1")  # otherwise there is a line a stage only
+        started = docker("run", "--detach", "--name", name, *details, *jobs.options(SCORING), "churn-inference")
         assert started.returncode == 0, started.stderr
         try:
             deadline = time.monotonic() + 60

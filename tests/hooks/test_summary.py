@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from churn.config.retention import AMOUNTS
-from churn.hooks.summary import _result_lines
+from churn.hooks.summary import _list_lines, _result_lines
 
 
 class Published:
     def __init__(self, **manifest: Any) -> None:
-        model = {"version": "3"}
-        self.published = {"run_id": "r-1", "rows": 9, "at_risk": 2, "threshold": 0.5, "model": model, **manifest}
+        explained = {"at_risk": "2 accounts at risk: why", "to_act_on": "4 accounts to act on: because"}
+        known = {"run_id": "r-1", "rows": 9, "model": {"version": "3"}, "explained": explained, "currency": None}
+        self.published = {**known, **manifest}
 
     def folder(self, run_id: str) -> str:
         return f"results/{run_id}"
@@ -28,4 +29,12 @@ class Published:
 def test_money_at_example_costs_says_so(example_costs: tuple[str, ...], said: str) -> None:
     results = Published(to_act_on=4, expected_profit=1234.4, example_costs=example_costs)
     lines = dict(_result_lines(results))
-    assert lines["act on"] == f"4 accounts, {said}results/r-1/retention_list.csv"
+    assert lines["act on"] == f"4 accounts to act on: because; {said}results/r-1/retention_list.csv"
+
+
+def test_the_page_of_the_list_leads_and_the_two_numbers_are_explained() -> None:
+    results = Published(to_act_on=4, expected_profit=1234.4, currency="EUR", example_costs=())
+    assert _list_lines(results) == [("list", "results/r-1/retention_list.html")]
+    lines = dict(_result_lines(results))
+    assert lines["accounts"] == "9 scored, model version 3; 2 accounts at risk: why"
+    assert lines["act on"].startswith("4 accounts to act on: because; expected profit 1,234 EUR: ")

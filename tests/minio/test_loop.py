@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from churn.operations.status.tracked import Tracked, read_tracked
 from churn.services.server import is_free
 from tests.conftest import Project
 from tests.minio.conftest import MinioProject
@@ -41,7 +42,29 @@ def test_runs_models_and_artifacts_are_on_the_server(trained: MinioProject) -> N
     assert run.data.params["training.booster.max_depth"] == "4"
     artifacts = {item.path for item in trained.client.list_artifacts(champion.run_id)}
     assert {"model_card.html", "promotion.json", "plots"} <= artifacts
+    assert run.info.run_name.startswith("training: promoted v1, ROC AUC .")
+    assert "| ROC AUC |" in run.data.tags["mlflow.note.content"]
+    assert len([name for name in run.data.metrics if "/" not in name]) < 30
+    assert not [name for name, text in run.data.tags.items() if "object at 0x" in text]
+    assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"training_data.csv", "inference_data.csv"}
     assert trained.manifest()["model"]["sha256"] == champion.tags["sha256"]
+    described = trained.client.get_logged_model(champion.model_id or champion.source.removeprefix("models:/"))
+    assert described.source_run_id == champion.run_id
+
+
+def test_the_status_is_read_from_the_server(trained: MinioProject) -> None:
+    settings = trained.stack.settings
+    names = f"churn_model_{trained.name}", f"churn_{trained.name}"
+    found = read_tracked(settings.tracking_uri, *names, {})
+    run = trained.client.get_run(trained.client.get_model_version_by_alias(names[1], "champion").run_id)
+    assert found.champion is not None
+    assert found.last_run is not None
+    assert found.champion.version == "1"
+    assert found.champion.roc_auc == run.data.metrics["test_roc_auc"]
+    assert found.champion.since is not None
+    assert found.last_run.status == "FINISHED"
+    assert found.experiment == run.info.experiment_id
+    assert read_tracked(settings.tracking_uri, "other", "other", {}) == Tracked()
 
 
 def test_the_results_are_those_of_a_laptop(trained: MinioProject, finished: Project) -> None:

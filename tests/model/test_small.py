@@ -110,17 +110,14 @@ def test_a_few_rows_get_what_a_table_of_them_gets(
     assert bits_of([score.probability for score in found]) == bits_of(expected["probability"])
     assert [score.prediction for score in found] == expected["prediction"].tolist()
     assert [score.risk_band for score in found] == expected["risk_band"].tolist()
-    assert all(score.drivers == () for score in found)
+    assert all(score.contributions == () for score in found)
     pd.testing.assert_frame_equal(pd.DataFrame([score.account for score in found]).astype(accounts.dtypes), accounts)
     # A row is scored alike whatever the others are.
     assert model.score_rows(rows[-1:]) == [found[-1]._replace(row=0)] or _has_nan(found[-1].account)
 
-    parts = model.explain(accounts.head(8)).drop(columns=BASELINE)
-    for score, (_, row) in zip(model.score_rows(rows[:8], reasons=len(parts.columns)), parts.iterrows(), strict=True):
-        ranked = row[row > 0].sort_values(ascending=False, kind="stable")
-        assert score.drivers == tuple(ranked.items())
-    for score, more in zip(model.score_rows(rows[:8], reasons=2), model.score_rows(rows[:8], reasons=5), strict=True):
-        assert score.drivers == more.drivers[:2]
+    parts = model.explain_terms(accounts.head(8)).drop(columns=BASELINE)
+    for score, row in zip(model.score_rows(rows[:8], reasons=True), parts.to_numpy().tolist(), strict=True):
+        assert score.contributions == tuple(row)
 
 
 def _has_nan(account: Any) -> bool:
@@ -155,7 +152,7 @@ def test_faults_are_those_of_the_batch_check(model: ChurnModel, labelled: pd.Dat
     with pytest.raises(AccountsError) as caught:
         model.score_rows(rows)
     assert str(caught.value) == str(expected.value)
-    scores, faults = model.score_good_rows(rows, reasons=2)
+    scores, faults = model.score_good_rows(rows, reasons=True)
     assert [score.row for score in scores] == [0, 2, 4]
     good = [rows[0], rows[2], rows[4]]
     assert [score.probability for score in scores] == [score.probability for score in model.score_rows(good)]
@@ -172,9 +169,9 @@ def test_the_example_of_the_documentation_runs(model: ChurnModel, capsys: pytest
     blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     catalog = DataCatalog({"champion@model": MemoryDataset(model, copy_mode="assign")})
     exec("".join(blocks), {"catalog": catalog})  # noqa: S102, our own page
-    scored, drivers, faults, sentences = capsys.readouterr().out.splitlines()
+    scored, told, faults, sentences = capsys.readouterr().out.splitlines()
     assert scored.startswith("a-1 0.")
-    assert drivers.startswith("(('")
+    assert told.startswith("(")
     assert faults.startswith(
         "[(1, 'total_users_count', \"total_users_count: 1 value is not a number, for example 'many' (row 2)"
     )

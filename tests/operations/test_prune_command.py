@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
@@ -15,13 +17,17 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from churn.cli import cli
+from churn.config import Parameters
 from churn.datasets import ResultsDataset
+from churn.model import ChurnModel
 from churn.operations.housekeeping import Housekeeping
 from churn.operations.pruning import Limits
-from tests.conftest import ROOT, Project, clean_environment
+from churn.stores import open_store
+from tests.conftest import ROOT, Project, clean_environment, files_in
 from tests.datasets.test_results import aged, given
 from tests.kills import age_everything, churn, kill, running, wait_until
 from tests.pipelines.test_runs import snapshot
+from tests.scoring.logged import Logging, at, named
 
 
 def prune(project: Project, *options: str) -> Result:
@@ -81,6 +87,46 @@ def test_old_results_and_leftovers_are_removed(old: tuple[Project, list[Path]]) 
     assert json.loads((before / "health_metrics.json").read_text())["provenance"]["run_id"] == before.name
 
 
+def test_the_log_of_requests_is_merged_and_removed(
+    copied: Project, model: ChurnModel, canonical: pd.DataFrame, parameters: Parameters
+) -> None:
+    today = datetime.now(UTC).date()
+    log = copied.results / "requests"
+    service = Logging(open_store(str(log)), named(model, "1"))
+    accounts = canonical.drop(columns=parameters.accounts.label.column).head(40)
+    days = [today - timedelta(days=age) for age in (200, 3, 0)]
+    for day in days:
+        for hour in range(4):
+            service.answer(accounts.iloc[10 * hour : 10 * hour + 10], at(hour, day))
+    for day in days[:2]:
+        aged(*(log / str(day)).iterdir(), time=time.time() - 7200)
+    shown = prune(copied, "--dry-run")
+    assert f"goes   requests  {days[0]}" in shown.output
+    assert f"stays  requests  {days[1]}" in shown.output
+    assert "Segments of 2 days of the log of requests would be merged." in shown.output
+    assert "add --yes" in prune(copied).output
+    assert len(files_in(log)) == 15
+    done = prune(copied, "--yes")
+    assert done.exit_code == 0, done.output
+    assert f"requests of {days[1]}: 4 segments are 1 files now" in done.output
+    assert sorted(path.name for path in log.iterdir()) == [str(days[1]), str(days[2])]
+    assert len(list((log / str(days[1])).glob("*.parquet"))) == 1
+    assert len(list((log / str(days[2])).glob("*.parquet"))) == 4  # today
+    given = {"source": "requests", "requests_day": str(days[1])}
+    copied.run("monitoring", monitoring=given)
+    assert json.loads((log / str(days[1]) / "health_metrics.json").read_text())["total_samples"] == 40
+    # Nothing to remove, but something to merge, needs no question.
+    for hour in range(2):
+        service.answer(accounts.head(5), at(20 + hour, days[1]))
+    aged(*(log / str(days[1])).iterdir(), time=time.time() - 7200)
+    again = prune(copied)
+    assert (again.exit_code, "2 segments are 1 files" in again.output) == (0, True)
+    assert "written in the last hour" in prune(copied, "--requests-older-than", "1", "--dry-run").output
+    aged(*(log / str(days[1])).iterdir(), time=time.time() - 7200)
+    assert prune(copied, "--requests-older-than", "1", "--yes").exit_code == 0
+    assert [path.name for path in log.iterdir()] == [str(days[2])]
+
+
 def test_a_damaged_pointer_is_one_sentence(old: tuple[Project, list[Path]]) -> None:
     project, made = old
     (project.results / "latest.json").write_text("[]")
@@ -124,7 +170,9 @@ def test_what_becomes_needed_after_the_plan_stays_and_is_named(old: tuple[Projec
     assert ResultsDataset(filepath=str(project.results)).load().run_id == made[0].name
 
 
-@pytest.mark.parametrize("options", [("--keep", "0"), ("--older-than", "-1"), ("--keep", "all")])
+@pytest.mark.parametrize(
+    "options", [("--keep", "0"), ("--older-than", "-1"), ("--keep", "all"), ("--requests-older-than", "-1")]
+)
 def test_limits_that_make_no_sense(finished: Project, options: tuple[str, str]) -> None:
     refused = prune(finished, *options, "--yes")
     assert refused.exit_code == 2

@@ -3,6 +3,7 @@
 import random
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -69,6 +70,26 @@ def test_the_current_results_and_those_of_their_ledger_stay_whatever_their_age()
 
 def test_without_a_pointer_no_results_go() -> None:
     assert going(plan(Listing(NOW, None, files=files({A: 500, B: 600})), STRICT)) == set()
+
+
+def test_days_of_requests_go_by_their_date_alone() -> None:
+    today = datetime.fromtimestamp(NOW, UTC).date()
+    days = {today - timedelta(days=age): {"a.parquet": Entry(7, ago(0.5))} for age in (0, 29, 30, 31, 400)}
+    fresh, ahead = today - timedelta(days=500), today + timedelta(days=500)
+    days |= {fresh: {"a.parquet": Entry(7, NOW - 60)}, ahead: {"a.parquet": Entry(7, ago(600))}}
+    listing = Listing(NOW, None, requests=days)
+    made = plan(listing, replace(STRICT, requests=30))
+    assert going(made) == {str(today - timedelta(days=age)) for age in (31, 400)}
+    assert reason(made, str(fresh)) == "written in the last hour"
+    assert reason(made, str(ahead)) == "not older than 30 days"
+    assert going(plan(listing, replace(STRICT, requests=0))) == {
+        str(today - timedelta(days=age)) for age in (29, 30, 31, 400)
+    }
+    assert going(plan(listing, STRICT)) == set()
+    assert "requests     2  14 bytes      5  35 bytes" in render(made)
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ChurnError, match="requests_older_than"):
+            Limits(1, 0, wrong)
 
 
 def test_what_is_no_run_is_not_looked_at() -> None:

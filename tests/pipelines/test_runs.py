@@ -38,7 +38,7 @@ def test_files_of_a_whole_run(finished: Project) -> None:
         *("inference_data.csv", "inference_outcomes.csv", "oracle.parquet", "training_data.csv")
     ]
     assert sorted(path.name for path in finished.run_folder().iterdir()) == [
-        *("health_metrics.json", "health_report.html"),
+        *("health_metrics.json", "health_report.html", "model_card.html"),
         *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json", "partitions.json"),
         *("retention_list.csv", "retention_list.parquet"),
     ]

@@ -12,6 +12,7 @@ import pytest
 from churn.errors import ChurnError
 from churn.model import ChurnModel
 from churn.registry import flavor, versions
+from churn.registry.metric_names import tracked_names
 from tests.conftest import Project
 
 
@@ -91,12 +92,29 @@ def test_mlflow_serves_scores(client: mlflow.MlflowClient, accounts: pd.DataFram
     pd.testing.assert_series_equal(served["probability"], direct["probability"])
 
 
+def test_a_model_has_a_signature_and_an_example_that_is_no_account(
+    client: mlflow.MlflowClient, accounts: pd.DataFrame
+) -> None:
+    served = mlflow.pyfunc.load_model("models:/churn@champion")
+    example = served.input_example
+    assert list(example) == served.metadata.get_input_schema().input_names()
+    assert example["account_id"].tolist() == ["example"]
+    assert len(served.predict(example)) == 1
+    expected = flavor.load_model("models:/churn@champion").score(accounts)["probability"]
+    # Columns as programs have them: text of a CSV file, and pandas' own types.
+    for given in (accounts.astype(str).replace("nan", ""), accounts.convert_dtypes()):
+        pd.testing.assert_series_equal(served.predict(given)["probability"], expected)
+
+
 def test_stored_files_are_not_pickles(client: mlflow.MlflowClient, tmp_path: Path) -> None:
     logged = client.get_model_version("churn", "1").source
     folder = Path(mlflow.artifacts.download_artifacts(logged, dst_path=str(tmp_path)))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     files.discard("registered_model_meta")  # written by MLflow while downloading
-    assert files == {*("MLmodel", "churn/booster.ubj", "churn/checksums.json", "churn/model.json", "requirements.txt")}
+    assert files == {
+        *("MLmodel", "churn/booster.ubj", "churn/checksums.json", "churn/model.json"),
+        *("input_example.json", "requirements.txt"),
+    }
     requirements = (folder / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("xgboost==") for line in requirements)
 
@@ -142,8 +160,10 @@ def test_what_training_left_in_mlflow(client: mlflow.MlflowClient, finished: Pro
     run = client.get_run(champion.run_id)
     assert run.info.status == "FINISHED"
     metrics = json.loads((finished.results / "training/metrics.json").read_text())
-    for name, value in metrics.items():
+    for name, value in tracked_names(metrics).items():
         assert run.data.metrics[name] == pytest.approx(value), name
+    assert run.data.metrics["test_roc_auc"] == pytest.approx(metrics["test_roc_auc"])
+    assert len([name for name in run.data.metrics if "/" not in name]) < 30
     assert run.data.metrics["health.total_samples"] == 1000
     assert run.data.params["training.booster.max_depth"] == "4"
     assert run.data.params["training.random_state"] == "31459"
@@ -155,6 +175,23 @@ def test_what_training_left_in_mlflow(client: mlflow.MlflowClient, finished: Pro
     assert champion.tags["promotion_reason"].startswith("Promoted, all gates passed: ")
     assert champion.tags["gate.leakage"] == "passed: no column gives the answer away"
     assert run.data.tags["promotion"] == "promoted"
+    assert run.info.run_name == (
+        f"training: promoted v1, ROC AUC {metrics['test_roc_auc']:.3f}; inference: 1,000 scored with v1; monitoring: "
+        f"{run.info.run_name.rpartition(' ')[2]}"
+    ).replace("AUC 0.", "AUC .")
+    assert client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
+    note = run.data.tags["mlflow.note.content"]
+    assert "| ROC AUC |" in note
+    assert "### Scores" in note
+    assert "### Health" in note
+    assert run.data.tags["runner"] == "SequentialRunner"
+    assert not [name for name, text in run.data.tags.items() if "object at 0x" in text]
+    tables = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
+    assert set(tables) == {"training", "scoring"}
+    assert tables["training"].name == "training_data.csv"
+    assert json.loads(tables["training"].profile)["num_rows"] == 3000
+    ids = pd.read_csv(finished.staging / "training_data.csv", dtype=str)["account_id"]
+    assert not any(each in note for each in ids.head(200))
     assert {"model_card.html", "model_card.json", "promotion.json"} <= {
         item.path for item in client.list_artifacts(champion.run_id)
     }

@@ -1,6 +1,7 @@
 """Back to an earlier champion, on a real MLflow store (SQLite)."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import mlflow
@@ -38,6 +39,9 @@ def test_back_to_the_champion_before_and_forward_again(client: mlflow.MlflowClie
     assert versions.roll_back("churn", "champion") == ("2", "1")
     assert flavor.load_model("models:/churn@champion").version == "1"
     assert versions.roll_back("churn", "champion", "2") == ("1", "2")
+    since = [client.get_model_version("churn", version).tags["champion_since"] for version in ("1", "2")]
+    assert all(datetime.fromisoformat(each).tzinfo for each in since)
+    assert since == sorted(since)
 
 
 def test_what_cannot_be_rolled_back(client: mlflow.MlflowClient) -> None:

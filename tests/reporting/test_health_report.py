@@ -12,9 +12,10 @@ import pytest
 from churn.config import AccountSchema, Monitoring
 from churn.model.profile import count_profile, fit_profile, fit_score_profile
 from churn.monitoring import health_metrics, scored_accounts
+from churn.reporting.advice import advice_of
 from churn.reporting.health_report import render_health_report
 from churn.reporting.pages import count, decimal, of_hundred, percent
-from churn.tables import FrameTable
+from churn.tables import FrameTable, humanize
 from tests.conftest import InMemory
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -129,9 +130,13 @@ def test_every_page_is_whole_and_needs_nothing_else(options):
     assert html.rstrip().endswith("</html>")
     assert not re.search(r"https?:|//[a-z]|@import|url\(|javascript:|data:", html)
     names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"}
+    assert not names & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
     attributes = {name for _, attrs in page.tags for name in attrs}
-    assert not attributes & {"src", "href", "srcset", "action"}
+    assert not attributes & {"src", "srcset", "action"}
+    # It links to files beside it only.
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+    listed = {"retention_list.html", "retention_list.csv", "inference_result.csv"}
+    assert links == (listed if health(**options)["provenance"] else set())
     assert not any(name.startswith("on") for name in attributes)
     assert ("default-src 'none'; style-src 'unsafe-inline'") in html
     assert not re.search(r"\b(nan|inf|None|Undefined)\b", page.text)
@@ -160,7 +165,8 @@ def test_the_page_is_the_same_for_the_health_read_back_from_json():
 
 def test_a_healthy_page_says_so():
     page = Page(render_health_report(health()))
-    assert "Healthy No metric has reached a limit" in page.text
+    assert "Use the scores Healthy: no metric has reached a limit." in page.text
+    assert "Call from the top of the retention list" in page.text
     assert "Alarm" not in page.text
     assert "Realised churn rate \N{EN DASH} not known yet" in page.text
 
@@ -177,7 +183,50 @@ def test_an_alarm_names_its_reasons():
 
 def test_a_page_with_warnings_says_so():
     page = Page(render_health_report(health(moved=True, limits=Monitoring(psi_alarm=50, unseen_share=1))))
-    assert "Warning The scores can be used." in page.text
+    assert "Look first, then use the scores Warning: " in page.text
+    assert "Call from the top of the retention list" in page.text
+
+
+def test_the_page_begins_with_the_decision_and_what_to_do():
+    found = health(moved=True)
+    text = Page(render_health_report(found)).text
+    decision, steps, figures = (
+        text.index(words) for words in ("Do not use the scores yet", "What to do", "Accounts scored")
+    )
+    assert decision < steps < figures
+    told = advice_of(found)
+    assert [each.status for each in told] == sorted(each.status for each in told)
+    for each in told:
+        assert steps < text.index(each.title) < figures
+    assert "Call from the top" not in text
+
+
+def test_what_has_not_moved_is_folded():
+    found = health(moved=True)
+    found["drift"].append({**found["drift"][0], "column": "calm", "status": "ok"})
+    fine = [entry for entry in found["drift"] if entry["status"] == "ok"]
+    html = render_health_report(found)
+    open_part, _, folded = html.partition('<h2 id="drift">')[2].partition("</section>")[0].partition("<details>")
+    assert fine
+    for entry in found["drift"]:
+        title = f'<th scope="row">{humanize(entry["column"])}</th>'
+        assert (title in folded) == (entry["status"] == "ok")
+        assert (title in open_part) == (entry["status"] != "ok")
+    everything = render_health_report(health())
+    assert "All 3 distributions are as at training" in everything
+
+
+def test_the_card_is_linked_if_there_is_one():
+    links = [
+        attrs["href"] for tag, attrs in Page(render_health_report(health(), card="model_card.html")).tags if tag == "a"
+    ]
+    assert "model_card.html" in links
+
+
+def test_a_report_of_requests_links_to_no_list():
+    origin = {"run_id": None, "model_version": "3", "as_of": "2026-11-01", "input": "requests"}
+    html = render_health_report(health(provenance=origin), card="model_card.html")
+    assert [attrs["href"] for tag, attrs in Page(html).tags if tag == "a"] == ["model_card.html"]
 
 
 def test_notes_are_shown():
@@ -296,10 +345,40 @@ def test_a_model_that_gives_no_scores_of_its_own_has_no_row_for_them():
 def test_drift_rows_begin_with_the_scores_and_the_worst():
     found = health(moved=True)
     found["drift"].append({**found["drift"][0], "column": "calm", "status": "ok", "psi": 9.0})
+    found["score_drift"] = {**found["score_drift"], "status": "watch"}
     page = Page(render_health_report(found))
     titles = re.findall(r"(Scores|Active users|Calm|Revenue trend): at training and now", page.text)
     assert titles[0] == "Scores"
     assert titles[-1] == "Calm"
+
+
+@pytest.mark.parametrize(
+    ("change", "title"),
+    [
+        (
+            {"missing_analysis": 0.4, "missing_by_chance": False, "status": "alarm"},
+            "Values are missing in Active users",
+        ),
+        (
+            {"psi": 0.2, "moved_by_chance": False, "status": "watch"},
+            "Active users is distributed otherwise than at training",
+        ),
+    ],
+)
+def test_each_kind_of_finding_has_its_advice(change, title):
+    found = health()
+    found["drift"] = [
+        {**entry, **(change if entry["column"] == "active_users_count" else {})} for entry in found["drift"]
+    ]
+    assert [each.title for each in advice_of(found)] == [title]
+
+
+def test_quality_that_has_fallen_has_its_advice():
+    found = health(known=1.0)
+    assert advice_of(found) == []
+    found["realised_performance"] |= {"roc_auc_status": "watch", "calibration_status": "alarm"}
+    assert [each.status for each in advice_of(found)] == ["alarm", "watch"]
+    assert advice_of(health(rows=0))[0].title == "No accounts were scored"
 
 
 @pytest.mark.parametrize(

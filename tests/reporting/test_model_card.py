@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from churn.config import Promotion, Training
+from churn.config import Profit, Promotion, Training
 from churn.errors import ChurnError
 from churn.metrics import CalibrationCurve, Interval, calibration_curve, classification_metrics
 from churn.reporting.model_card import INTENDED_USE, LIMITS, NOT_FOR, model_card, number, render_model_card
+from churn.reporting.model_card_summary import card_in_markdown
+from churn.reporting.money import worth
+from churn.retention.trade_off import trade_off
 from churn.training import decide
 from churn.training.challenge import Challenge, segment_figures
 from tests.conftest import rng
@@ -30,6 +33,7 @@ SEARCH = {
     "gain": 0.0042,
     "gain_error": 0.0011,
 }
+PROFIT = Profit(contact_cost=5, offer_cost=20, save_rate=0.4, account_value=600, currency="EUR")
 PROMOTION = Promotion(segments=("revenue_trend",))
 
 
@@ -60,6 +64,7 @@ def whole(**given: Any) -> dict[str, Any]:
         "segments": [figures._asdict() for figures in segment_figures(challenge(), PROMOTION)],
         "promotion": decision(),
         "importance": {"active_users_count": 0.4, "revenue_trend": 0.1},
+        "money": worth(trade_off(LABELS, SCORES, 600.0, PROFIT, 0.5), PROFIT),
         "tuning": SEARCH,
         "parameters": {"training": Training().model_dump(), "promotion": PROMOTION.model_dump()},
         "reproduce": {
@@ -164,7 +169,7 @@ def test_the_figures_stand_with_their_intervals():
 def test_what_was_not_given_was_not_measured():
     card = model_card({"roc_auc": 0.8})
     text = Page(render_model_card(card)).text
-    assert text.count("Not checked") == 5
+    assert text.count("Not checked") == 7
     assert text.count("Not recorded.") == 2
     assert "ROC AUC 0.800 not checked" in text
     assert "Not judged No decision on its promotion is recorded." in text
@@ -179,13 +184,13 @@ def test_all_else_is_on_the_page():
     assert "churn, version 7" in text
     assert "Use it for Calling people." in text
     assert f"Name training accounts SHA-256 {'cd' * 32} Rows 30,000 Churn rate 12.3% From 2026-01-01" in text
-    assert "Logistic regression 0.600" in text
+    assert f"Metric This model Logistic regression Coin ROC AUC {FIGURES['roc_auc']:.3f} 0.600 0.500" in text
     assert "Active users 80.0% Revenue trend 20.0%" in text
     assert f"training.booster.max_depth {Training().booster.max_depth}" in text
     assert "kedro run --pipelines training Code version 0.1.0" in text
     assert "numpy 2.4.0 xgboost 3.2.0" in text
     for item in card["segments"]:
-        assert f"Revenue trend {item['category']} {item['rows']:,} {item['churned']:,} {item['roc_auc']:.3f}" in text
+        assert f"Revenue trend: {item['category']} {item['rows']:,} {item['churned']:,} {item['roc_auc']:.3f}" in text
     for point in card["calibration"]:
         assert f"{point['count']:,} {100 * point['predicted']:.1f}% {100 * point['observed']:.1f}%" in text
     assert f"{len(card['parameters'])} parameters" in text
@@ -319,3 +324,29 @@ def test_money_at_example_costs_is_a_limitation() -> None:
     assert "contact cost, save rate" in said
     assert "profit.contact_cost, profit.save_rate" in said
     assert said in render_model_card(card)
+
+
+def test_the_card_shows_what_calls_bring_and_what_the_threshold_trades() -> None:
+    card = whole()
+    text = Page(render_model_card(card)).text
+    money = card["money"]
+    chosen = money["policies"]["profit"]
+    everybody = money["policies"]["everybody"]
+    assert f"Profit per account {chosen['per_account']:z,.2f} EUR" in text
+    assert f"Call everybody {len(LABELS):,} {int(LABELS.sum()):,} {everybody['per_account']:z,.2f} EUR" in text
+    assert "Call nobody 0 0 0.00 EUR 0 EUR" in text
+    assert "(the model)" in text
+    for row in money["thresholds"]:
+        assert f"{row['called']:,.0f} {row['churners']:,.0f} {100 * row['found']:.0f}%" in text
+    assert f"{chosen['per_account']:z,.2f} EUR per account" in money["sentence"]
+
+
+def test_the_summary_in_markdown_escapes_what_comes_from_data() -> None:
+    card = whole(promotion={**decision(), "reason": "| <b> *bold* `code` [link](x)"})
+    text = card_in_markdown(card)
+    assert "\\| \\<b\\> \\*bold\\* \\`code\\` \\[link\\](x)" in text
+    value = FIGURES["roc_auc"]
+    assert f"| ROC AUC | {value:.3f} ({value - 0.02:.3f} to {value + 0.02:.3f}) |" in text
+    assert card["money"]["sentence"] in text
+    assert len(text.splitlines()) < 30
+    assert "No decision on its promotion is recorded" in card_in_markdown(model_card({"brier": 0.1}))

@@ -12,8 +12,9 @@ from churn.config import Reasons
 from churn.config.published import LIST_COLUMNS, SCORE_COLUMNS, is_published
 from churn.model import ChurnModel
 from churn.retention import retention_list
-from churn.retention.reasons import explain_in_words, typical_values
+from churn.retention.reasons import explain_in_words
 from churn.retention.spreadsheet import spreadsheet_safe
+from churn.retention.terms import Terms
 from tests.conftest import rng
 
 AS_OF = date(2026, 10, 31)
@@ -53,7 +54,7 @@ def test_the_best_account_to_act_on_comes_first() -> None:
     )
     assert list(listed) == [
         *("account_id", "probability", "risk_band", "account_value", "expected_profit", "recommended_action"),
-        *("reason_1_code", "reason_1", "model_version", "as_of"),
+        *("suggested_action", "reason_1_code", "reason_1", "model_version", "as_of"),
     ]
     assert listed["account_id"].tolist() == ["b", "a", "c"]
     assert listed["expected_profit"].tolist() == [70.57, 20.0, -3.0]
@@ -131,8 +132,8 @@ def test_the_scores_of_a_model_have_the_published_columns(model: ChurnModel, can
 
 def test_the_list_of_a_trained_model(model: ChurnModel, canonical: pd.DataFrame) -> None:
     accounts = canonical.head(100)
-    typical = typical_values(model.encoder, model.reference)
-    reasons = explain_in_words(model.explain(accounts), accounts, typical, Reasons())
+    terms = Terms.of(model.encoder, model.reference)
+    reasons = explain_in_words(model.explain_terms(accounts), accounts, terms, Reasons())
     scores = model.score(accounts)
     profit = scores["probability"].to_numpy() * 180 - 15
     listed = retention_list(scores, np.full(100, 600.0), profit, profit > 0, reasons, AS_OF)

@@ -10,27 +10,30 @@ import xgboost as xgb
 
 from churn.config import AccountSchema, FeatureEngineering, Ratio, Reasons, RiskBand
 from churn.errors import ChurnError, ParametersError
-from churn.model import ChurnModel, Encoder, Profile, churn_model
+from churn.model import ChurnModel, Encoder, Profile
+from churn.model.churn_model import BASELINE
 from churn.model.profile import CategoricalProfile, fit_profile
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.retention import explain_accounts
-from churn.retention.reasons import (
-    BASELINE,
-    check_texts,
-    explain_in_words,
-    number_text,
-    reason_columns,
-    rows_to_explain,
-    typical_values,
-)
+from churn.retention.reasons import explain_in_words, explanation, reason_columns, rows_to_explain
+from churn.retention.terms import Term, Terms, stems, typical_values
+from churn.retention.wording import check_texts, number_text
 from churn.tables import check_accounts
 from churn.training.encoding import fit_encoder
 from tests.conftest import rng
 
 LOGINS, SEATS, PLAN = "logins", "seats", "plan"
 SCHEMA = AccountSchema(id="id", label={"column": "left"}, numeric=[LOGINS, SEATS], categorical=[PLAN])
-TYPICAL = {LOGINS: 310.0, SEATS: 10.0, PLAN: "basic"}
 DEFAULTS = Reasons()
+
+
+def terms_of(typical: dict[str, float | str]) -> Terms:
+    """Columns with their typical values, each a reason of its own, without a profile."""
+    items = [Term(name, stem, typical[name]) for name, stem in zip(typical, stems(list(typical)), strict=True)]
+    return Terms(tuple(items), tuple((at,) for at in range(len(items))))
+
+
+TYPICAL = terms_of({LOGINS: 310.0, SEATS: 10.0, PLAN: "basic"})
 
 
 def stump(feature: int, below: float, left: float, right: float) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def table(rows: list[tuple[float | None, float | None, str | None]]) -> pd.DataF
 
 
 def words(model: ChurnModel, accounts: pd.DataFrame, reasons: Reasons = DEFAULTS) -> pd.DataFrame:
-    return explain_in_words(model.explain(accounts), accounts, typical_values(model.encoder, model.reference), reasons)
+    return explain_in_words(model.explain_terms(accounts), accounts, Terms.of(model.encoder, model.reference), reasons)
 
 
 def parts(*rows: tuple[float, ...], columns: tuple[str, ...] = (LOGINS, SEATS, PLAN)) -> pd.DataFrame:
@@ -168,8 +171,8 @@ def test_a_column_that_alone_decides_is_the_only_reason(column: str, low: bool) 
     booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(encoder.transform(accounts), risky), 10)
     parts, _ = XGBoostTrees(booster).few_contributions(encoder.transform(accounts), encoder.shares)
     contributions = pd.DataFrame(parts, columns=list(encoder.columns))
-    typical = typical_values(encoder, fit_profile(accounts, [LOGINS, SEATS], [PLAN]))
-    found = explain_in_words(contributions, accounts, typical, Reasons())
+    typical = Terms.of(encoder, fit_profile(accounts, [LOGINS, SEATS], [PLAN]))
+    found = explain_in_words(contributions, accounts, typical, Reasons(close_to_typical=0))
     assert set(found["reason_1_code"][risky]) == {f"{column.upper()}_{'LOW' if low else 'HIGH'}"}
     assert found["reason_1"][~risky].isna().all()
     assert found["reason_2"].isna().all()
@@ -198,37 +201,80 @@ def test_missing_and_unseen_categories_are_reasons() -> None:
     ]
 
 
-def test_the_contribution_of_a_ratio_is_shared_by_its_columns() -> None:
-    encoder = Encoder(
+def with_ratio(**more: Any) -> Encoder:
+    return Encoder(
         numeric=(LOGINS, SEATS),
         ratios=(Ratio(name="logins_per_seat", numerator=LOGINS, denominator=SEATS),),
         medians={LOGINS: 310.0, SEATS: 10.0, "logins_per_seat": 31.0},
         missing=frozenset(),
         vocabularies={PLAN: ("basic", "plus")},
+        **more,
     )
-    by_ratio = model_of(encoder, [stump(2, 5, 3, -3)])
+
+
+def test_the_contribution_of_a_ratio_is_shared_by_its_columns_and_is_one_reason() -> None:
+    by_ratio = model_of(with_ratio(), [stump(2, 5, 3, -3)])
     accounts = table([(40, 10, "basic"), (800, 10, "basic")])
     np.testing.assert_allclose(by_ratio.explain(accounts)[[LOGINS, SEATS]], [[1.5, 1.5], [-1.5, -1.5]], atol=1e-6)
+    np.testing.assert_allclose(by_ratio.explain_terms(accounts)["logins_per_seat"], [3, -3], atol=1e-6)
     found = words(by_ratio, accounts)
-    # Equal contributions: in the order of the columns.
-    assert found[["reason_1_code", "reason_2_code"]].iloc[0].tolist() == ["LOGINS_LOW", "SEATS_LOW"]
-    assert found["reason_2"].iloc[0] == "Seats is 10, as is typical"
-    assert pd.isna(found["reason_3"].iloc[0])
+    assert found.iloc[0].dropna().tolist() == ["LOGINS_PER_SEAT_LOW", "Logins per seat is low: 4, typical 31"]
+    assert found.iloc[1].isna().all()
 
 
-def test_reasons_of_a_trained_model_are_its_largest_contributions(model: ChurnModel, canonical: pd.DataFrame) -> None:
+def test_a_ratio_and_its_columns_are_one_reason_about_what_raises_the_score_most() -> None:
+    trees = [stump(0, 100, 1, -1), stump(1, 20, 0.25, -0.25), stump(2, 5, 0.5, -0.5), stump(4, 0.5, 0.75, -0.75)]
+    both = model_of(with_ratio(), trees)
+    accounts = table([(40, 10, "basic"), (400, 100, "basic"), (110, 2, "plus")])
+    terms, contributions = Terms.of(both.encoder, both.reference), both.explain_terms(accounts)
+    assert [[terms.items[at].name for at in members] for members in terms.groups] == [
+        [LOGINS, SEATS, "logins_per_seat"],
+        [PLAN],
+    ]
+    told = explanation(contributions, accounts, terms, Reasons())
+    # 1 + 0.25 + 0.5: mostly the logins; -1 - 0.25 + 0.5: not a reason.
+    assert told.words["reason_1_code"].tolist() == ["LOGINS_LOW", "PLAN_CATEGORY", np.nan]
+    assert told.words["reason_2_code"].iloc[0] == "PLAN_CATEGORY"
+    np.testing.assert_allclose(told.contributions[:2], [[1.75, 0.75, 0], [0.75, 0, 0]])
+    np.testing.assert_allclose(told.other, [0, -0.75, -1 + 0.25 - 0.5 - 0.75])
+
+
+def test_reasons_other_and_baseline_add_up_to_the_raw_score(model: ChurnModel, canonical: pd.DataFrame) -> None:
     accounts = canonical.head(300)
-    explained = model.explain(accounts)
+    contributions = model.explain_terms(accounts)
     assert model.linear is not None
     margin = model.margin_of(model.encoder.transform(accounts))
-    np.testing.assert_allclose(explained.sum(axis=1), margin, atol=1e-4)
-    found = words(model, accounts, Reasons(count=12))
-    columns = explained.drop(columns=BASELINE)
+    np.testing.assert_allclose(model.explain(accounts).sum(axis=1), margin, atol=1e-4)
+    for count in (1, 3, 20):
+        told = explanation(contributions, accounts, Terms.of(model.encoder, model.reference), Reasons(count=count))
+        np.testing.assert_allclose(
+            told.contributions.sum(axis=1) + told.other + contributions[BASELINE], margin, atol=1e-4
+        )
+        assert (np.diff(told.contributions, axis=1) <= 0).all()
+        np.testing.assert_array_equal((told.contributions > 0).sum(axis=1), told.words.notna().sum(axis=1) / 2)
+
+
+def test_reasons_of_a_trained_model_are_its_largest_groups(model: ChurnModel, canonical: pd.DataFrame) -> None:
+    accounts = canonical.head(300)
+    terms = Terms.of(model.encoder, model.reference)
+    contributions = model.explain_terms(accounts)
+    found = explain_in_words(contributions, accounts, terms, Reasons(count=20, close_to_typical=0))
     for position in range(0, 300, 10):
-        row = columns.iloc[position]
-        expected = row[row > 0].sort_values(ascending=False, kind="stable").index
-        codes = found.filter(like="_code").iloc[position].dropna()
-        assert [code.rpartition("_")[0] for code in codes] == [name.upper() for name in expected]
+        row = contributions.iloc[position]
+        totals = {members: sum(row.iloc[at] for at in members) for members in terms.groups}
+        codes = [code.rpartition("_")[0] for code in found.filter(like="_code").iloc[position].dropna()]
+        told = [
+            next(members for members in totals if stem in {terms.items[at].stem for at in members}) for stem in codes
+        ]
+        ranked = sorted((members for members in totals if totals[members] > 0), key=lambda members: -totals[members])
+        # A value that is the typical one is no reason.
+        assert told == [members for members in ranked if members in told]
+        left = {at for members in ranked if members not in told for at in members if row.iloc[at] > 0}
+        assert all(
+            isinstance(terms.items[at].typical, float) and terms.items[at].close(0).is_close(value)
+            for at in left
+            for value in terms.items[at].values(accounts.iloc[[position]])
+        )
 
 
 # --- how many ---------------------------------------------------------------------------------------------------
@@ -254,7 +300,6 @@ def test_the_baseline_is_no_reason() -> None:
     found = explain_in_words(contributions, table([(1, 1, "plus")]), TYPICAL, Reasons())
     assert found["reason_1_code"].tolist() == ["LOGINS_LOW"]
     assert found["reason_2_code"].isna().all()
-    assert churn_model.BASELINE == BASELINE
 
 
 def test_rows_to_explain_begin_at_the_minimum_probability() -> None:
@@ -267,16 +312,16 @@ def test_rows_to_explain_begin_at_the_minimum_probability() -> None:
 def test_accounts_below_the_minimum_are_not_explained(model: ChurnModel, canonical: pd.DataFrame) -> None:
     accounts = canonical.head(200).set_axis(range(500, 700))
     probability = model.probability(accounts)
-    typical = typical_values(model.encoder, model.reference)
+    typical = Terms.of(model.encoder, model.reference)
     explained = []
 
     def explain(rows: pd.DataFrame) -> pd.DataFrame:
         explained.append(len(rows))
-        return model.explain(rows)
+        return model.explain_terms(rows)
 
-    everybody = explain_accounts(explain, accounts, probability, typical, Reasons())
-    some = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=0.3))
-    nobody = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=1.0))
+    everybody = explain_accounts(explain, accounts, probability, typical, Reasons()).words
+    some = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=0.3)).words
+    nobody = explain_accounts(explain, accounts, probability, typical, Reasons(minimum_probability=1.0)).words
     risky = probability >= 0.3
     assert explained == [200, int(risky.sum())]
     pd.testing.assert_frame_equal(some[risky], everybody[risky])
@@ -309,8 +354,8 @@ def test_ties_follow_the_order_of_the_columns() -> None:
 
 def test_reasons_of_a_row_do_not_depend_on_the_others(model: ChurnModel, canonical: pd.DataFrame) -> None:
     accounts = canonical.head(400)
-    explained = model.explain(accounts)
-    typical = typical_values(model.encoder, model.reference)
+    explained = model.explain_terms(accounts)
+    typical = Terms.of(model.encoder, model.reference)
     before = accounts.copy()
     whole = explain_in_words(explained, accounts, typical, Reasons())
     order = rng(5).permutation(400)
@@ -328,7 +373,7 @@ def test_many_accounts_get_their_reasons() -> None:
         {f"n{at}": generator.normal(size=rows).round(4) for at in range(9)}
         | {f"c{at}": generator.choice(["a", "b", "c"], rows) for at in range(3)}
     )
-    typical = {name: 0.0 if name.startswith("n") else "a" for name in accounts}
+    typical = terms_of({name: 0.0 if name.startswith("n") else "a" for name in accounts})
     contributions = pd.DataFrame(generator.normal(size=(rows, 12)), columns=accounts.columns)
     found = explain_in_words(contributions, accounts, typical, Reasons())
     assert found["reason_1"].notna().mean() > 0.99
@@ -358,9 +403,9 @@ def test_numbers_are_written_as_people_write_them(number: float, text: str) -> N
 
 
 def test_the_case_is_told_before_rounding() -> None:
-    found = explain_in_words(
-        parts((1, 0, 0), (1, 0, 0)), table([(310.00001, 1, "plus"), (309.99999, 1, "plus")]), TYPICAL, Reasons(count=1)
-    )
+    reasons = Reasons(count=1, close_to_typical=0)
+    accounts = table([(310.00001, 1, "plus"), (309.99999, 1, "plus")])
+    found = explain_in_words(parts((1, 0, 0), (1, 0, 0)), accounts, TYPICAL, reasons)
     assert found["reason_1_code"].tolist() == ["LOGINS_HIGH", "LOGINS_LOW"]
     assert found["reason_1"].tolist() == ["Logins is 310, as is typical"] * 2
 
@@ -386,7 +431,7 @@ def test_own_sentences_take_the_place_of_the_general_ones() -> None:
 def test_general_sentences_name_columns_for_people() -> None:
     name = "login_count_p1m"
     accounts = pd.DataFrame({name: [12.0]})
-    found = explain_in_words(parts((1,), columns=(name,)), accounts, {name: 310.0}, Reasons(count=1))
+    found = explain_in_words(parts((1,), columns=(name,)), accounts, terms_of({name: 310.0}), Reasons(count=1))
     assert found.iloc[0].tolist() == ["LOGIN_COUNT_P1M_LOW", "Login count past month is low: 12, typical 310"]
 
 
@@ -405,7 +450,7 @@ def test_general_sentences_name_columns_for_people() -> None:
 def test_columns_with_odd_characters(column: str, code: str) -> None:
     accounts = pd.DataFrame({column: [1.0]})
     reasons = Reasons(count=1, texts=[{"column": column, "high": "never shown"}])
-    found = explain_in_words(parts((1,), columns=(column,)), accounts, {column: 2.0}, reasons)
+    found = explain_in_words(parts((1,), columns=(column,)), accounts, terms_of({column: 2.0}), reasons)
     assert found["reason_1_code"].tolist() == [code]
     assert found["reason_1"].iloc[0].endswith(" is low: 1, typical 2")
 
@@ -413,7 +458,9 @@ def test_columns_with_odd_characters(column: str, code: str) -> None:
 def test_different_columns_have_different_codes() -> None:
     columns = ("a b", "a-b", "a_b")
     accounts = pd.DataFrame(1.0, index=[0], columns=list(columns))
-    found = explain_in_words(parts((3, 2, 1), columns=columns), accounts, dict.fromkeys(columns, 2.0), Reasons())
+    found = explain_in_words(
+        parts((3, 2, 1), columns=columns), accounts, terms_of(dict.fromkeys(columns, 2.0)), Reasons()
+    )
     assert found.filter(like="_code").iloc[0].tolist() == ["A_B_LOW", "A_B_2_LOW", "A_B_3_LOW"]
 
 
@@ -490,8 +537,10 @@ def test_all_faults_are_listed_before_any_work() -> None:
     def explain(rows: pd.DataFrame) -> pd.DataFrame:
         raise AssertionError("explained before the sentences were checked")
 
-    with pytest.raises(ParametersError) as caught:
+    with pytest.raises(ParametersError):
         explain_accounts(explain, table([(1, 1, "plus")]), [0.9], TYPICAL, reasons)
+    with pytest.raises(ParametersError) as caught:
+        check_texts(reasons, TYPICAL.names)
     assert caught.value.faults == [
         "reasons.texts[0].high = '{valeu}': {valeu} is not a placeholder; use {value} or {typical}",
         (

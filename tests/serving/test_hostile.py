@@ -1,13 +1,22 @@
 """Whatever comes is answered, and never with a fault of the service: documents that the interface nearly describes, and noise."""
 
 import asyncio
+import collections
+import gc
 import json
+import time
 from typing import Any
 
+import psutil
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from churn.config import Parameters
+from churn.model import ChurnModel
 from tests.serving.driving import Driven, called
+from tests.serving.hostile import places, put, requests_of, statuses
+from tests.serving.test_protocol import Listening
 
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(10**300, 10**310), st.floats(), st.text(max_size=12)
@@ -26,22 +35,6 @@ def examples(driven: Driven) -> dict[str, Any]:
         path: document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"] for path in PATHS
     }
     return {path: json.loads(json.dumps(each)) for path, each in found.items()}
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a document."""
-    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(each for key, inner in below for each in places(inner, (*path, key)))]
-
-
-def put(document: Any, place: tuple[Any, ...], value: Any) -> Any:
-    if not place:
-        return value
-    holder = document
-    for key in place[:-1]:
-        holder = holder[key]
-    holder[place[-1]] = value
-    return document
 
 
 @settings(
@@ -77,3 +70,61 @@ def test_noise(driven: Driven, method: str, path: str, rest: str, body: bytes, h
 def test_the_examples_of_the_interface_are_answered(driven: Driven) -> None:
     for path, content in examples(driven).items():
         assert driven.ask("POST", path, content).status == 200
+
+
+def test_hostile_bytes_are_answered_or_closed_and_leave_nothing_behind(
+    parameters: Parameters, model: ChurnModel
+) -> None:
+    driven = Driven(parameters, model, serve={"seconds": 2.0})
+    good = examples(driven)
+    expected = driven.ask("POST", "/v1/score", good["/v1/score"]).json["scores"]
+    listening = Listening(driven)
+    own = psutil.Process()
+    try:
+        found: dict[str, set[int]] = collections.defaultdict(set)
+        files = 0
+        for number, hostile in enumerate(requests_of(good, 320)):
+            found[hostile.kind].update(statuses(listening.port, hostile, 30.0))
+            files = own.num_fds() if number == 40 else files
+        told = {status for each in found.values() for status in each}
+        assert told <= {100, 200, 202, 400, 401, 404, 405, 413, 415, 421, 422, 503}, found
+        # Nothing was published here.
+        assert all(503 not in each for kind, each in found.items() if kind != "other paths and methods"), found
+        assert found["a gzip bomb"] == {415}
+        deadline = time.monotonic() + 30.0
+        while own.num_fds() > files + 4 and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.02)
+        assert own.num_fds() <= files + 4
+        assert driven.service._in_hand == 0
+        assert driven.ask("POST", "/v1/score", good["/v1/score"]).json["scores"] == expected
+    finally:
+        listening.close()
+
+
+def test_what_schemathesis_makes_of_the_interface_is_answered(driven: Driven) -> None:
+    schemathesis = pytest.importorskip("schemathesis")
+    document = driven.get("/openapi.json").json
+    allowed = {
+        (path, method.upper()): {int(status) for status in operation["responses"] if status.isdigit()}
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+    assert {(each.path, each.method.upper()) for each in operations} == set(allowed)
+
+    for operation in operations:
+        modes = schemathesis.GenerationMode
+        kinds = [operation.as_strategy(generation_mode=mode) for mode in (modes.POSITIVE, modes.NEGATIVE)]
+
+        @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=st.one_of(kinds))
+        def ask(case: Any) -> None:
+            sent = case.as_transport_kwargs(base_url="http://127.0.0.1")
+            path = str(sent["url"]).removeprefix("http://127.0.0.1")
+            body = json.dumps(sent["json"]).encode() if "json" in sent else sent.get("data") or b""
+            headers = {"content-type": "application/json"}
+            answer = driven.ask(case.method, path or "/", body if isinstance(body, bytes) else b"", headers=headers)
+            assert answer.status in allowed[operation.path, case.method.upper()] | {404, 405}, (path, answer.content)  # noqa: B023
+
+        ask()

@@ -15,7 +15,7 @@ from churn.model import ChurnModel
 from churn.retention import account_values, expected_profit, explain_accounts
 from churn.retention.order import in_cents
 from churn.retention.profit import choose
-from churn.retention.reasons import typical_values
+from churn.retention.terms import Terms
 from churn.tables import check_accounts
 from tests.serving.driving import Driven, records_of
 
@@ -82,10 +82,10 @@ def test_reasons_are_those_of_the_retention_list(
     driven: Driven, model: ChurnModel, accounts: pd.DataFrame, parameters: Parameters
 ) -> None:
     some = accounts.head(40).reset_index(drop=True)
-    typical = typical_values(model.encoder, model.reference)
-    words = explain_accounts(model.explain, some, model.probability(some), typical, parameters.reasons)
+    terms = Terms.of(model.encoder, model.reference)
+    told = explain_accounts(model.explain_terms, some, model.probability(some), terms, parameters.reasons)
     content = driven.score(records_of(some), reasons=3).json
-    for score, (_, row) in zip(content["scores"], words.iterrows(), strict=True):
+    for score, (_, row) in zip(content["scores"], told.words.iterrows(), strict=True):
         expected = [(row[f"reason_{rank}_code"], row[f"reason_{rank}"]) for rank in (1, 2, 3)]
         assert [(each["code"], each["text"]) for each in score["reasons"]] == [
             each for each in expected if each[0] == each[0]
@@ -93,6 +93,7 @@ def test_reasons_are_those_of_the_retention_list(
         contributions = [each["contribution"] for each in score["reasons"]]
         assert contributions == sorted(contributions, reverse=True)
         assert all(each > 0 for each in contributions)
+    assert [score["other"] for score in content["scores"]] == told.other.tolist()
 
 
 @pytest.mark.parametrize("rule", ["profit", "threshold", "capacity"])

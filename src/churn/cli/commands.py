@@ -13,6 +13,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.options import check_options
+from churn.config.console import VERBOSE, hide_bars
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NothingToDo
 from churn.operations.tracked_run import TRACKED_RUN
@@ -193,12 +194,26 @@ def checked_run(**options: Any) -> Any:
     """Run pipelines as Kedro does, once the names in the options are known to exist."""
     from kedro.framework.project import pipelines
 
+    if options.pop("verbose", False):
+        os.environ[VERBOSE] = "1"
     # As the session will do; otherwise it would create the pipelines again.
     pipelines.set_requested(options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else None))
     check_options(options, pipelines)
-    return cast("Callable[..., Any]", kedro_run.callback)(**options)
+    try:
+        return cast("Callable[..., Any]", kedro_run.callback)(**options)
+    finally:
+        hide_bars()  # also after Ctrl-C
 
 
 run = copy.copy(kedro_run)
+run.params = [
+    *kedro_run.params,
+    click.Option(
+        ["--verbose", "-v"],
+        is_flag=True,
+        help="Show every node and data set, with the traceback of an error. Otherwise these details are in the log file only, "
+        "in .cache/logs.",
+    ),
+]
 run.callback = explained(checked_run)
 cli.add_command(run)

@@ -8,10 +8,11 @@ from churn.config.blocks import Block, dumped
 from churn.config.experiment import Contacts, EffectModel, Experiment, Policy
 from churn.config.generation import Intervention, Simulation, Staging
 from churn.config.idle import idle_parameters
+from churn.config.languages import Language
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
-from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
+from churn.config.retention import Action, Decision, Profit, Reasons, ReasonText, at_costs
 from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
 from churn.config.serving import Serve, ServeLog
 from churn.config.training import (
@@ -28,6 +29,7 @@ from churn.config.training import (
 
 __all__ = [
     "AccountSchema",
+    "Action",
     "Block",
     "Booster",
     "Contacts",
@@ -41,6 +43,7 @@ __all__ = [
     "Inference",
     "Intervention",
     "Label",
+    "Language",
     "Leakage",
     "Monitoring",
     "NotAbove",

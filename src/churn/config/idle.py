@@ -42,7 +42,7 @@ def idle_parameters(parameters: Parameters, *, own_table: bool) -> dict[str, str
             value, default = _value(parameters, name)
             if value != default:
                 found[name] = f"{name} = {value} has no effect: {reason}"
-    return found | dict(_names_without_effect(parameters))
+    return found | dict(_names_without_effect(parameters)) | dict(_actions_without_effect(parameters))
 
 
 def _value(parameters: Parameters, name: str) -> tuple[Any, Any]:
@@ -128,6 +128,11 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
         decision.rule != "capacity",
         f"decision.rule = {decision.rule} has no maximum number of accounts; set decision.rule to capacity",
     )
+    yield Idle(
+        "decision.capacity_by",
+        decision.rule != "capacity",
+        f"decision.rule = {decision.rule} has no maximum number of accounts; set decision.rule to capacity",
+    )
     yield Idle("inference.rescore", not inference.incremental, "set inference.incremental to true as well")
     for name in ("cool_down", "attempts", "wait", "timeout"):
         yield Idle(f"notifications.{name}", not notifications.events, "notifications.events is empty, so none is sent")
@@ -137,23 +142,50 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
         watch.scores_within is not None and "scores_late" not in notifications.events,
         "notifications.events does not have scores_late",
     )
+    for name in ("requests_day", "requests_version"):
+        reason = "monitoring.source = results judges published results; set it to requests"
+        yield Idle(f"monitoring.{name}", parameters.monitoring.source == "results", reason)
     for name in ("redact", "seconds", "queue"):
         yield Idle(f"serve.log.{name}", parameters.serve.log.sample == 0, "serve.log.sample = 0 logs no requests")
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")
 
 
+def _actions_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:
+    """Yield cases of actions that never apply."""
+    accounts = parameters.accounts
+    found = (
+        (f"reasons.texts[{place}].actions[{number}]", text, action)
+        for place, text in enumerate(parameters.reasons.texts)
+        for number, action in enumerate(text.actions)
+    )
+    for name, text, action in found:
+        is_category = text.column in accounts.categorical
+        if action.case in ("rose", "fell") and text.unit != "change":
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {text.column} has not the unit change"
+        elif action.case is not None and action.case != "missing" and is_category != (action.case == "category"):
+            kind = "categorical" if is_category else "numeric"
+            yield f"{name}.case", f"{name}.case = {action.case} has no effect: {text.column} is a {kind} column"
+        elif action.categories and not is_category:
+            yield f"{name}.categories", f"{name}.categories has no effect: {text.column} is a numeric column"
+
+
 def _names_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:
     """Yield entries of lists that never apply: of columns that do not exist, or sentences for the other kind of column."""
     accounts = parameters.accounts
+    ratios = [ratio.name for ratio in parameters.feature_engineering.ratios]
     columns = {*accounts.numeric_names, *accounts.categorical}
     strange = [name for name in parameters.training.leakage.allowed if name not in columns]
     if strange:
         name = "training.leakage.allowed"
         yield name, f"{name}: {', '.join(strange)} has no effect: accounts names no such column"
     for position, text in enumerate(parameters.reasons.texts):
-        numeric = text.column in accounts.numeric_names
-        for case in ("category",) if numeric else ("high", "low"):
-            if text.column in columns and getattr(text, case) is not None:
+        numeric = text.column in (*accounts.numeric_names, *ratios)
+        without = ("category",) if numeric else ("high", "low", "rose", "fell")
+        if numeric and text.unit != "change":
+            without = (*without, "rose", "fell")
+        for case in without:
+            if text.column in {*columns, *ratios} and getattr(text, case) is not None:
                 name = f"reasons.texts[{position}].{case}"
                 kind = "numeric" if numeric else "categorical"
-                yield name, f"{name} has no effect: {text.column} is a {kind} column"
+                reason = "has not the unit change" if numeric and case != "category" else f"is a {kind} column"
+                yield name, f"{name} has no effect: {text.column} {reason}"

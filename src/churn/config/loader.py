@@ -18,6 +18,15 @@ _REQUIRED = re.compile(r"\$\{env:(\w+)\}")
 _RESOLVED: dict[Any, dict[str, Any]] = {}
 _MOST_RESOLVED = 64
 
+# Arguments of the loader in this project.
+LOADER_ARGS: dict[str, Any] = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"], "spark": ["spark.yml"]},
+    # An environment changes the keys that it names and keeps the rest; lists are replaced as a whole.
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft", "spark": "soft"},
+}
+
 
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader with two more resolvers.

@@ -1,11 +1,16 @@
 """Parameters of scoring, monitoring, notifications and the trigger."""
 
 from datetime import date
-from typing import Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from churn.config.blocks import Block, Device, OpenShare, Share
+
+
+def _as_version(given: Any) -> Any:
+    """Return a version as text: on the command line, it is a number."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
 class Inference(Block):
@@ -26,8 +31,21 @@ class Inference(Block):
 
 
 class Monitoring(Block):
-    """The limits for warnings and alarms of the health report."""
+    """What the health report judges, and its limits for warnings and alarms."""
 
+    source: Literal["results", "requests"] = Field(
+        default="results",
+        description="What is judged: `results`, which were published last, or `requests`, a day of the log of `churn serve`.",
+    )
+    requests_day: date | None = Field(
+        default=None,
+        description="With `requests`: the day (YYYY-MM-DD, UTC); empty for the newest day of the log that is over.",
+    )
+    requests_version: Annotated[str, BeforeValidator(_as_version)] | None = Field(
+        default=None,
+        description="With `requests`: version of the model to judge, if several have answered; empty for the one with the most "
+        "answers.",
+    )
     psi_watch: float = Field(
         default=0.04, gt=0, description="Population stability index from which a column gets a warning."
     )
@@ -119,4 +137,9 @@ class Prune(Block):
         default=90.0,
         ge=0,
         description="Days that something must be old to be removed, when it is beyond the number in `keep` too.",
+    )
+    requests_older_than: float | None = Field(
+        default=90.0,
+        ge=0,
+        description="Days after which a day of the log of requests is removed, whatever `keep` is; empty: never.",
     )

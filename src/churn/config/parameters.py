@@ -14,6 +14,7 @@ from churn.config.blocks import Block, block_in
 from churn.config.experiment import Contacts, Experiment, Policy
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
+from churn.config.published import is_published
 from churn.config.retention import Decision, Profit, Reasons
 from churn.config.schema import AccountSchema
 from churn.config.serving import Serve
@@ -94,6 +95,14 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
         *(("training.monotone", "numeric", column) for column in parameters.training.monotone),
     ]
+    group, groups = parameters.decision.capacity_by, [*accounts.categorical, *accounts.carry]
+    if group is not None and group not in groups:
+        yield (
+            f"decision.capacity_by = {group!r}: accounts.categorical and accounts.carry have no such column; they have "
+            f"{', '.join(groups) or 'none'}"
+        )
+    if group is not None and is_published(group):
+        yield f"decision.capacity_by = {group!r}: the retention list has a column of that name; rename it in the table"
     columns = [accounts.id, *accounts.numeric_names, *accounts.categorical]
     for column in parameters.serve.log.redact:
         if column not in columns:

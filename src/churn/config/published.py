@@ -11,6 +11,7 @@ LIST_COLUMNS = (
     "account_value",
     "expected_profit",
     "recommended_action",
+    "suggested_action",
     "model_version",
     "as_of",
 )

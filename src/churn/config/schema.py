@@ -159,6 +159,11 @@ class AccountSchema(_GrownBlock):
     left_out: tuple[str, ...] = Field(
         default=(), description="Columns that the model does not use, for example dates or free text."
     )
+    carry: tuple[str, ...] = Field(
+        default=(),
+        description="Columns carried into the retention list as they are, for example name, owner and e-mail; the model does "
+        "not use them.",
+    )
     not_above: tuple[NotAbove, ...] = Field(
         default=(), description="Pairs of numeric columns of which the first must not be above the second."
     )
@@ -185,8 +190,17 @@ class AccountSchema(_GrownBlock):
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that are always read as text: id, label and categorical columns."""
-        return (self.id, self.label.column, *self.categorical)
+        """Columns that are always read as text: id, label, categorical and carried columns."""
+        return (self.id, self.label.column, *self.categorical, *self.carry)
+
+    @property
+    def for_model(self) -> Self:
+        """The schema that a model is stored with: other columns to carry do not make another model."""
+        if not self.carry:
+            return self
+        # A strict schema names each column that a table may have.
+        left_out = (*self.left_out, *self.carry) if self.strict else self.left_out
+        return self.model_copy(update={"carry": (), "left_out": left_out})
 
     def taking_for_stayed(self, labels: Sequence[str]) -> Self:
         """Return the schema with these labels as `Label.negative`, unless that is set or there are none."""
@@ -210,11 +224,12 @@ class AccountSchema(_GrownBlock):
         return self
 
     @model_validator(mode="after")
-    def _id_is_not_a_published_column(self) -> Self:
-        if is_published(self.id):
-            names = ", ".join(dict.fromkeys([*SCORE_COLUMNS, *LIST_COLUMNS]))
-            raise ValueError(
-                f"the id cannot be called '{self.id}': the published tables have a column of that name beside the id. "
-                f"Rename the column in the table; names that are taken: {names}, reason_1, reason_1_code, ..."
-            )
+    def _own_columns_are_not_published_ones(self) -> Self:
+        for role, name in (("the id", self.id), *(("a carried column", name) for name in self.carry)):
+            if is_published(name):
+                names = ", ".join(dict.fromkeys([*SCORE_COLUMNS, *LIST_COLUMNS]))
+                raise ValueError(
+                    f"{role} cannot be called '{name}': the published tables have a column of that name beside the id. "
+                    f"Rename the column in the table; names that are taken: {names}, reason_1, reason_1_code, ..."
+                )
         return self

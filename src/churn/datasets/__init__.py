@@ -10,10 +10,12 @@ from churn.datasets.campaigns import (
 )
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
-from churn.datasets.metrics import MlflowMetricsDataset
+from churn.datasets.ledger import LedgerDataset
+from churn.datasets.metrics import MlflowMetricsDataset, MlflowModelCardDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
+from churn.datasets.monitored import MonitoredDataset, RequestOutcomesDataset, RequestsDataset
 from churn.datasets.optional import OptionalDataset
-from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
+from churn.datasets.results import HealthReportDataset, ResultsDataset
 from churn.datasets.spark import SparkAccountsDataset, SparkOutcomesDataset, SparkResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
@@ -34,8 +36,12 @@ __all__ = [
     "HealthReportDataset",
     "LedgerDataset",
     "MlflowMetricsDataset",
+    "MlflowModelCardDataset",
+    "MonitoredDataset",
     "OptionalDataset",
     "OutcomeBatchesDataset",
+    "RequestOutcomesDataset",
+    "RequestsDataset",
     "ResultsDataset",
     "SparkAccountsDataset",
     "SparkOutcomesDataset",

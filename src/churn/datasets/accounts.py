@@ -161,4 +161,4 @@ class OutcomeBatchesDataset(AccountBatchesDataset):
 
 def outcome_schema(schema: AccountSchema) -> AccountSchema:
     """Return the schema of a table of outcomes, which has no features."""
-    return schema.model_copy(update={"numeric": (), "categorical": (), "not_above": ()})
+    return schema.model_copy(update={"numeric": (), "categorical": (), "carry": (), "not_above": ()})

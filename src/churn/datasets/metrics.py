@@ -1,9 +1,13 @@
-"""Metrics of a run in MLflow."""
+"""Metrics of a run in MLflow, and the model cards there."""
 
+import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
+
+logger = logging.getLogger(__name__)
 
 
 class MlflowMetricsDataset(AbstractDataset[dict[str, float], dict[str, float]]):
@@ -59,3 +63,41 @@ class MlflowMetricsDataset(AbstractDataset[dict[str, float], dict[str, float]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"prefix": self._prefix}
+
+
+class MlflowModelCardDataset(AbstractDataset[NoReturn, Callable[[str | None], str | None]]):
+    """The model cards of trainings in MLflow; loads only, a function that fetches one when it is called.
+
+    It only completes a report: a card that cannot be fetched is none.
+    """
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
+        """Declare the data set, which has no path."""
+        self._logging_activated = True  # false while MLflow does not answer, so that nothing waits for it
+        self.metadata = metadata
+
+    def load(self) -> Callable[[str | None], str | None]:
+        """Return a function that takes the id of a training's run, and returns the page of its card; ``None`` for none."""
+        return self._page
+
+    def _page(self, run_id: str | None) -> str | None:
+        if not run_id or not self._logging_activated:
+            return None
+        import mlflow
+
+        try:
+            page: str = mlflow.artifacts.load_text(f"runs:/{run_id}/model_card.html")
+        except Exception as error:  # it was removed, or a model of another server was named
+            logger.debug("The card of the run %s cannot be fetched: %s", run_id, error)
+            return None
+        return page
+
+    def save(self, data: NoReturn) -> NoReturn:
+        """Raise an error: training logs its card itself."""
+        raise DatasetError("a model card cannot be saved here; the training pipeline logs it")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {}

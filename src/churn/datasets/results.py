@@ -17,8 +17,10 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
 from churn.errors import ChurnError
+from churn.reporting.retention_page import render_retention_page
+from churn.reporting.retention_workbook import retention_workbook
 from churn.retention.spreadsheet import spreadsheet_safe
-from churn.scoring import CurrentLedger, Publication, Record, Scores
+from churn.scoring import Publication, Record, Scores
 from churn.scoring.pointer import (
     CAMPAIGN_ACCOUNTS,
     LEDGER,
@@ -32,7 +34,7 @@ from churn.scoring.pointer import (
     next_pointer,
     read_pointer,
 )
-from churn.stores import DamagedError, Stored, open_store
+from churn.stores import DamagedError, Store, Stored, open_store
 from churn.tables.csv import write_csv
 from churn.tables.stored import StoredTable
 
@@ -40,9 +42,12 @@ logger = logging.getLogger(__name__)
 
 RETENTION_LIST = "retention_list"
 PROFILE = "input_profile.json"
+# The card of the model that scored, which the health report links to.
+MODEL_CARD = "model_card.html"
 
 # For whom a file is, in the manifest. Ids in files for programs are exact, also those that a spreadsheet takes for formulas.
-PEOPLE = (f"{RETENTION_LIST}.csv",)
+PAGE, WORKBOOK = f"{RETENTION_LIST}.html", f"{RETENTION_LIST}.xlsx"
+PEOPLE = (f"{RETENTION_LIST}.csv", PAGE, WORKBOOK)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9]+)+")
 
@@ -90,6 +95,10 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         record = data.record()
         listed = record.retention_list
         written |= self._write_table([(spreadsheet_safe(listed), listed)], run_id, RETENTION_LIST)
+        if record.facts is not None:
+            page, book = render_retention_page(record).encode(), retention_workbook(record)
+            written[PAGE] = self._store.write(lambda file: file.write(page), f"{run_id}/{PAGE}")
+            written[WORKBOOK] = self._store.write(lambda file: file.write(book), f"{run_id}/{WORKBOOK}")
         if record.campaign_accounts is not None:
             written |= self._write_exact(record.campaign_accounts, f"{run_id}/{CAMPAIGN_ACCOUNTS}")
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
@@ -107,6 +116,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "to_act_on": record.to_act_on,
             "expected_profit": record.expected_profit,
             "example_costs": list(record.example_costs),
+            **_of_facts(record),
             "listed": len(listed),
             **({"campaign": record.campaign} if record.campaign else {}),
             "model": record.model,
@@ -284,81 +294,48 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return {"filepath": self._store.uri}
 
 
-class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
-    """The ledger of the current results: the run that scored each file of the table; loads only."""
-
-    def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Declare the folder of results by its path or URL."""
-        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
-        self.metadata = metadata
-
-    def load(self) -> CurrentLedger:
-        """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers.
-
-        If pointer, manifest or ledger are damaged, it is empty too, with a warning: all files count as new, so that nothing
-        stays unscored.
-        """
-        if not self._results.exists():
-            return CurrentLedger(None, {})
-        run_id: str | None = None
-        try:
-            manifest = self._results.manifest()
-            run_id = manifest["run_id"]
-            stored = self._results.document(run_id, LEDGER) if LEDGER in manifest["files"] else {}
-            return CurrentLedger(run_id, _complete(stored, run_id))
-        except DamagedError as damage:
-            logger.warning("Which files were scored is not known, and all count as new: %s", damage)
-            return CurrentLedger(run_id, {})
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Raise an error: the ledger is published with the results."""
-        raise DatasetError("the ledger cannot be saved by itself; it is published with the results")
-
-    def _exists(self) -> bool:
-        # An empty ledger is a ledger too.
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return self._results._describe()
-
-
-def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
-    """Return a stored ledger with the id of its run.
-
-    Raises:
-        DamagedError: If it is not a ledger.
-    """
-    try:
-        return {
-            name: {**entry, "run_id": entry["run_id"] or run_id} for name, entry in stored.items() if entry["sha256"]
-        }
-    except (AttributeError, KeyError, TypeError):
-        raise DamagedError(f"{LEDGER} of the run {run_id} is not a ledger; {REMEDY}") from None
-
-
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
-    """The health report of a published run, saved with its results: ``run_id``, ``metrics`` and the page ``html``."""
+    """A health report, saved with the results of ``run_id``, or the log of ``day``.
+
+    Its content is ``run_id``, ``day``, ``metrics``, the page ``html``, and ``card``, the page of the model's card or None.
+    """
 
     def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        requests: dict[str, str] | None = None,
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Declare the folder of results by its path or URL."""
+        """Declare the folder of results by its path or URL, and that of the log of requests with its ``filepath``."""
         self._store = open_store(filepath, credentials)
+        self._requests = open_store(requests["filepath"], credentials) if requests else None
         self.saved: dict[str, Any] | None = None  # the last report saved here
         self.metadata = metadata
 
-    def folder(self, run_id: str) -> str:
-        """Return the path or URL of a run's results."""
-        return self._store.address(checked_run_id(run_id, "the run id"))
+    def _place(self, data: dict[str, Any]) -> tuple[Store, str]:
+        """Return the store of a report, and its folder there."""
+        if (day := data.get("day")) is None:
+            return self._store, checked_run_id(data["run_id"], "the run id")
+        if self._requests is None:
+            raise DatasetError("the report is of logged requests; name their folder in the catalog (requests)")
+        return self._requests, date.fromisoformat(day).isoformat()
+
+    def folder(self, data: dict[str, Any]) -> str:
+        """Return the path or URL of the folder of a report."""
+        store, folder = self._place(data)
+        return store.address(folder)
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write ``health_metrics.json`` and ``health_report.html`` into the run's folder."""
-        run_id = checked_run_id(data["run_id"], "the run id")
+        """Write metrics, page and, if there is one, the card into the folder of the run, or of the day."""
+        store, folder = self._place(data)
         page = data["html"].encode()
-        self._store.write_json(data["metrics"], f"{run_id}/health_metrics.json")
-        self._store.write(lambda file: file.write(page), f"{run_id}/health_report.html")
+        store.write_json(data["metrics"], f"{folder}/health_metrics.json")
+        store.write(lambda file: file.write(page), f"{folder}/health_report.html")
+        if card := data.get("card"):
+            content = card.encode()
+            store.write(lambda file: file.write(content), f"{folder}/{MODEL_CARD}")
         self.saved = data
 
     def load(self) -> NoReturn:

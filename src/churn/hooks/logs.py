@@ -1,8 +1,18 @@
-"""The project's logging configuration, and a filter for noise of libraries."""
+"""The project's logging configuration: what the console shows, the log file, and a filter for noise of libraries.
+
+The console shows a line a stage, the project's own messages and all warnings. Everything else that Kedro says, two lines for each
+node and one for each data set, is in the log file of the run, and on the console with ``kedro run --verbose``.
+"""
 
 import logging
 import os
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+
+from churn.config.console import VERBOSE, shown_path
+from churn.config.secrets import REDACTION
+from churn.web.log_format import JsonFormatter
 
 # Messages that libraries log at every run and that users of this project cannot act on.
 _NOISE = (
@@ -43,6 +53,99 @@ def quieten() -> None:
     """Add the filter to the loggers that the noise comes from."""
     for name in _NOISY:
         logging.getLogger(name).addFilter(QuietFilter())
+
+
+# The logger whose records below WARNING are details, and the attribute of other records that are.
+_DETAILED, DETAIL = "kedro", "detail"
+# Number of log files that are kept, each of one process, and their folder in the cache.
+KEPT_LOGS = 20
+LOGS = "logs"
+
+
+class DetailFilter(logging.Filter):
+    """Drops details below WARNING, for handlers that show a run to people."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is shown."""
+        is_detail = record.name.partition(".")[0] == _DETAILED or hasattr(record, DETAIL)
+        return record.levelno >= logging.WARNING or not is_detail
+
+
+class Console:
+    """Whether the console shows details."""
+
+    def __init__(self) -> None:
+        self._configured: bool | None = None
+
+    @property
+    def verbose(self) -> bool:
+        """Whether it does: with ``--verbose``, or ``kedro: {level: INFO}`` in ``conf/logging.yml``."""
+        return bool(os.environ.get(VERBOSE)) or bool(self._configured)
+
+    def adjust(self) -> None:
+        """Keep details from the console unless it is verbose. May be called again, for another session of this process."""
+        detailed = logging.getLogger(_DETAILED)
+        if self._configured is None:
+            self._configured = detailed.isEnabledFor(logging.INFO)
+        for handler in logging.getLogger().handlers:
+            if type(handler).__name__ == "RichHandler" or isinstance(handler.formatter, JsonFormatter):
+                for old in [each for each in handler.filters if isinstance(each, DetailFilter)]:
+                    handler.removeFilter(old)
+                if not self.verbose:
+                    handler.addFilter(DetailFilter())
+        if not detailed.isEnabledFor(logging.INFO):
+            detailed.setLevel(logging.INFO)
+
+
+CONSOLE = Console()
+
+
+class LogFile:
+    """The log file of this process, with all details; none where it cannot be written.
+
+    Attributes:
+        path: Its path; ``None`` if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+        self._handler: logging.Handler | None = None
+
+    @property
+    def shown(self) -> str | None:
+        """Its path, relative to the current folder if it is inside."""
+        return None if self.path is None else shown_path(self.path.as_posix())
+
+    def open(self, folder: Path) -> None:
+        """Log to a new file in a folder, unless this process does already. The oldest files are removed."""
+        root = logging.getLogger()
+        if self.path is not None and self.path.parent == folder and self._handler in root.handlers:
+            return
+        self.close()
+        path = folder / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}-{os.getpid()}.log"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # messages may quote a value of a table
+            handler = logging.FileHandler(path, encoding="utf-8")
+        except OSError:  # a read-only file system: the console has to do
+            return
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(name)s: %(message)s"))
+        handler.addFilter(REDACTION)
+        root.addHandler(handler)
+        self.path, self._handler = path, handler
+        for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
+            with suppress(OSError):
+                old.unlink()
+
+    def close(self) -> None:
+        """Close it; the file stays."""
+        if self._handler is not None:
+            logging.getLogger().removeHandler(self._handler)
+            self._handler.close()
+        self.path, self._handler = None, None
+
+
+LOG_FILE = LogFile()
 
 
 def use_project_logging(project_path: Path) -> None:

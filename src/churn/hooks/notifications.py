@@ -73,4 +73,5 @@ def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
     report: Any = catalog["health_report"] if "health_report" in made else None
     if report is not None and (saved := report.saved) is not None and saved["metrics"]["status"] == "alarm":
         alarms = ". ".join(saved["metrics"]["alarms"])
-        yield Event("health_alarm", f"The scores of run {saved['run_id']} raise an alarm. {alarms}.")
+        of = f"run {saved['run_id']}" if saved["run_id"] else f"the requests of {saved['day']}"
+        yield Event("health_alarm", f"The scores of {of} raise an alarm. {alarms}.")

@@ -14,11 +14,12 @@ from kedro.io import AbstractDataset, CachedDataset, CatalogProtocol, MemoryData
 from kedro.pipeline import Pipeline
 
 from churn.config import Parameters, check_parameters, idle_parameters
+from churn.config.console import shown_path
 from churn.config.secrets import REDACTION, check_credentials
 from churn.datasets.optional import OptionalDataset
 from churn.errors import FaultsError, closest
 from churn.hooks.logs import use_project_logging
-from churn.retention.reasons import check_texts
+from churn.retention.wording import check_reasons
 from churn.services.database_file import anchored
 from churn.web.log_format import FORMAT, use_log_format
 
@@ -94,8 +95,7 @@ def _check_use(parameters: Parameters, pipeline: Pipeline, *, own_table: bool) -
     """
     used = {name.removeprefix("params:") for name in pipeline.inputs()} | {"notifications"}
     if "reasons" in used:
-        accounts = parameters.accounts
-        check_texts(parameters.reasons, [*accounts.numeric_names, *accounts.categorical])
+        check_reasons(parameters)
     for name, sentence in idle_parameters(parameters, own_table=own_table).items():
         if name.partition(".")[0] in used:
             logger.warning(sentence)
@@ -185,9 +185,3 @@ def make_private_folders(stores: Mapping[str, Any], project_path: Path) -> None:
         if place and "://" not in str(place):
             with suppress(OSError):  # what needs the folder reports it
                 (project_path / str(place)).mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def shown_path(path: str) -> str:
-    """Return a path relative to the current folder, if it is inside."""
-    here = f"{Path.cwd().as_posix()}/"
-    return path.removeprefix(here)

@@ -8,7 +8,7 @@ from kedro.pipeline import Pipeline
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
-PUBLISHED, LATEST = "results@publish", "results@latest"
+PUBLISHED, MONITORED = "results@publish", "results@monitored"
 
 
 class PublishedHook:
@@ -20,7 +20,7 @@ class PublishedHook:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Begin with the current results."""
-        self._catalog = catalog if {PUBLISHED, LATEST} <= pipeline.datasets() else None
+        self._catalog = catalog if {PUBLISHED, MONITORED} <= pipeline.datasets() else None
         if self._catalog is not None:
             self._follow(None)
 
@@ -33,5 +33,5 @@ class PublishedHook:
 
     def _follow(self, run_id: str | None) -> None:
         if self._catalog is not None:
-            latest: Any = self._catalog[LATEST]
-            latest.follows = run_id
+            monitored: Any = self._catalog[MONITORED]
+            monitored.follow(run_id)

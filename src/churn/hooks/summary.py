@@ -9,8 +9,8 @@ from kedro.io import AbstractDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from churn.config import at_costs
+from churn.config.console import shown_path
 from churn.config.secrets import REDACTION
-from churn.hooks.preflight import shown_path
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
@@ -31,6 +31,7 @@ class SummaryHook:
         if "promotion_decision" in made:
             lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
         if "results@publish" in made:
+            lines[:0] = _list_lines(catalog["results@publish"])
             lines += [*_result_lines(catalog["results@publish"]), *_overtaken_lines(catalog["results@publish"])]
         if "campaign_report" in made:
             lines += _campaign_lines(catalog["campaign_report"])
@@ -50,19 +51,28 @@ def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]
     return [("model", text), ("plots", folder)]
 
 
+def _list_lines(results: Any) -> list[tuple[str, str]]:
+    """Return the page of the retention list, which leads the summary."""
+    manifest = results.published
+    if manifest is None:
+        return []
+    return [("list", shown_path(f"{results.folder(manifest['run_id'])}/retention_list.html"))]
+
+
 def _result_lines(results: Any) -> list[tuple[str, str]]:
     manifest = results.published
     if manifest is None:
         return [("accounts", "none scored: all files of the table were scored before")]
-    at_risk = f"{manifest['at_risk']:,} at risk (probability of {manifest['threshold']:g} or more)"
+    said = manifest["explained"]
+    money = f" {currency}" if (currency := manifest["currency"]) else ""
     version = f"model version {manifest['model']['version']}"
-    costs = f" {said}" if (said := at_costs(manifest["example_costs"])) else ""
+    costs = f" {known}" if (known := at_costs(manifest["example_costs"])) else ""
     return [
-        ("accounts", f"{manifest['rows']:,} scored, {at_risk}, {version}"),
+        ("accounts", f"{manifest['rows']:,} scored, {version}; {said['at_risk']}"),
         *_kept_back_lines(manifest.get("campaign", {})),
         (
             "act on",
-            f"{manifest['to_act_on']:,} accounts, expected profit {manifest['expected_profit']:,.0f}{costs}: "
+            f"{said['to_act_on']}; expected profit {manifest['expected_profit']:,.0f}{money}{costs}: "
             + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
         ),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
@@ -106,10 +116,10 @@ def _overtaken_lines(results: Any) -> list[tuple[str, str]]:
 
 
 def _health_lines(report: Any) -> list[tuple[str, str]]:
-    run_id, health = report.saved["run_id"], report.saved["metrics"]
+    health = report.saved["metrics"]
     status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
-    return [("health", status), *findings, ("report", shown_path(f"{report.folder(run_id)}/health_report.html"))]
+    return [("health", status), *findings, ("report", shown_path(f"{report.folder(report.saved)}/health_report.html"))]
 
 
 def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:

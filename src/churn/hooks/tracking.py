@@ -17,10 +17,21 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from churn.config import dumped
+from churn.config.mlflow_environment import use_project_settings
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
 from churn.hooks.open_runs import OpenRuns, first_line, is_no_answer, why_absent
+from churn.hooks.tracked_record import (
+    NAME_TAG,
+    NOTE_TAG,
+    Made,
+    description,
+    first_name,
+    inputs_of,
+    named_runner,
+    run_name,
+)
 from churn.operations.tracked_run import TRACKED_RUN
 from churn.services.database import prepared
 from churn.services.database_file import place_of
@@ -37,25 +48,10 @@ logger = logging.getLogger(__name__)
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
 MAX_PARAMETER_LENGTH = 6_000
+# Tag of an experiment that decides which pages MLflow shows.
+KIND_TAG = "mlflow.experimentKind"
 # Data sets that cannot be saved without MLflow.
 NEEDS_MLFLOW = {"churn_model", "champion@decision"}
-
-# MLflow's settings for this project, unless the environment says otherwise.
-DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Load artifacts through the server, not from its bucket, whose address may be known to the server only.
-    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
-    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
-    # Wait seconds for a server that does not answer, not four minutes as with MLflow's defaults.
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # A model needs the packages of `pip_requirements`, not the development environment.
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
-# Settings that the environment cannot change.
-ALWAYS = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 
 
 class TrackingHook(MlflowHook):  # type: ignore[misc]
@@ -67,9 +63,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         self._logged: dict[str, str] = {}
         self._absent: str | None = None
         self._open_runs: OpenRuns | None = None
-        for name, value in DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        os.environ.update(ALWAYS)
+        self._name = ""
+        use_project_settings()
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -114,7 +109,7 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         import mlflow
 
         def start() -> None:
-            shown = REDACTION.within(run_params)  # they become tags
+            shown = REDACTION.within(named_runner(run_params))  # they become tags
             notes = self._open_runs
             experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
             with notes.opening(experiment) if notes is not None else nullcontext():
@@ -123,8 +118,12 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
                 finally:  # it may be interrupted while it logs
                     if not self._already_active_mlflow:
                         TRACKED_RUN.begin(self.run_id)
-                if self.run_id is not None and (trace_id := os.environ.get(TRACE_ID)):
-                    mlflow.set_tag("trace_id", trace_id)
+                if self.run_id is not None:
+                    self._tell_kind(experiment)
+                    tags = {"trace_id": trace_id} if (trace_id := os.environ.get(TRACE_ID)) else {}
+                    if self._names_runs:
+                        tags[NAME_TAG] = self._name = first_name(run_params.get("pipeline_names"))
+                    mlflow.set_tags(tags)
                 if self.run_id is not None and notes is not None:
                     notes.close_stale()
                     notes.opened(self.run_id)
@@ -162,6 +161,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         Raises:
             NotTrackedError: If MLflow stopped answering during the run. Everything else is done.
         """
+        if not TRACKING.lost and self.run_id is not None:
+            self._try(lambda: self._describe(pipeline, catalog), pipeline, catalog)
         if not TRACKING.lost:
             self._try(lambda: TRACKED_RUN.end("FINISHED"), pipeline, catalog)
         self._note_end(catalog, told=not TRACKING.lost)
@@ -181,11 +182,47 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         told = not TRACKING.lost
         if told:
             try:
+                if self.run_id is not None and self._names_runs:
+                    import mlflow
+
+                    mlflow.MlflowClient().set_tag(self.run_id, NAME_TAG, f"{self._name}: failed")
                 TRACKED_RUN.end("FAILED")
             except Exception as lost:
                 logger.warning("The run could not be marked as failed in MLflow: %s", first_line(lost))
                 told = False
         self._note_end(catalog, told=told)
+
+    def _tell_kind(self, experiment: str) -> None:
+        """Tell MLflow's pages that the experiment has trainings, once."""
+        import mlflow
+
+        known = self.mlflow_config.tracking.experiment._experiment.tags
+        if KIND_TAG not in known:
+            mlflow.MlflowClient().set_experiment_tag(experiment, KIND_TAG, "custom_model_development")
+
+    @property
+    def _names_runs(self) -> bool:
+        """Whether runs get names here: not if the caller has opened the run, or ``mlflow.yml`` names it."""
+        return not self._already_active_mlflow and self.mlflow_config.tracking.run.name is None
+
+    def _describe(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Log what the run has made as its name and description, and which tables it has read."""
+        import mlflow
+
+        try:
+            made = Made.of(pipeline, catalog)
+            tags = {NOTE_TAG: description(made), NAME_TAG: run_name(made) if self._names_runs else None}
+            client = mlflow.MlflowClient()
+            for name, text in tags.items():
+                if text and self.run_id is not None:
+                    client.set_tag(self.run_id, name, REDACTION.text(text)[:MAX_PARAMETER_LENGTH])
+            for table, context in inputs_of(made, catalog):
+                mlflow.log_input(table, context=context)
+        except Exception as error:
+            if is_no_answer(error):
+                raise
+            # The run is done; that its page is less informative does not make it a failure.
+            logger.warning("The run has no description in MLflow: %s", first_line(error))
 
     def _note_end(self, catalog: Catalog, *, told: bool) -> None:
         """Undo the settings of the run, and record whether it has ended in MLflow."""

@@ -147,23 +147,23 @@ class ChurnModel:
             }
         )
 
-    def score_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: int = 0) -> list[RowScore]:
+    def score_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False) -> list[RowScore]:
         """Score a few rows on this thread, without pandas: within a millisecond for one, with reasons.
 
         Args:
             records: Rows as mappings from column to value, as JSON or Python gives them; None is missing. Each has all
                 columns of the schema but the label; others are ignored unless the schema is strict.
-            reasons: Number of columns to name that raise the score of each row.
+            reasons: Whether to compute the contributions, from which `churn.retention.reasons.RowReasons` makes reasons.
 
         Returns:
-            The scores in the order of the rows, equal to the last bit to those of `score` and `explain`.
+            The scores in the order of the rows, equal to the last bit to those of `score` and `explain_terms`.
 
         Raises:
             AccountsError: Lists every fault in the words of `churn.tables.check_accounts`; an id may occur once.
         """
         return self.rows.score(records, reasons)
 
-    def score_good_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: int = 0) -> PartialScores:
+    def score_good_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False) -> PartialScores:
         """Score the rows that have no fault, see `score_rows`, and return the faults of the others by row and column."""
         return self.rows.score_good(records, reasons)
 
@@ -197,12 +197,23 @@ class ChurnModel:
             The columns of a row add up to its margin (`margin_of`); calibration keeps the order of margins, not the
             sums. The contribution of a ratio is shared equally by its two columns.
         """
+        return self._explained(accounts, self.encoder.columns, self.encoder.shares)
+
+    def explain_terms(self, accounts: pd.DataFrame) -> pd.DataFrame:
+        """Compute exact contributions as `explain` does, of terms: numeric columns, ratios and categorical columns.
+
+        Returns:
+            One row per account: a column for each of `Encoder.terms` and ``(baseline)``, in log-odds.
+        """
+        return self._explained(accounts, self.encoder.terms, self.encoder.term_shares)
+
+    def _explained(self, accounts: pd.DataFrame, names: Sequence[str], shares: NDArray[np.float64]) -> pd.DataFrame:
         features = self._encoded(accounts)
-        parts, baseline = self.trees.contributions(features, self.encoder.shares)
+        parts, baseline = self.trees.contributions(features, shares)
         if self.linear is not None:
-            parts += by_column(self.linear.contributions(features), self.encoder.shares)
+            parts += by_column(self.linear.contributions(features), shares)
             baseline += self.linear.baseline
-        table = pd.DataFrame(parts, index=accounts.index, columns=list(self.encoder.columns))
+        table = pd.DataFrame(parts, index=accounts.index, columns=list(names))
         return table.assign(**{BASELINE: baseline})
 
     def mean_contributions(self, features: NDArray[np.float32]) -> dict[str, float]:

@@ -53,12 +53,12 @@ class Encoder:
     @property
     def feature_names(self) -> list[str]:
         """Names of the features, in the order of the columns of `transform`."""
-        return [name for name, _ in self._features()]
+        return [name for name, _, _ in self._features()]
 
     @property
     def feature_columns(self) -> list[tuple[str, ...]]:
         """For each feature the account columns that it is computed from."""
-        return [columns for _, columns in self._features()]
+        return [columns for _, _, columns in self._features()]
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -68,6 +68,28 @@ class Encoder:
             for source in sources:
                 shares[position, self.columns.index(source)] += 1 / len(sources)
         return shares
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms: numeric columns, ratios and categorical columns. Each feature belongs to one term."""
+        return (*self.numeric, *(ratio.name for ratio in self.ratios), *self.vocabularies)
+
+    @property
+    def term_shares(self) -> NDArray[np.float64]:
+        """Whether each feature belongs to each term, 1 or 0, shape (features, terms)."""
+        shares = np.zeros((len(self.feature_names), len(self.terms)))
+        for position, (_, term, _) in enumerate(self._features()):
+            shares[position, self.terms.index(term)] = 1.0
+        return shares
+
+    def ratio_values(self, accounts: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+        """Return the values of each ratio, nan where one is missing; of canonical accounts, n rows."""
+        numbers = {name: accounts[name].to_numpy(np.float64) for name in self.numeric}
+        return {
+            ratio.name: divide(numbers[ratio.numerator], numbers[ratio.denominator])
+            for ratio in self.ratios
+            if {ratio.numerator, ratio.denominator} <= set(numbers)
+        }
 
     def directions(self, monotone: Mapping[str, int]) -> tuple[int, ...]:
         """Return the direction of each feature, 1, -1 or 0 for none, given those of some numeric columns.
@@ -79,18 +101,19 @@ class Encoder:
             of_feature[ratio.name] = monotone.get(ratio.numerator) or -monotone.get(ratio.denominator, 0)
         return tuple(of_feature.get(name, 0) for name in self.feature_names)
 
-    def _features(self) -> list[tuple[str, tuple[str, ...]]]:
+    def _features(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return name, term and columns of each feature."""
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
         sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}
-        features: list[tuple[str, tuple[str, ...]]] = []
+        features: list[tuple[str, str, tuple[str, ...]]] = []
         for name, columns in sources.items():
-            features.append((name, columns))
+            features.append((name, name, columns))
             if name in self.missing:
-                features.append((f"{name}={MISSING}", columns))
+                features.append((f"{name}={MISSING}", name, columns))
         for name, vocabulary in self.vocabularies.items():
-            features += [(f"{name}={value}", (name,)) for value in vocabulary]
+            features += [(f"{name}={value}", name, (name,)) for value in vocabulary]
             if name in self.missing:
-                features.append((f"{name}={MISSING}", (name,)))
+                features.append((f"{name}={MISSING}", name, (name,)))
         return features
 
     def transform(

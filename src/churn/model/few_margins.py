@@ -2,22 +2,26 @@
 
 XGBoost takes 140 microseconds for the first row of 1,500 small trees, of which a call takes a third. Here the
 comparisons that the trees make are made once each, there are far fewer than splits, and NumPy follows all trees together:
-small trees by the pattern of their comparisons, as in `churn.model.margins`, larger ones level by level. The leaves are
-added in the order and the precision of XGBoost, so that the sums are equal to the last bit.
+small trees by the pattern of their comparisons, as in `churn.model.margins`, larger ones level by level, for more than a few
+rows with 64 of them in a word. The leaves are added in the order and the precision of XGBoost, so that the sums are equal to the
+last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churn.model.margins import TREE_SPLITS, agrees, form_of, start_of
+from churn.model.sliced_trees import Nodes, SlicedTrees
 from churn.model.trees import Booster, stored_trees
 
 # Rows whose leaves are looked up at once, few enough to stay in the processor's cache.
 BLOCK_ROWS = 64
-# With more rows than these XGBoost is as fast as following large trees.
+# With more rows than these, `SlicedTrees` are faster than following large trees row by row.
+FOLLOWED_ROWS = 8
+# With more rows than these XGBoost is as fast as following trees that are too large for `SlicedTrees`.
 WALKED_ROWS = 32
 # Rows for which a booster is tried before it is used.
 TRIED_ROWS = 128
@@ -30,24 +34,6 @@ class _Comparisons(NamedTuple):
     thresholds: NDArray[np.float32]
 
 
-class _Nodes(NamedTuple):
-    """The nodes of all trees, one after the other; the children of a leaf are -1.
-
-    Attributes:
-        roots: Node of the root of each tree, and the number of nodes.
-        left: Left child of each node.
-        right: Right child of each node.
-        comparison: Comparison of each node; 0, which no row passes, for a leaf.
-        value: Value of each leaf.
-    """
-
-    roots: NDArray[np.intp]
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
-    comparison: NDArray[np.intp]
-    value: NDArray[np.float32]
-
-
 @dataclass(frozen=True, eq=False)
 class FewMargins:
     """Margins of a few rows by a booster with the objective ``binary:logistic``."""
@@ -55,6 +41,7 @@ class FewMargins:
     start: np.float32
     comparisons: _Comparisons
     trees: "_Patterns | _Levels"
+    sliced: SlicedTrees | None = None
 
     @classmethod
     def of(cls, booster: Booster) -> "FewMargins | None":
@@ -66,24 +53,28 @@ class FewMargins:
         most = max(
             int(np.sum(nodes.left[one:two] >= 0)) for one, two in zip(nodes.roots, nodes.roots[1:], strict=False)
         )
-        trees = _Patterns.of(stored, nodes) if most <= TREE_SPLITS else _Levels.of(nodes)
-        made = cls(start_of(base_score), comparisons, trees)
+        is_small = most <= TREE_SPLITS
+        trees = _Patterns.of(stored, nodes) if is_small else _Levels.of(nodes)
+        made = cls(start_of(base_score), comparisons, trees, None if is_small else SlicedTrees.of(nodes))
         features, thresholds = comparisons.features[1:], comparisons.thresholds[1:]
         cuts = {int(feature): np.sort(thresholds[features == feature]) for feature in np.unique(features)}
-        return made if agrees(made.margin, booster, cuts, TRIED_ROWS) else None
+        # Both ways, of which rows go one or the other by their number.
+        ways = (made.margin, replace(made, sliced=None).margin) if made.sliced else (made.margin,)
+        return made if all(agrees(way, booster, cuts, TRIED_ROWS) for way in ways) else None
 
     @property
     def most_rows(self) -> int | None:
         """Number of rows up to which this is faster than XGBoost on one thread; None for any number."""
-        return None if isinstance(self.trees, _Patterns) else WALKED_ROWS
+        return None if self.sliced is not None or isinstance(self.trees, _Patterns) else WALKED_ROWS
 
     def margin(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the margins of encoded rows: features of shape (n, k) without nan, result of shape (n,)."""
         result = np.empty(len(features), dtype=np.float32)
-        for at in range(0, len(features), size := self.trees.rows):
+        trees = self.trees if self.sliced is None or len(features) <= FOLLOWED_ROWS else self.sliced
+        for at in range(0, len(features), size := trees.rows):
             rows = features[at : at + size]
-            passed = rows[:, self.comparisons.features] < self.comparisons.thresholds
-            leaves = self.trees.leaves(passed)
+            values = np.ascontiguousarray(rows.T).take(self.comparisons.features, axis=0)
+            leaves = trees.leaves(values < self.comparisons.thresholds[:, None])
             leaves[0] = self.start
             # One after the other, as XGBoost does; a sum of a single column would add in pairs.
             one = len(rows) == 1
@@ -108,7 +99,7 @@ class _Patterns:
     rows = BLOCK_ROWS
 
     @classmethod
-    def of(cls, stored: list[dict[str, Any]], nodes: _Nodes) -> "_Patterns":
+    def of(cls, stored: list[dict[str, Any]], nodes: Nodes) -> "_Patterns":
         forms = [form_of(tuple(tree["left_children"]), tuple(tree["right_children"])) for tree in stored]
         most = max(len(form.inner) for form in forms)
         splits = np.zeros((most, len(forms)), np.intp)
@@ -120,13 +111,13 @@ class _Patterns:
         return cls(tuple(map(np.ascontiguousarray, splits)), first, table.ravel())
 
     def leaves(self, passed: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the leaves for passed comparisons of shape (n, c): shape (1 + trees, n), of which the first is free."""
-        of_comparison = np.ascontiguousarray(passed.T).view(np.uint8)
-        pattern = np.zeros((len(self.first), len(passed)), np.uint8)
+        """Return the leaves for passed comparisons of shape (c, n): shape (1 + trees, n), of which the first is free."""
+        of_comparison = passed.view(np.uint8)
+        pattern = np.zeros((len(self.first), passed.shape[1]), np.uint8)
         for split in reversed(self.splits):
             np.add(pattern, pattern, out=pattern)
             np.bitwise_or(pattern, of_comparison.take(split, axis=0), out=pattern)
-        found = np.empty((len(self.first) + 1, len(passed)), np.float32)
+        found = np.empty((len(self.first) + 1, passed.shape[1]), np.float32)
         np.take(self.table, pattern + self.first, out=found[1:], mode="clip")
         return found
 
@@ -152,7 +143,7 @@ class _Levels:
     rows = 1
 
     @classmethod
-    def of(cls, nodes: _Nodes) -> "_Levels":
+    def of(cls, nodes: Nodes) -> "_Levels":
         levels = [nodes.roots[:-1]]
         while True:
             inner = levels[-1][nodes.left[levels[-1]] >= 0]
@@ -168,8 +159,8 @@ class _Levels:
         return cls(len(levels) - 1, left, nodes.comparison[order], nodes.value[order], len(nodes.roots) - 1)
 
     def leaves(self, passed: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the leaves for the passed comparisons of one row, shape (1, c): see `_Patterns.leaves`."""
-        right = ~passed[0]
+        """Return the leaves for the passed comparisons of one row, shape (c, 1): see `_Patterns.leaves`."""
+        right = ~passed[:, 0]
         node = np.arange(self.count)
         for _ in range(self.depth):
             node = self.left[node] + right[self.comparison[node]]
@@ -178,7 +169,7 @@ class _Levels:
         return found
 
 
-def _joined(stored: list[dict[str, Any]]) -> tuple[_Comparisons, _Nodes]:
+def _joined(stored: list[dict[str, Any]]) -> tuple[_Comparisons, Nodes]:
     """Return the different comparisons, the first of which no row passes, and the nodes of all trees."""
     sizes = [len(tree["left_children"]) for tree in stored]
     roots = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
@@ -198,4 +189,4 @@ def _joined(stored: list[dict[str, Any]]) -> tuple[_Comparisons, _Nodes]:
         np.append(np.float32(-np.inf), (different & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32)),
     )
     children = [np.where(inner, each + shift, -1) for each in (left, right)]
-    return comparisons, _Nodes(roots, children[0], children[1], comparison, values)
+    return comparisons, Nodes(roots, children[0], children[1], comparison, values)

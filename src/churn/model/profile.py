@@ -54,6 +54,31 @@ class NumericProfile:
         """Rows counted, with and without a value."""
         return self.present + self.missing
 
+    @property
+    def fences(self) -> NDArray[np.float64]:
+        """Borders of the bins, shape (k + 2,): a value is in bin i if ``searchsorted`` gives i + 1; none without values."""
+        if self.minimum is None or self.maximum is None:
+            return np.empty(0)
+        return np.array([np.nextafter(self.minimum, -np.inf), *self.edges, self.maximum])
+
+    def middle_ranks(self) -> NDArray[np.float64]:
+        """Return for each place between the `fences` the share of the rows below it, with half of those in it.
+
+        Returns:
+            Shares from 0 to 1, ascending, shape (k + 3,): values under the minimum, each bin, values over the maximum.
+        """
+        counts = np.array([0, *self.counts, 0], dtype=np.float64)
+        return np.asarray((np.cumsum(counts) - counts / 2) / max(1.0, counts.sum()))
+
+    def rank_of(self, value: float) -> float:
+        """Return the share of the rows below a value, with half of those in its bin if it is the upper border of that."""
+        fences = self.fences
+        place = int(np.searchsorted(fences, value))
+        if place < len(fences) and fences[place] == value:
+            return float(self.middle_ranks()[place])
+        # Between two values that rows have, such as the median of an even number of rows.
+        return sum(self.counts[: max(0, place - 1)]) / max(1, sum(self.counts))
+
     def count(self, values: ArrayLike | pd.Series) -> "NumericProfile":
         """Count other rows in the bins of this profile.
 
@@ -68,7 +93,7 @@ class NumericProfile:
         missing = len(numbers) - len(known)
         if self.minimum is None or self.maximum is None:
             return replace(self, counts=(len(known),), missing=missing, below=0, above=0)
-        fences = np.array([np.nextafter(self.minimum, -np.inf), *self.edges, self.maximum])
+        fences = self.fences
         counts = np.bincount(np.searchsorted(fences, known), minlength=len(fences) + 1).tolist()
         return replace(self, counts=tuple(counts[1:-1]), missing=missing, below=counts[0], above=counts[-1])
 
@@ -194,6 +219,7 @@ class Profile:
         rows: Accounts counted.
         numeric: Profile of each numeric column.
         categorical: Profile of each categorical column.
+        ratios: Profile of each ratio, in a model's reference only.
         score: Profile of the probabilities; None if there are no scores. In a model's reference these are out-of-fold
             scores, which may be of fewer rows than the columns.
     """
@@ -202,6 +228,7 @@ class Profile:
     numeric: dict[str, NumericProfile] = field(default_factory=dict)
     categorical: dict[str, CategoricalProfile] = field(default_factory=dict)
     score: NumericProfile | None = None
+    ratios: dict[str, NumericProfile] = field(default_factory=dict)
 
     def with_score(self, score: NumericProfile | None) -> "Profile":
         """Return the same profile with a profile of the scores, see `fit_score_profile`."""
@@ -223,6 +250,7 @@ class Profile:
             "numeric": {name: profile.to_dict() for name, profile in self.numeric.items()},
             "categorical": {name: profile.to_dict() for name, profile in self.categorical.items()},
             "score": None if self.score is None else self.score.to_dict(),
+            **({"ratios": {name: item.to_dict() for name, item in self.ratios.items()}} if self.ratios else {}),
         }
 
     @classmethod
@@ -233,10 +261,17 @@ class Profile:
             numeric={name: NumericProfile.from_dict(item) for name, item in data["numeric"].items()},
             categorical={name: CategoricalProfile.from_dict(item) for name, item in data["categorical"].items()},
             score=None if data["score"] is None else NumericProfile.from_dict(data["score"]),
+            # Models that were stored before reasons compared ratios have no entry for them.
+            ratios={name: NumericProfile.from_dict(item) for name, item in data.get("ratios", {}).items()},
         )
 
 
-def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> Profile:
+def fit_profile(
+    frame: pd.DataFrame,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    ratios: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Profile:
     """Learn the bins of a reference table and count its rows.
 
     The edges of a numeric column are its percentiles, or its values if it has at most 100 different ones.
@@ -245,6 +280,7 @@ def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequen
         frame: Account rows, shape (n, at least the named columns).
         numeric: Names of the numeric columns.
         categorical: Names of the categorical columns.
+        ratios: Values of ratios of its columns, shape (n,) each.
 
     Returns:
         The profile, without scores.
@@ -257,6 +293,7 @@ def fit_profile(frame: pd.DataFrame, numeric: Sequence[str], categorical: Sequen
         rows=len(frame),
         numeric={name: _fit_numeric(frame[name]) for name in numeric},
         categorical={name: _fit_categorical(frame[name]) for name in categorical},
+        ratios={name: _fit_numeric(values) for name, values in (ratios or {}).items()},
     )
 
 

@@ -37,8 +37,8 @@ class RowScore(NamedTuple):
         prediction: 1 if the probability is at or above the threshold, else 0.
         risk_band: Name of the risk band.
         account: Canonical values by column: id, numeric columns (nan where missing) and categorical ones (None).
-        drivers: Columns that raise the score and their contributions to the margin in log-odds, the largest first; as many
-            as reasons were asked for, or fewer.
+        contributions: Contributions of the terms to the margin in log-odds, in the order of `Encoder.terms`; none if they
+            were not asked for.
     """
 
     row: int
@@ -47,7 +47,7 @@ class RowScore(NamedTuple):
     prediction: int
     risk_band: str
     account: Mapping[str, Value]
-    drivers: tuple[tuple[str, float], ...] = ()
+    contributions: tuple[float, ...] = ()
 
 
 class PartialScores(NamedTuple):
@@ -73,15 +73,14 @@ class RowScorer:
         """Prepare the parts of a model; see `churn.model.ChurnModel`."""
         self.check = RowCheck(schema, SUBJECT)
         self._id = schema.id
-        self._encoder, self._features = encoder, RowEncoder(encoder)
+        self._features = RowEncoder(encoder)
         self._trees, self._linear, self._calibration = trees, linear, calibration
         self._threshold = threshold
         self._starts = np.array([band.minimum for band in risk_bands], dtype=np.float32)
         self._bands = [band.name for band in risk_bands]
-        self._shares = encoder.shares
+        self._shares = encoder.term_shares
         self._parts = [
-            (int(feature), int(column), float(self._shares[feature, column]))
-            for feature, column in np.argwhere(self._shares)
+            (int(feature), int(term), float(self._shares[feature, term])) for feature, term in np.argwhere(self._shares)
         ]
 
     def prepare(self, *, reasons: bool) -> None:
@@ -91,7 +90,7 @@ class RowScorer:
         if reasons:
             self._trees.row_contributions(row, self._shares)
 
-    def score(self, records: Sequence[Mapping[str, Any]], reasons: int = 0) -> list[RowScore]:
+    def score(self, records: Sequence[Mapping[str, Any]], reasons: bool = False) -> list[RowScore]:
         """Score rows, see `ChurnModel.score_rows`."""
         checked = self.check(records)
         sentences = checked.sentences if len(records) else [NO_ROWS]
@@ -99,12 +98,12 @@ class RowScorer:
             raise AccountsError(SUBJECT, sentences)
         return self._scores(checked, reasons)
 
-    def score_good(self, records: Sequence[Mapping[str, Any]], reasons: int = 0) -> PartialScores:
+    def score_good(self, records: Sequence[Mapping[str, Any]], reasons: bool = False) -> PartialScores:
         """Score the rows without faults, see `ChurnModel.score_good_rows`."""
         checked = self.check(records)
         return PartialScores(self._scores(checked, reasons), checked.faults)
 
-    def _scores(self, checked: CheckedRecords, reasons: int) -> list[RowScore]:
+    def _scores(self, checked: CheckedRecords, reasons: bool) -> list[RowScore]:
         if not checked.rows:
             return []
         features = self._features(checked.accounts)
@@ -118,30 +117,26 @@ class RowScorer:
             probability.tolist(),
             (probability >= self._threshold).astype(np.int8).tolist(),
             (np.searchsorted(self._starts, probability, side="right") - 1).tolist(),
-            self._drivers(features, reasons) if reasons > 0 else [()] * len(features),
+            self._contributions(features) if reasons else [()] * len(features),
             strict=True,
         )
         # The check lets no row without an id pass.
         return [
-            RowScore(row, str(account[self._id]), chance, prediction, self._bands[band], account, drivers)
-            for row, account, chance, prediction, band, drivers in found
+            RowScore(row, str(account[self._id]), chance, prediction, self._bands[band], account, parts)
+            for row, account, chance, prediction, band, parts in found
         ]
 
-    def _drivers(self, features: NDArray[np.float32], reasons: int) -> list[tuple[tuple[str, float], ...]]:
-        """Return the columns with the largest positive contributions; of equal ones the first, as in retention lists."""
-        contributions = self._trees.row_contributions(features, self._shares).tolist()
+    def _contributions(self, features: NDArray[np.float32]) -> list[tuple[float, ...]]:
+        """Return the contributions of the terms to the margin of each row."""
+        contributions: list[list[float]] = self._trees.row_contributions(features, self._shares).tolist()
         if self._linear is not None:
             # One after the other, as `by_column` adds them.
             for row, of_features in zip(contributions, self._linear.contributions(features).tolist(), strict=True):
-                of_columns = [0.0] * len(row)
-                for feature, column, share in self._parts:
-                    of_columns[column] += of_features[feature] * share
-                row[:] = [one + other for one, other in zip(row, of_columns, strict=True)]
-        names, drivers = self._encoder.columns, []
-        for row in contributions:
-            largest = sorted(zip(row, names, strict=True), key=lambda part: -part[0])[:reasons]
-            drivers.append(tuple((name, part) for part, name in largest if part > 0))
-        return drivers
+                of_terms = [0.0] * len(row)
+                for feature, term, share in self._parts:
+                    of_terms[term] += of_features[feature] * share
+                row[:] = [one + other for one, other in zip(row, of_terms, strict=True)]
+        return [tuple(row) for row in contributions]
 
 
 class RowEncoder:

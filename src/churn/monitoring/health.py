@@ -34,6 +34,8 @@ def health_metrics(
     threshold: float,
     limits: Monitoring,
     provenance: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    to_watch: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the content of the health report as plain JSON types, without nan or infinity.
 
@@ -50,6 +52,8 @@ def health_metrics(
         threshold: Probability from which an account is predicted to churn.
         limits: Limits for warnings and alarms.
         provenance: Origin of the scores (run id, model version, as-of date, input); returned unchanged.
+        notes: Further sentences that need no action, on where the scores come from.
+        to_watch: Further sentences on what should not be so; each is a warning.
 
     Returns:
         ``schema_version``; ``status`` (ok, watch or alarm), ``alarms``, ``to_watch`` and ``notes`` (sentences);
@@ -64,8 +68,8 @@ def health_metrics(
     _check(accounts, bands)
     probability, flagged, codes, truth = accounts.probability, accounts.flagged, accounts.band, accounts.truth
 
-    findings: list[Finding] = []
-    notes: list[str] = []
+    findings = [Finding("watch", sentence) for sentence in to_watch]
+    notes = list(notes)
     if len(accounts) == 0:
         findings.append(Finding("alarm", "No accounts were scored"))
     elif accounts.unique < len(accounts):

@@ -1,6 +1,6 @@
 """Join published scores with outcomes for the health report, from tables of any length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -9,9 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema
-from churn.tables import Batches, Table, as_text
-from churn.tables.ids import RepeatedIds, hashes_of, repetitions
-from churn.tables.labels import UNKNOWN, OutcomeRows, check_outcome_columns
+from churn.errors import AccountsError
+from churn.tables import Batches, Table, as_text, quoted
+from churn.tables.ids import RepeatedIds, dated_ids, hashes_of, repetitions
+from churn.tables.labels import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
+
+# Column of outcomes of logged requests: the date of the values that were scored.
+AS_OF = "as_of"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,58 @@ def _repeats(predictions: Table, name: str, hashes: NDArray[np.uint64]) -> int:
         rows += len(again)
         found.update(again)
     return rows - len(found)
+
+
+class DatedOutcomes:
+    """Outcomes of accounts as of a date, with ids of `churn.tables.ids.dated_ids`; implements `churn.tables.Batches`."""
+
+    def __init__(self, batches: Batches, schema: AccountSchema) -> None:
+        """Set the outcomes, which have a column ``as_of``, and the schema of the account table.
+
+        Raises:
+            AccountsError: If a column is missing.
+        """
+        check_outcome_columns(batches.columns, schema)
+        if AS_OF not in batches.columns:
+            fault = (
+                f"missing columns: {AS_OF}; an account may be asked for on several days, so each outcome needs the date of "
+                f"the values that were scored; the table has: {', '.join(batches.columns)}"
+            )
+            raise AccountsError(OUTCOMES, [fault])
+        self._batches, self._schema = batches, schema
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._batches.columns)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Iterate over the rows.
+
+        Raises:
+            AccountsError: If a date is none.
+        """
+        before, faulty, example = 0, list[int](), ""
+        for batch in self._batches:
+            dates = as_text(batch[AS_OF])
+            wrong = ~dates.str.fullmatch(_DATE).fillna(False).to_numpy(bool)
+            wrong[~wrong] = pd.to_datetime(dates[~wrong], format="%Y-%m-%d", errors="coerce").isna()
+            if wrong.any():
+                example = example or str(dates[wrong].iloc[0])
+                faulty += (np.flatnonzero(wrong) + before + 1).tolist()
+            before += len(batch)
+            yield batch.assign(**{self._schema.id: dated_ids(as_text(batch[self._schema.id]), dates)})
+        if faulty:
+            shown = ", ".join(map(str, faulty[:5]))
+            fault = (
+                f"{AS_OF}: {len(faulty):,} values are no dates like 2026-01-31, for example {quoted(example)} (row {shown}"
+                f"{', ...' if len(faulty) > 5 else ''}); write the date of the values that were scored"
+            )
+            raise AccountsError(OUTCOMES, [fault])
+
+    def only(self, names: Iterable[str]) -> "DatedOutcomes":
+        """Return the rows of some files."""
+        return DatedOutcomes(self._batches.only(names), self._schema)
 
 
 class _Outcomes:

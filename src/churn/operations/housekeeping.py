@@ -7,6 +7,7 @@ cannot be marked. The marks stay until the removal is complete, so that the next
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from churn.operations.pruning_mlflow import Tracked
 from churn.registry.cache import ModelCache
 from churn.registry.versions import delete_version
 from churn.scoring.pointer import LEDGER, MANIFEST, POINTER, Pointer, is_run_id, marked, read_pointer
-from churn.stores import Entry, Store, open_store
+from churn.scoring.request_files import can_be_merged, days_of, merge_day, remove_day
+from churn.stores import DamagedError, Entry, Store, open_store
 from churn.stores.local import LocalStore
 from churn.stores.state import DAMAGED
 
@@ -112,6 +114,8 @@ class Housekeeping:
         self._cache: Path = context.project_path / stores["cache"]
         self._results = _store(loader, stores["results"], known["credentials"]["results"], context.project_path)
         self._staging = _store(loader, stores["staging"], known["credentials"]["staging"], context.project_path)
+        log = stores.get("requests") or f"{stores['results']}/requests"
+        self._requests = _store(loader, log, known["credentials"]["results"], context.project_path)
         self._artifacts: Path = context.project_path / stores.get("artifacts", "data/mlflow-artifacts")
         self._model = model["name"]
         self._published = PublishedResults(self._results)
@@ -152,6 +156,7 @@ class Housekeeping:
             ledger=ledger,
             needed_models=hashes | self._copies.remembered(),
             files=self._results.entries(),
+            requests=days_of(self._requests.entries()),
             versions=versions,
             needed_elsewhere=elsewhere,
             runs=self._tracked.runs(),
@@ -173,6 +178,8 @@ class Housekeeping:
         unfinished = self._unfinished()
         runs = [thing.name for thing in made.going("unfinished") if is_run_id(thing.name)]
         self._remove_results([thing.name for thing in made.going("results")], runs, tell)
+        for thing in made.going("requests"):
+            remove_day(self._requests, date.fromisoformat(thing.name))
         for thing in made.going("versions"):
             if not delete_version(self._model, thing.name):
                 tell(f"version {thing.name} stays: an alias names it by now")
@@ -190,6 +197,29 @@ class Housekeeping:
             if thing.name in unfinished:
                 store, name, _ = unfinished[thing.name]
                 store.remove_unfinished(name)
+
+    def merge_requests(self, tell: Callable[[str], object]) -> None:
+        """Merge the segments of the log of requests of each day that is over; `tell` gets a sentence for each."""
+        for day, files in self._days_to_merge():
+            try:
+                done = merge_day(self._requests, day, files)
+            except DamagedError as error:
+                tell(f"requests of {day} stay as they are: {error}")
+                continue
+            if done.sources:
+                tell(f"requests of {day}: {done.sources:,} segments are {done.files:,} files now")
+            for reason in done.left:
+                tell(f"requests of {day}: a segment stays as it is: {reason}")
+
+    def days_to_merge(self) -> list[date]:
+        """Return the days whose segments `merge_requests` would merge."""
+        return [day for day, _ in self._days_to_merge()]
+
+    def _days_to_merge(self) -> list[tuple[date, dict[str, Entry]]]:
+        now = self._requests.now()
+        return [
+            (day, files) for day, files in days_of(self._requests.entries()).items() if can_be_merged(day, files, now)
+        ]
 
     def _remove_results(self, going: list[str], unfinished: list[str], tell: Callable[[str], object]) -> None:
         pointer = self._published.pointer()
@@ -216,7 +246,7 @@ class Housekeeping:
         """Return what interrupted writes have left, by its address."""
         found: dict[str, tuple[Store, str, Entry]] = {}
         folders = [LocalStore(folder.as_posix()) for folder in self._own_folders() if folder != self._cache]
-        for store in (self._results, self._staging, *folders):
+        for store in (self._results, self._requests, self._staging, *folders):
             for name, entry in store.unfinished().items():
                 found[store.address(name)] = (store, name, entry)
         return found

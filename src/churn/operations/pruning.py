@@ -4,22 +4,35 @@ Something goes only if it is beyond the newest ones of its kind *and* old enough
 results and the runs that their ledger names; versions with an alias, the version before each of them, the version trained last,
 and those that made needed results; the runs and stored models of versions that stay; runs that are going on.
 
+Days of the log of requests have data about persons: of them, only the age counts, and nothing needs them.
+
 A time ahead counts as now, so that it is never old. Nothing from the last hour goes, whatever the limits: a run that has just
 begun may be reading it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Literal
 
 from churn.errors import ChurnError
 from churn.scoring.pointer import MANIFEST, Pointer, is_run_id
+from churn.scoring.request_files import end_of
 from churn.stores import Entry
 from churn.stores.occupied import SILENCE
 
-Kind = Literal["results", "versions", "models", "runs", "copies", "files set aside", "unfinished"]
+Kind = Literal["results", "requests", "versions", "models", "runs", "copies", "files set aside", "unfinished"]
 # In the order in which they are removed: what refers to something goes before it.
-KINDS: tuple[Kind, ...] = ("results", "versions", "models", "runs", "copies", "files set aside", "unfinished")
+KINDS: tuple[Kind, ...] = (
+    "results",
+    "requests",
+    "versions",
+    "models",
+    "runs",
+    "copies",
+    "files set aside",
+    "unfinished",
+)
 # Kinds of which none is kept for its own sake.
 LEFTOVERS: tuple[Kind, ...] = ("files set aside", "unfinished")
 
@@ -33,10 +46,12 @@ class Limits:
     Attributes:
         keep: Number of the newest things of each kind to keep.
         older_than: Age in days that a thing must have to be removed.
+        requests: Age in days that a day of the log of requests must have to be removed; None for never.
     """
 
     keep: int
     older_than: float
+    requests: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits by which the newest would go.
@@ -46,6 +61,10 @@ class Limits:
         """
         if self.keep < 1 or not self.older_than >= 0:
             raise ChurnError(f"keep = {self.keep}, older_than = {self.older_than}: at least 1 and 0 days are expected")
+        if self.requests is not None and not self.requests >= 0:
+            raise ChurnError(
+                f"requests_older_than = {self.requests}: at least 0 days are expected, or nothing for never"
+            )
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Thing:
 
     Attributes:
         kind: Its kind.
-        name: Name of a folder, version, run, model or file.
+        name: Name of a folder, day, version, run, model or file.
         bytes: Its size; 0 for what takes no space of its own.
         written: When it was written, in seconds since 1970.
         needed: Why it must stay; empty if nothing needs it.
@@ -145,6 +164,7 @@ class Listing:
         ledger: Runs that the ledger of the current results names.
         needed_models: Hashes of the models of those results, and of the last known versions of the cache.
         files: Files in the store of results.
+        requests: Files of each day of the log of requests.
         versions: Versions of the registered model.
         needed_elsewhere: Runs and models that versions of other registered models refer to.
         runs: Runs of the experiment.
@@ -161,6 +181,7 @@ class Listing:
     ledger: frozenset[str] = frozenset()
     needed_models: frozenset[str] = frozenset()
     files: Mapping[str, Entry] = field(default_factory=dict)
+    requests: Mapping[date, Mapping[str, Entry]] = field(default_factory=dict)
     versions: tuple[Version, ...] = ()
     needed_elsewhere: frozenset[str] = frozenset()
     runs: tuple[Run, ...] = ()
@@ -209,6 +230,7 @@ def plan(listing: Listing, limits: Limits) -> Plan:
     ]
     verdicts = [
         *results,
+        *_request_days(listing, limits),
         *versions,
         *models,
         *runs,
@@ -267,6 +289,21 @@ def _results(listing: Listing) -> Iterator[Thing]:
         elif run_id in listing.ledger:
             needed = "the ledger of the current results names it"
         yield Thing("results", run_id, _size(files), files[MANIFEST].modified, needed)
+
+
+def _request_days(listing: Listing, limits: Limits) -> Iterator[Verdict]:
+    """Judge the days of the log of requests, by the dates that they have: merging their segments makes no day younger."""
+    for day, files in listing.requests.items():
+        thing = Thing("requests", day.isoformat(), _size(files), end_of(day))
+        age = listing.now - thing.written
+        if limits.requests is None:
+            yield Verdict(thing, False, "prune.requests_older_than is empty")
+        elif listing.now - max((entry.modified for entry in files.values()), default=0.0) < GRACE:
+            yield Verdict(thing, False, "written in the last hour")
+        elif age < limits.requests * DAY:
+            yield Verdict(thing, False, f"not older than {limits.requests:g} days")
+        else:
+            yield Verdict(thing, True, f"{age / DAY:.0f} days old")
 
 
 def _unfinished_runs(listing: Listing) -> Iterator[Thing]:

@@ -103,7 +103,7 @@ def fingerprint_of_training(
     data: Mapping[str, Any], accounts: AccountSchema, feature_engineering: FeatureEngineering, training: Training
 ) -> Fingerprint:
     """Return the fingerprint of a training on a table with the parameters that affect the model."""
-    blocks = {"accounts": accounts, "feature_engineering": feature_engineering, "training": training}
+    blocks = {"accounts": accounts.for_model, "feature_engineering": feature_engineering, "training": training}
     return fingerprint(data, blocks)
 
 

@@ -7,9 +7,11 @@ content hash as the tag ``sha256``. Training the same model again does not creat
 import logging
 import sys
 import tempfile
+from contextlib import redirect_stderr
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import mlflow
 import pandas as pd
@@ -22,6 +24,7 @@ from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.registry.cache import ModelCache
 from churn.registry.fingerprint import DISTRIBUTION
+from churn.registry.signature import describe
 from churn.registry.uri import MODEL_NAME, SHA256_TAG, Place, RegistrySilentError, download, locate
 from churn.registry.versions import find_version
 
@@ -59,6 +62,7 @@ def save_model(
     mlflow.pyfunc.add_to_model(
         described, loader_module=LOADER, data=DATA_FOLDER, env={"virtualenv": "requirements.txt"}
     )
+    describe(described, model, folder)
     described.save(str(folder / MLMODEL_FILE_NAME))
 
 
@@ -70,16 +74,40 @@ def log_model(
 ) -> ModelInfo:
     """Log a model to the active run and register it, unless a version with the same content exists."""
     known = registered_model_name and find_version(registered_model_name, model.sha256)
-    info: ModelInfo = Model.log(
-        artifact_path=None,
-        name=name,
-        flavor=_this_module(),
-        model=model,
-        pip_requirements=pip_requirements,
-        registered_model_name=None if known else registered_model_name,
-        tags={SHA256_TAG: model.sha256},
-    )
+    with redirect_stderr(_WithoutNoise(sys.stderr)):
+        info: ModelInfo = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=_this_module(),
+            model=model,
+            pip_requirements=pip_requirements,
+            registered_model_name=None if known else registered_model_name,
+            tags={SHA256_TAG: model.sha256},
+        )
     return info
+
+
+class _WithoutNoise(StringIO):
+    """Passes on what is written, but for lines that MLflow prints past the log, also into a log of JSON.
+
+    The summary of a run names the version.
+    """
+
+    _NOISE = ("Successfully registered model", "Created version", "Registered model ")
+
+    def __init__(self, passed: TextIO) -> None:
+        super().__init__()
+        self._passed, self._begun = passed, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if not line.startswith(self._NOISE):
+                self._passed.write(f"{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._passed.flush()
 
 
 def load_model(model_uri: str, dst_path: str | None = None, cache: str | Path | None = None) -> ChurnModel:

@@ -1,5 +1,6 @@
 """Versions of the registered model: the champion, the decisions on promotion, and fingerprints."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlflow
@@ -16,6 +17,8 @@ from churn.training.promotion import PromotionDecision
 # Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
 FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
 PREVIOUS_TAG = "previous_champion"
+# Ending of the tag of a version with the time when it got an alias: `champion_since`.
+SINCE = "_since"
 # Tag of a version that `churn prune` is about to delete.
 DOOMED_TAG = "being_pruned"
 
@@ -183,6 +186,8 @@ def _point(name: str, alias: str, version: str, before: str | None) -> None:
     client = mlflow.MlflowClient()
     client.set_registered_model_alias(name, alias, version)
     if DOOMED_TAG not in client.get_model_version(name, version).tags:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        client.set_model_version_tag(name, version, f"{alias}{SINCE}", now)
         return
     if before is None:
         client.delete_registered_model_alias(name, alias)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from churn.monitoring.drift import UNSEEN_LABEL
+from churn.reporting.advice import advice_of
 from churn.reporting.pages import calibration_drawing, cell_text, page_environment, percent
 from churn.tables import humanize
 
@@ -20,15 +21,16 @@ class Bar(NamedTuple):
     height: float
 
 
-def render_health_report(health: Mapping[str, Any]) -> str:
-    """Render the page of a health report.
+def render_health_report(health: Mapping[str, Any], *, card: str | None = None) -> str:
+    """Render the page of a health report: the decision whether to use the scores, what to do, and the figures behind it.
 
     Args:
         health: Result of ``churn.monitoring.health.health_metrics``, or the same read from JSON.
+        card: Address of the model card, relative to the page; ``None`` if there is none to link to.
 
     Returns:
-        A complete HTML page with styles and drawings inside, without scripts, links or other files. All texts that come
-        from data are escaped. Equal input results in equal bytes.
+        A complete HTML page with styles and drawings inside, without scripts or other files. It links to the files of the run.
+        All texts that come from data are escaped. Equal input results in equal bytes.
     """
     bands = [{**band, "strength": _strength(at, len(health["bands"]))} for at, band in enumerate(health["bands"])]
     moved = sorted(health["drift"], key=lambda entry: (-_severity(entry), -(entry["psi"] or 0.0)))
@@ -37,6 +39,10 @@ def render_health_report(health: Mapping[str, Any]) -> str:
     page = page_environment().get_template("health_report.html.j2")
     return page.render(
         health=health,
+        advice=advice_of(health),
+        card=card,
+        # Requests to the service are scored one by one, and no list is made of them.
+        listed=health["provenance"].get("run_id") is not None,
         bands=bands,
         band_bars=_side_by_side([band["share"] or 0.0 for band in bands]),
         histogram=_histogram(health["histogram"]),

@@ -10,6 +10,7 @@ from typing import Any
 from churn.config import at_costs
 from churn.errors import ChurnError
 from churn.metrics import CalibrationCurve
+from churn.reporting.money import money_drawing
 from churn.reporting.pages import NOTHING, calibration_drawing, cell_text, page_environment
 from churn.tables import flat, humanize, plain, ranked_shares
 from churn.training.portfolio import in_words as portfolio_in_words
@@ -69,6 +70,7 @@ def model_card(
     importance: Mapping[str, float] | None = None,
     save_rate: str | None = None,
     example_costs: Sequence[str] = (),
+    money: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
     portfolio: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -98,6 +100,7 @@ def model_card(
         importance: Mean absolute contribution of each column to the scores, in log-odds.
         save_rate: The save rate that amounts of money are computed with and how it was measured; None for the assumed one.
         example_costs: Names of the amounts of ``profit`` that nobody has set; the limitations mention them.
+        money: What the model is worth, from `churn.reporting.money.worth`.
         tuning: Summary of the search, from `churn.training.tuning.summarise`.
         portfolio: Weights of the settings of the trees, from `churn.training.portfolio.Portfolio.summary`.
         parameters: Parameters of the run; nested ones get dotted names.
@@ -125,6 +128,7 @@ def model_card(
         "segments": list(segments) if segments else None,
         "promotion": promotion,
         "importance": ranked_shares(importance) if importance else None,
+        "money": money or None,
         "tuning": tuning or None,
         "portfolio": portfolio or None,
         "parameters": dict(flat(parameters)) if parameters else None,
@@ -164,12 +168,15 @@ def render_model_card(card: Mapping[str, Any]) -> str:
             card=card,
             verdict=_verdict(card["promotion"]),
             headlines=[
-                (_title(measure), card["figures"][measure]) for measure in HEADLINES if measure in card["figures"]
+                (measure_title(measure), card["figures"][measure])
+                for measure in HEADLINES
+                if measure in card["figures"]
             ],
-            figures=[(_title(measure), figure, _better(measure)) for measure, figure in card["figures"].items()],
+            figures=[(measure_title(measure), figure, _better(measure)) for measure, figure in card["figures"].items()],
             compared=_columns(card["figures"], baselines),
             baselines=[(humanize(baseline), measures) for baseline, measures in baselines.items()],
             calibration=calibration_drawing(card["calibration"]),
+            money=money_drawing(card["money"]) if card.get("money") else None,
             longest=max((item["contribution"] or 0.0 for item in card["importance"] or ()), default=0.0) or 1.0,
             data=[
                 (DATA_LABELS.get(key, humanize(key)), _datum(key, value)) for key, value in (card["data"] or {}).items()
@@ -180,7 +187,7 @@ def render_model_card(card: Mapping[str, Any]) -> str:
             command=reproduce.pop("command", None),
             packages=reproduce.pop("packages", None) or {},
             reproduce=[(_fact(key), cell_text(value)) for key, value in reproduce.items()],
-            title=_title,
+            title=measure_title,
             number=number,
         )
     )
@@ -211,7 +218,7 @@ def _comparison(
     known = {name: value for name, value in theirs.items() if value is not None}
     if mine is None or not known:
         return
-    low, title = _finite((figure or {}).get("low")), _title(measure)
+    low, title = _finite((figure or {}).get("low")), measure_title(measure)
     doubts = 0
     for name, value in known.items():
         figures = f"{title} {value:.3f}, the model has {mine:.3f}"
@@ -249,7 +256,8 @@ def _verdict(promotion: Mapping[str, Any] | None) -> dict[str, str]:
     return {"status": "alarm", "word": "Not promoted", "more": promotion["reason"]}
 
 
-def _title(measure: str) -> str:
+def measure_title(measure: str) -> str:
+    """Return the name of a metric as reports show it."""
     return MEASURES[measure][0] if measure in MEASURES else humanize(measure)
 
 

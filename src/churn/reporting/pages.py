@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from churn.retention.wording import number_text
 from churn.tables import humanize
 
 NOTHING = "\N{EN DASH}"
@@ -25,7 +26,16 @@ def page_environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        {"percent": percent, "count": count, "decimal": decimal, "of_hundred": of_hundred, "human": humanize}
+        {
+            "percent": percent,
+            "count": count,
+            "decimal": decimal,
+            "of_hundred": of_hundred,
+            "human": humanize,
+            "decimal_amount": decimal_amount,
+            "plain_number": number_text,
+            "amount": amount,
+        }
     )
     return environment
 
@@ -45,9 +55,21 @@ def decimal(number: float | None, digits: int = 2) -> str:
     return NOTHING if number is None else f"{number:.{digits}f}"
 
 
+def decimal_amount(number: float) -> str:
+    """Format an amount of money as ``1,234.50``."""
+    return f"{number:,.2f}"
+
+
 def of_hundred(share: float | None) -> str:
     """Format a share from 0 to 1 as a number out of a hundred; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.0f}"
+
+
+def amount(money: float | None, currency: str | None = None, digits: int = 0) -> str:
+    """Format an amount of money as ``1,234 EUR``, without a currency if there is none; a dash for None."""
+    if money is None:
+        return NOTHING
+    return f"{money:z,.{digits}f}{f' {currency}' if currency else ''}"
 
 
 def calibration_drawing(points: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:

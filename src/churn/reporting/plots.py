@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from churn.config import Decision, Profit, at_costs
 from churn.metrics import Ranking, calibration_curve
 from churn.metrics.ranking import lift
+from churn.reporting.pages import amount
 from churn.retention.profit import choose, profit_curve, profit_policies
+from churn.tables import humanize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,16 +89,18 @@ def profit_of_acting(
     axes = figure.subplots()
     axes.plot(100 * curve.share_contacted, curve.profit, color=MODEL_COLOUR)
     everyone = made["profit_all"]
-    axes.plot([0, 100], [0, everyone], color=CHANCE_COLOUR, linestyle="--", label=f"at random, all: {everyone:,.2f}")
+    label = f"at random, all: {amount(everyone, profit.currency, 2)}"
+    axes.plot([0, 100], [0, everyone], color=CHANCE_COLOUR, linestyle="--", label=label)
     for name, share, gain, colour in (
         ("best in hindsight", curve.best_share, curve.max, "#b07a10"),
         ("expected profit above 0", expected, made["expected_profit"], "#2a7f4f"),
         (f"probability from {threshold:g} on", flagged, made["profit_threshold"], "#a33a3a"),
     ):
-        label = f"{name}: {gain:,.2f}, {100 * share:.1f} % contacted"
+        label = f"{name}: {amount(gain, profit.currency, 2)}, {100 * share:.1f} % contacted"
         axes.plot([100 * share] * 2, [0, gain], color=colour, marker="o", markevery=[1], label=label)
+    unit = f"profit per account, {profit.currency}" if profit.currency else "profit per account"
     title = f"Profit of acting {at_costs(profit.examples)}".rstrip()
-    _finish(axes, title, "accounts contacted, highest expected profit first, %", "profit per account")
+    _finish(axes, title, "accounts contacted, highest expected profit first, %", unit)
     return figure
 
 
@@ -105,7 +109,7 @@ def importance(values: Mapping[str, float]) -> Figure:
     largest = sorted(values.items(), key=lambda item: item[1])[-MAX_BARS:]
     figure = _figure(height=1.2 + 0.3 * len(largest))
     axes = figure.subplots()
-    axes.barh([name for name, _ in largest], [value for _, value in largest], color=MODEL_COLOUR)
+    axes.barh([humanize(name) for name, _ in largest], [value for _, value in largest], color=MODEL_COLOUR)
     axes.set_title("What moves the scores", loc="left", fontweight="bold")
     axes.set_xlabel("mean absolute contribution to the raw score, log-odds")
     axes.grid(axis="x", alpha=0.3)

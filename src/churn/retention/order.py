@@ -23,3 +23,9 @@ def best_first(expected_profit: ArrayLike, probability: ArrayLike, ids: ArrayLik
     """
     rank_of_id, _ = pd.factorize(np.asarray(ids), sort=True)
     return np.lexsort((rank_of_id, -np.asarray(probability, dtype=np.float64), -in_cents(expected_profit)))
+
+
+def ranks_within(groups: ArrayLike) -> NDArray[np.intp]:
+    """Return for each row the number of earlier rows of the same group, shape (n,); missing values are a group of their own."""
+    codes, _ = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=False)
+    return np.asarray(pd.Series(codes).groupby(codes).cumcount(), dtype=np.intp)

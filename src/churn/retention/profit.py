@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Decision, Profit
 from churn.errors import ChurnError
-from churn.retention.order import best_first
+from churn.retention.order import best_first, in_cents, ranks_within
 
 
 def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64]:
@@ -58,7 +58,11 @@ def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64
 
 
 def expected_profit(
-    probability: ArrayLike, value: ArrayLike, profit: Profit, saved: ArrayLike | None = None
+    probability: ArrayLike,
+    value: ArrayLike,
+    profit: Profit,
+    offer_cost: ArrayLike | None = None,
+    saved: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Return the expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
 
@@ -69,6 +73,7 @@ def expected_profit(
         probability: Probabilities of churn, shape (n,).
         value: Values of the accounts in currency, shape (n,) or one number.
         profit: Costs and save rate.
+        offer_cost: Costs of the offers in currency, shape (n,), where actions have their own; `profit.offer_cost` by default.
         saved: Probability that acting keeps each account, shape (n,), in place of p g; negative where acting drives
             accounts away.
 
@@ -77,10 +82,31 @@ def expected_profit(
     """
     chance = np.asarray(probability, dtype=np.float64)
     worth = np.asarray(value, dtype=np.float64)
+    offer = profit.offer_cost if offer_cost is None else np.asarray(offer_cost, dtype=np.float64)
     kept = chance * profit.save_rate if saved is None else np.asarray(saved, dtype=np.float64)
-    gained = kept * (worth - profit.offer_cost)
-    given_away = (1.0 - chance) * profit.offer_cost
+    gained = kept * (worth - offer)
+    given_away = (1.0 - chance) * offer
     return np.asarray(gained - given_away - profit.contact_cost, dtype=np.float64)
+
+
+def expected_cost(
+    probability: ArrayLike, profit: Profit, offer_cost: ArrayLike | None = None, saved: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Return the expected cost of acting on each account, in currency: f + d ((1 - p) + p g).
+
+    The contact is always paid; the offer by those that would stay, and by those of the others that it keeps. With the
+    expected profit it adds up to what acting is expected to bring: p g v.
+
+    Args:
+        probability: Probabilities of churn, shape (n,).
+        profit: Costs and save rate.
+        offer_cost: Costs of the offers in currency, shape (n,), where actions have their own; `profit.offer_cost` by default.
+        saved: Probability that acting keeps each account, shape (n,), see `expected_profit`.
+    """
+    chance = np.asarray(probability, dtype=np.float64)
+    offer = profit.offer_cost if offer_cost is None else np.asarray(offer_cost, dtype=np.float64)
+    kept = chance * profit.save_rate if saved is None else np.asarray(saved, dtype=np.float64)
+    return np.asarray(profit.contact_cost + offer * ((1.0 - chance) + kept), dtype=np.float64)
 
 
 def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
@@ -108,13 +134,17 @@ def choose(
     decision: Decision,
     threshold: float,
     ids: ArrayLike | None = None,
-    expected: ArrayLike | None = None,
+    *,
+    offer_cost: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    saved: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the accounts to act on.
 
-    The rule ``profit`` chooses the accounts with an expected profit above 0; ``threshold`` those whose probability is at
-    or above the threshold, whatever their value; ``capacity`` the first ``decision.capacity`` of those that ``profit``
-    chooses, in the order of `churn.retention.order.best_first`.
+    The rule ``profit`` chooses the accounts with an expected profit of a cent or more; ``threshold`` those whose probability
+    is at or above the threshold, whatever their value; ``capacity`` the first ``decision.capacity`` of those that ``profit``
+    chooses, in the order of `churn.retention.order.best_first`, of all or of each group. No rule chooses an account whose
+    expected profit, to the cent, is below ``decision.minimum_gain``, if that is above 0.
 
     Args:
         probability: Probabilities of churn, shape (n,).
@@ -123,23 +153,28 @@ def choose(
         decision: The rule and its capacity.
         threshold: Probability from which churn is predicted (rule ``threshold`` only).
         ids: Ids of the accounts, shape (n,), to break ties (rule ``capacity`` only); the row numbers by default.
-        expected: Expected profits, shape (n,), if they are not those of the save rate.
+        offer_cost: Costs of the offers in currency, shape (n,), see `expected_profit`.
+        groups: Values of ``decision.capacity_by``, shape (n,), missing ones are a group too; None for one group.
+        saved: Probability that acting keeps each account, shape (n,), see `expected_profit`.
 
     Returns:
         Whether to act, shape (n,).
     """
     chance = np.asarray(probability, dtype=np.float64)
+    expected = in_cents(expected_profit(chance, value, profit, offer_cost, saved))
     if decision.rule == "threshold":
-        return chance >= threshold
-    gain = np.asarray(expected_profit(chance, value, profit) if expected is None else expected, dtype=np.float64)
-    pays = gain > 0
+        reached = chance >= threshold
+        return reached & (expected >= decision.minimum_gain) if decision.minimum_gain > 0 else reached
+    pays = (expected > 0) & (expected >= decision.minimum_gain)
     if decision.rule == "profit":
         return pays
     rows = np.flatnonzero(pays)
     names = rows if ids is None else np.asarray(ids)[rows]
-    first = rows[best_first(gain[rows], chance[rows], names)]
+    first = rows[best_first(expected[rows], chance[rows], names)]
+    if groups is not None:
+        first = first[ranks_within(np.asarray(groups, dtype=object)[first]) < decision.capacity]
     acted = np.zeros(chance.shape, dtype=np.bool_)
-    acted[first[: decision.capacity]] = True
+    acted[first if groups is not None else first[: decision.capacity]] = True
     return acted
 
 

@@ -2,13 +2,14 @@
 
 from churn.scoring.campaign import CampaignRun
 from churn.scoring.ledger import CurrentLedger, Ledger, Selection, select
-from churn.scoring.publication import Publication, Record, Scores
+from churn.scoring.publication import ListFacts, Publication, Record, Scores
 from churn.scoring.run import scoring_run
 
 __all__ = [
     "CampaignRun",
     "CurrentLedger",
     "Ledger",
+    "ListFacts",
     "Publication",
     "Record",
     "Scores",

@@ -15,9 +15,8 @@ from churn.experiment.cohort import listed_accounts, with_earlier
 from churn.experiment.policy import REFUSED, RESTING, Campaign
 from churn.experiment.power import campaign_power, power_sentence, too_small
 from churn.retention.order import best_first
+from churn.scoring.candidates import EXPECTED, PROBABILITY, VALUE
 
-# Names of the columns that are added to the account columns of candidates for the list.
-PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
 GROUPS = 4
 
 
@@ -61,26 +60,27 @@ class CampaignRun:
 
     def asked(
         self,
-        best: pd.DataFrame,
-        act: NDArray[np.bool_],
+        called: pd.DataFrame,
         kept_back: pd.DataFrame,
         groups: tuple[int, ...],
         scores_of: Callable[[pd.DataFrame], pd.DataFrame],
         profit: Profit,
         decision: Decision,
         as_of: date,
+        *,
+        cut: bool,
     ) -> Asked:
         """Return what the run asks for.
 
         Args:
-            best: Candidates for the list that may be contacted, n of them.
-            act: Which of them to act on, shape (n,).
+            called: Candidates that the list asks to call, in its order.
             kept_back: Candidates that are kept back.
             groups: Number of accounts that would be acted on by group; without the limit of the rule ``capacity``.
             scores_of: Returns the scores of candidates.
             profit: Save rate.
-            decision: Length of the list, and rule.
+            decision: Rule, and capacity.
             as_of: Date of the snapshot.
+            cut: Whether the list is too short for all accounts to act on.
 
         Raises:
             ChurnError: If too few accounts are kept back, and `experiment.too_small` is to refuse that.
@@ -88,7 +88,7 @@ class CampaignRun:
         campaign = self.campaign
         if campaign is None:
             return Asked({} if self.save_rate is None else {"save_rate": self.save_rate}, self.earlier)
-        called, held_out = _asked_rows(best, act, kept_back, campaign.id_column, decision)
+        held_out = _before_the_last(called, kept_back, campaign.id_column, decision, cut=cut)
         accounts = self.earlier
         if campaign.share:
             frames = [_described(rows, scores_of(rows)) for rows in (called, held_out)]
@@ -127,26 +127,37 @@ class CampaignRun:
         }
 
 
-def _asked_rows(
-    best: pd.DataFrame, act: NDArray[np.bool_], kept_back: pd.DataFrame, id_column: str, decision: Decision
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the candidates that the list asks to call, and those that it would ask to call if nobody were kept back.
+def _before_the_last(
+    called: pd.DataFrame, kept_back: pd.DataFrame, id_column: str, decision: Decision, *, cut: bool
+) -> pd.DataFrame:
+    """Return the candidates that the list would ask to call if nobody were kept back.
 
-    The list may end before all that pay: by its length, or by the capacity. Then those count as kept back that come before
-    the last one on the list.
+    A list may end before all that pay: by its length, or by the capacity, of all or of each owner. Then those count as kept
+    back that come before the last one that is called.
     """
-    order = best_first(best[EXPECTED], best[PROBABILITY], best[id_column])[: decision.list_length]
-    called = best.iloc[order[act[order]]]
-    if decision.rule == "capacity" and len(called) == decision.capacity:
-        last = called.iloc[[-1]]
-    elif len(order) == decision.list_length:
-        last = best.iloc[order[[-1]]]
-    else:
-        return called, kept_back
-    both = pd.concat([kept_back, last], ignore_index=True)
+    by = decision.capacity_by if decision.rule == "capacity" else None
+    if by is not None and not cut:
+        parts = [
+            _ahead(called[_same(called[by], owner)], rows, id_column, full=decision.capacity)
+            for owner, rows in kept_back.groupby(by, sort=False, dropna=False)
+        ]
+        return pd.concat(parts).sort_index() if parts else kept_back
+    full = decision.capacity if decision.rule == "capacity" and by is None else len(called) + 1
+    return _ahead(called, kept_back, id_column, full=len(called) if cut else full)
+
+
+def _same(values: pd.Series, value: Any) -> pd.Series:
+    return values.isna() if pd.isna(value) else values == value
+
+
+def _ahead(called: pd.DataFrame, kept_back: pd.DataFrame, id_column: str, *, full: int) -> pd.DataFrame:
+    """Return the candidates that come before the last called one, or all if fewer are called than there is room for."""
+    if len(called) < full or called.empty or kept_back.empty:
+        return kept_back
+    both = pd.concat([kept_back, called.iloc[[-1]]], ignore_index=True)
     ranked = best_first(both[EXPECTED], both[PROBABILITY], both[id_column])
     before = ranked[: int(np.flatnonzero(ranked == len(kept_back))[0])]
-    return called, kept_back.iloc[np.sort(before)]
+    return kept_back.iloc[np.sort(before)]
 
 
 def _described(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

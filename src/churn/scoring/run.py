@@ -17,12 +17,16 @@ from churn.model import ChurnModel, Profile
 from churn.model.device import CPU
 from churn.model.profile import count_profile
 from churn.retention import account_values, expected_profit, explain_accounts, retention_list
+from churn.retention.calls import call_plan, total_in_cents
 from churn.retention.order import best_first, in_cents
-from churn.retention.profit import choose
-from churn.retention.reasons import check_texts, typical_values
-from churn.scoring.campaign import EXPECTED, PROBABILITY, VALUE, CampaignRun, count_groups, no_groups
+from churn.retention.profit import choose, expected_cost
+from churn.retention.reasons import offer_costs
+from churn.retention.terms import Terms
+from churn.retention.wording import check_sentences
+from churn.scoring.campaign import Asked, CampaignRun, count_groups, no_groups
+from churn.scoring.candidates import EXPECTED, PROBABILITY, VALUE, Candidates
 from churn.scoring.ledger import Selection
-from churn.scoring.publication import Record, Scores
+from churn.scoring.publication import ListFacts, Record, Scores, origin_of, reference_of
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
 
@@ -36,6 +40,7 @@ class Tally:
         at_risk: Number of accounts whose probability is at or above the threshold.
         to_act_on: Number of accounts to act on; 0 for the rule ``capacity``, which depends on all accounts together.
         expected_profit: Expected profit of acting on them, in currency.
+        cost: Expected cost of acting on them, in currency.
         profile: Counts in the bins of the model's reference profile.
         groups: Accounts that would be acted on, by what may be done with them, see `churn.experiment.policy`, shape (4,).
     """
@@ -44,6 +49,7 @@ class Tally:
     at_risk: int
     to_act_on: int
     expected_profit: float
+    cost: float
     profile: Profile
     groups: tuple[int, ...] = no_groups()
 
@@ -53,6 +59,7 @@ class Tally:
             self.at_risk + later.at_risk,
             self.to_act_on + later.to_act_on,
             self.expected_profit + later.expected_profit,
+            self.cost + later.cost,
             self.profile + later.profile,
             tuple(map(sum, zip(self.groups, later.groups, strict=True))),
         )
@@ -72,18 +79,35 @@ class ScoredRows(NamedTuple):
 
 
 def score_rows(
-    accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision, campaign: Campaign | None = None
+    accounts: pd.DataFrame,
+    model: ChurnModel,
+    profit: Profit,
+    decision: Decision,
+    reasons: Reasons | None = None,
+    campaign: Campaign | None = None,
 ) -> ScoredRows:
-    """Score canonical account rows; rows do not influence each other."""
+    """Score canonical account rows; rows do not influence each other.
+
+    Args:
+        accounts: The rows.
+        model: Model to score with.
+        profit: Values and costs of acting on accounts.
+        decision: Rule for the accounts to act on.
+        reasons: Reasons, if their actions have costs of their own: then all rows are explained.
+        campaign: Who is kept back and who is not contacted; None for nobody.
+    """
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
-    value = account_values(accounts, profit)
+    value, offer = account_values(accounts, profit), None
+    if reasons is not None and reasons.has_costs:
+        terms = Terms.of(model.encoder, model.reference)
+        explained = explain_accounts(model.explain_terms, accounts, probability, terms, reasons, profit.currency)
+        offer = offer_costs(explained.actions, reasons, profit)
     saved = None if campaign is None else campaign.saved(accounts, probability)
-    exact = expected_profit(probability, value, profit, saved)
-    expected = in_cents(exact)
+    expected = in_cents(expected_profit(probability, value, profit, offer, saved))
     # Which accounts pay by themselves; the rule ``capacity`` takes the first of them.
     each = decision if decision.rule != "capacity" else decision.model_copy(update={"rule": "profit"})
-    act = choose(probability, value, profit, each, model.threshold, expected=exact)
+    act = choose(probability, value, profit, each, model.threshold, offer_cost=offer, saved=saved)
     groups = np.full(len(accounts), OPEN, np.int8) if campaign is None else campaign.groups(accounts, act)
     if campaign is not None and campaign.share:
         predictions = flagged(predictions, groups == KEPT_BACK)
@@ -94,6 +118,7 @@ def score_rows(
         at_risk=int(predictions["prediction"].sum()),
         to_act_on=int(act.sum()),
         expected_profit=float(expected[act].sum()),
+        cost=float(in_cents(expected_cost(probability, profit, offer, saved))[act].sum()),
         profile=count_profile(model.reference, accounts, probability),
         groups=counted,
     )
@@ -130,6 +155,7 @@ class Scoring(ABC):
         profit: Profit,
         decision: Decision,
         reasons: Reasons,
+        carry: tuple[str, ...] = (),
         campaign: CampaignRun | None = None,
     ) -> None:
         """Declare the model and the settings.
@@ -141,17 +167,20 @@ class Scoring(ABC):
             as_of: Date of the snapshot.
             profit: Values and costs of acting on accounts.
             decision: Rule for the accounts to act on, and length of the list.
-            reasons: Number of reasons, minimum probability, and sentences.
+            reasons: Number of reasons, minimum probability, sentences and actions.
+            carry: Columns of the table that the list shows.
             campaign: The campaign, with the accounts of earlier runs; None without one.
 
         Raises:
-            ParametersError: If a configured sentence is faulty, see `churn.retention.reasons.check_texts`.
+            ParametersError: If a configured sentence is faulty, see `churn.retention.wording.check_texts`.
         """
         self._model = model
         self._selection, self._follows, self._as_of = selection, follows, as_of
         self._profit, self._decision, self._reasons = profit, decision, reasons
-        self._typical = typical_values(model.encoder, model.reference)
-        check_texts(reasons, list(self._typical))
+        self._terms = Terms.of(model.encoder, model.reference)
+        self._group = decision.capacity_by if decision.rule == "capacity" else None
+        self._own_columns = tuple(dict.fromkeys([*carry, *([self._group] if self._group else [])]))
+        check_sentences(reasons, self._terms)
         self._tally: Tally | None = None
         self._campaign_run = campaign
         self._campaign = None if campaign is None else campaign.campaign
@@ -189,72 +218,96 @@ class Scoring(ABC):
         if tally is None:
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
-        origin = model.source
         best = self._best()
-        act = self._acted(best)
-        listed = self._listed(best, act)
-        asked = None
-        if self._campaign_run is not None:
-            kept_back = best.head(0) if self._campaign is None else self._kept_back()
-            asked = self._campaign_run.asked(
-                best, act, kept_back, tally.groups, self._scores_of, self._profit, self._decision, self._as_of
-            )
+        listed, cost = self._listed(best)
+        chosen = (listed["recommended_action"] == "yes").to_numpy(bool)
         if self._decision.rule == "capacity":
-            chosen = listed["recommended_action"] == "yes"
             profit = float(listed["expected_profit"][chosen].sum())
-            tally = replace(tally, to_act_on=int(chosen.sum()), expected_profit=profit)
+            tally = replace(
+                tally, to_act_on=int(chosen.sum()), expected_profit=profit, cost=total_in_cents(cost[chosen])
+            )
+        # Accounts to act on come onto the list before others, which matters where they are not the first ones.
+        shown = np.sort(np.argsort(~chosen, kind="stable")[: self._decision.list_length])
+        listed, cost = listed.iloc[shown].reset_index(drop=True), cost[shown]
+        acted = int((listed["recommended_action"] == "yes").sum())
+        asked = self._asked(best, listed, tally)
         return Record(
             rows=tally.rows,
             at_risk=tally.at_risk,
-            profile={
-                "reference": model.reference.to_dict(),
-                "scored": tally.profile.to_dict(),
-                "performance": dict(model.performance),
-                "importance": dict(model.importance),
-                "threshold": model.threshold,
-                "risk_bands": [band.name for band in model.risk_bands],
-                **({"stayed": list(stayed)} if (stayed := model.schema.label.negatives) else {}),
-            },
-            model={
-                "uri": origin.uri if origin else None,
-                "version": model.version,
-                "sha256": model.sha256,
-                "run_id": origin.run_id if origin else None,
-            },
+            # The order of the keys is that of the stored documents.
+            profile={"reference": {}, "scored": tally.profile.to_dict(), **reference_of(model)},
+            model=origin_of(model),
             source={**self._selection.source, "rows": tally.rows},
             as_of=self._as_of,
             to_act_on=tally.to_act_on,
             expected_profit=round(tally.expected_profit, 2),
             example_costs=self._profit.examples,
-            retention_list=listed.head(self._decision.list_length),
+            retention_list=listed,
             ledger=self._selection.ledger,
             follows=self._follows,
+            facts=ListFacts(
+                self._own_columns,
+                self._profit,
+                self._decision,
+                self._reasons.language,
+                call_plan(listed["expected_profit"], cost, acted),
+                round(tally.cost, 2),
+            ),
             campaign=None if asked is None else asked.said,
             campaign_accounts=None if asked is None else asked.accounts,
         )
 
-    def _scores_of(self, best: pd.DataFrame) -> pd.DataFrame:
-        return self._model.scores_of(best, best[PROBABILITY].to_numpy())
+    def _asked(self, best: pd.DataFrame, listed: pd.DataFrame, tally: Tally) -> Asked | None:
+        """Return what the run asks for, if there is a campaign."""
+        run, model = self._campaign_run, self._model
+        if run is None:
+            return None
+        ids = listed.iloc[:, 0][(listed["recommended_action"] == "yes").to_numpy(bool)]
+        called = best.iloc[pd.Index(best[model.schema.id]).get_indexer(pd.Index(ids))]
+        return run.asked(
+            called,
+            best.head(0) if self._campaign is None else self._kept_back(),
+            tally.groups,
+            lambda rows: model.scores_of(rows, rows[PROBABILITY].to_numpy()),
+            self._profit,
+            self._decision,
+            self._as_of,
+            cut=tally.to_act_on > len(called),
+        )
 
-    def _acted(self, best: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which of the candidates to act on, shape (n,)."""
-        probability, value = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy()
+    def _listed(self, best: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+        """Return the retention list of the candidates, each with its reasons, and the expected costs of acting on them."""
+        model, profit = self._model, self._profit
+        probability, value, ids = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy(), best[model.schema.id]
+        explained = explain_accounts(
+            model.explain_terms, best, probability, self._terms, self._reasons, profit.currency
+        )
+        offer = offer_costs(explained.actions, self._reasons, profit)
         saved = None if self._campaign is None else self._campaign.saved(best, probability)
-        expected = None if saved is None else expected_profit(probability, value, self._profit, saved)
-        ids, threshold = best[self._model.schema.id], self._model.threshold
-        return choose(probability, value, self._profit, self._decision, threshold, ids, expected=expected)
-
-    def _listed(self, best: pd.DataFrame, act: NDArray[np.bool_]) -> pd.DataFrame:
-        """Return the retention list of the candidates, each with its reasons."""
-        probability = best[PROBABILITY].to_numpy()
-        return retention_list(
-            self._scores_of(best),
-            value=best[VALUE].to_numpy(),
+        groups = None if self._group is None else best[self._group]
+        act = choose(
+            probability,
+            value,
+            profit,
+            self._decision,
+            model.threshold,
+            ids,
+            offer_cost=offer,
+            groups=groups,
+            saved=saved,
+        )
+        listed = retention_list(
+            model.scores_of(best, probability),
+            value=value,
             expected_profit=best[EXPECTED].to_numpy(),
             act=act,
-            reasons=explain_accounts(self._model.explain, best, probability, self._typical, self._reasons),
+            reasons=explained.words,
             as_of=self._as_of,
+            carried=best[list(self._own_columns)],
+            suggestions=explained.suggestions(self._reasons),
         )
+        order = best_first(best[EXPECTED], probability, ids)
+        return listed, in_cents(expected_cost(probability, profit, offer, saved))[order]
 
 
 class ScoringRun(Scoring):
@@ -270,8 +323,9 @@ class ScoringRun(Scoring):
         """
         super().__init__(model, **terms)
         self._accounts = accounts
-        self._candidates = Candidates(self._list_size, model.schema.id)
-        self._others = Candidates(self._list_size, model.schema.id)
+        groups = None if self._group is None else (self._group, self._decision.capacity)
+        self._candidates = Candidates(self._list_size, model.schema.id, groups)
+        self._others = Candidates(self._list_size, model.schema.id, groups)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; on the CPU, each core scores a batch of its own."""
@@ -279,7 +333,7 @@ class ScoringRun(Scoring):
         workers = cores() if device == CPU else 1
 
         def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
-            return accounts, score_rows(accounts, model, self._profit, self._decision, self._campaign)
+            return accounts, score_rows(accounts, model, self._profit, self._decision, self._reasons, self._campaign)
 
         model.use(device=device, threads=1 if workers > 1 else 0)
         try:
@@ -300,45 +354,3 @@ class ScoringRun(Scoring):
 
     def _kept_back(self) -> pd.DataFrame:
         return self._others.best()
-
-
-class Candidates:
-    """The accounts with the highest expected profit among those added so far, in the order of the table."""
-
-    def __init__(self, size: int, id_column: str) -> None:
-        """Declare the number of accounts to keep, and the column of the ids."""
-        self._size, self._id = size, id_column
-        self._parts: list[pd.DataFrame] = []
-        self._count = 0
-        self._least = -np.inf  # lowest expected profit among the best, once `size` accounts are kept
-
-    def add(
-        self,
-        accounts: pd.DataFrame,
-        probability: NDArray[np.float32],
-        value: NDArray[np.float64],
-        expected: NDArray[np.float64],
-    ) -> None:
-        """Add accounts: n canonical rows, and arrays of shape (n,)."""
-        part = accounts.copy(deep=False)
-        part[PROBABILITY], part[VALUE], part[EXPECTED] = probability, value, expected
-        if self._least > -np.inf:
-            part = part[expected >= self._least]
-        self._parts.append(part)
-        self._count += len(part)
-        if self._count > 2 * self._size:
-            self._keep_best()
-
-    def _keep_best(self) -> None:
-        rows = pd.concat(self._parts, ignore_index=True)
-        expected = rows[EXPECTED].to_numpy()
-        order = best_first(expected, rows[PROBABILITY], rows[self._id])[: self._size]
-        if len(order) == self._size:
-            self._least = float(expected[order[-1]])
-        self._parts = [rows.iloc[np.sort(order)]]
-        self._count = len(order)
-
-    def best(self) -> pd.DataFrame:
-        """Return the best accounts, with their probability, value and expected profit."""
-        self._keep_best()
-        return self._parts[0].reset_index(drop=True)

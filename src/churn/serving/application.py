@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,10 @@ class Service:
         self.settings, self.model_name, self.tokens = settings, model_name, tokens
         self.champion, self.scorer, self.published, self.log, self.hint = champion, scorer, published, log, hint
         self.metrics = Metrics(champion, log)
+        if log is not None:
+            champion.on_use = log.describe
+            if champion.current is not None:
+                log.describe(champion.current.model)
         self.draining = False
         self._of_tokens = Rates(settings.burst, settings.rate)
         self._of_strangers = rates or Rates()
@@ -237,6 +242,8 @@ class Service:
         kind = asked.header("content-type").partition(";")[0].strip().lower()
         if kind != JSON and not kind.endswith("+json"):
             raise Refusal(415, "not_json", "the body must have the type application/json (Content-Type)")
+        if asked.header("content-encoding").strip().lower() not in ("", "identity"):
+            raise Refusal(415, "encoded", "the body must not be compressed (Content-Encoding)")
         most, parts, size = self.settings.bytes, list[bytes](), 0
         while True:
             message = await asked.receive()
@@ -276,11 +283,11 @@ class Service:
         except ChurnError as error:
             raise later(503, "no_model", str(error), 5) from None
 
-    def note(self, asked: Asked, used: InUse, scores: list[Any], faulty: int) -> None:
+    def note(self, asked: Asked, used: InUse, scores: list[Any], faulty: int, as_of: date | None = None) -> None:
         """Count and log scores."""
         self.metrics.scored(len(scores), faulty)
         if self.log is not None and scores:
-            self.log.add(Answered(asked.id, time.time(), used.model.version, scores))
+            self.log.add(Answered(asked.id, time.time(), used.model.version, scores, as_of))
 
     def document(self, name: str, used: InUse, make: Callable[[], Answer]) -> Answer:
         """Return a document that depends on the model in use only, made once."""
@@ -299,6 +306,8 @@ class Service:
             told["version"] = champion.current.model.version
         if champion.error is not None:
             told["registry"] = champion.error
+        elif champion.current is not None and champion.looked_at is None:
+            told["registry"] = "not asked yet; the version is the last known one"
         if champion.refused is not None:
             told["refused"] = champion.refused
         if self.published is not None and self.published.error is not None:

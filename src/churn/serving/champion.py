@@ -16,7 +16,7 @@ from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.model import ChurnModel, ModelSource
 from churn.registry.cache import ModelCache
-from churn.retention.reasons import typical_values
+from churn.retention.terms import Terms, typical_values
 from churn.serving.canaries import canary_faults
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,13 @@ class InUse:
 
     Attributes:
         model: The model.
-        typical: Typical value of each column, see `churn.retention.reasons.typical_values`.
+        terms: What a reason can be about.
+        typical: Typical value of each column, see `churn.retention.terms.typical_values`.
         since: When it was put in place, in seconds since 1970.
     """
 
     model: ChurnModel
+    terms: Terms
     typical: Mapping[str, float | str]
     since: float
 
@@ -65,18 +67,23 @@ class Registry(Protocol):
 class ModelRegistry:
     """MLflow's registry, with the verified copies on this machine."""
 
-    def __init__(self, uri: str, cache: str, tracking_uri: str) -> None:
-        """Set the registry.
+    def __init__(self, uri: str, cache: str, tracking_uri: str, check: Callable[[], None] = lambda: None) -> None:
+        """Set the registry. Neither this nor `copy` imports MLflow, which takes seconds.
 
         Args:
             uri: URI of the model, in any form that `churn.registry.flavor.load_model` takes.
             cache: Folder of verified copies.
             tracking_uri: Address of MLflow.
+            check: Called before MLflow is asked for the first time; raises ChurnError if it cannot be.
         """
         self._uri, self._cache, self._tracking_uri = uri, cache, tracking_uri
+        self._check, self._is_checked = check, False
 
     def version(self) -> tuple[str | None, str | None]:
         """Ask the registry."""
+        if not self._is_checked:
+            self._check()
+            self._is_checked = True
         from churn.registry.uri import locate
 
         place = locate(self._uri)
@@ -108,6 +115,7 @@ class Champion:
         refused: Version and reason of the one that was refused last, while the alias names it.
         looked_at: When the last good look ended, in seconds since 1970.
         on_swap: Called after each try with the result: ``swapped``, ``refused``.
+        on_use: Called with a model before it is put in place.
     """
 
     def __init__(self, registry: Registry, schema: AccountSchema, clock: Callable[[], float] = time.time) -> None:
@@ -121,6 +129,7 @@ class Champion:
         self.refused: dict[str, str] | None = None
         self.looked_at: float | None = None
         self.on_swap: Callable[[str], None] = lambda result: None
+        self.on_use: Callable[[ChurnModel], None] = lambda model: None
 
     def begin(self) -> None:
         """Begin with the last known model, whose copy is here, so that requests need not wait for the registry."""
@@ -181,7 +190,13 @@ class Champion:
             self._refuse(key or (model.version, model.sha256), reason)
             return False
         before = self.current
-        self.current = InUse(model, typical_values(model.encoder, model.reference), self._clock())
+        self.on_use(model)
+        self.current = InUse(
+            model,
+            Terms.of(model.encoder, model.reference),
+            typical_values(model.encoder, model.reference),
+            self._clock(),
+        )
         self.refused = None
         logger.info(
             "Version %s is in use%s", model.version, f" in place of version {before.model.version}" if before else ""

@@ -168,6 +168,7 @@ def _schemas(used: InUse, settings: Serve) -> dict[str, Any]:
             "act": {"type": ["boolean", "null"]},
             "expected_profit": {"type": "number"},
             "account_value": {"type": "number"},
+            "suggested_action": {"type": ["string", "null"]},
         }
     )
     scored = {
@@ -198,7 +199,13 @@ def _schemas(used: InUse, settings: Serve) -> dict[str, Any]:
             "additionalProperties": False,
         },
         "Score": _object(
-            {**scored, "decision": decision, "reasons": {"type": "array", "items": reason}}, required=list(scored)
+            {
+                **scored,
+                "decision": decision,
+                "reasons": {"type": "array", "items": reason},
+                "other": {"type": "number"},
+            },
+            required=list(scored),
         ),
         "Scores": _object(
             {

@@ -19,7 +19,7 @@ async def _score(service: Service, asked: Asked, rest: str) -> Answer:
         wish = read_wish(parsed(body), service.settings.rows)
         scored = service.scorer.score(used, wish)
         content = service.scorer.content(used, wish, scored, asked.id)
-        service.note(asked, used, scored.scores, len({fault.row for fault in scored.faults}))
+        service.note(asked, used, scored.scores, len({fault.row for fault in scored.faults}), wish.as_of)
         return json_answer(content)
 
     return await service.work(body, answer)

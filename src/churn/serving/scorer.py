@@ -13,7 +13,8 @@ from churn.errors import closest
 from churn.model.small import RowScore
 from churn.retention.order import in_cents
 from churn.retention.profit import choose, expected_profit
-from churn.retention.reasons import RowReasons
+from churn.retention.reasons import NO_ACTION, offer_costs
+from churn.retention.row_reasons import RowExplanation, RowReasons
 from churn.serving.champion import InUse
 from churn.serving.forms import Refusal
 from churn.tables.rows import RowFault
@@ -137,9 +138,7 @@ class Scorer:
 
     def __init__(self, profit: Profit, decision: Decision, reasons: Reasons) -> None:
         """Set the terms of decisions and the sentences of reasons."""
-        self._profit, self._decision = profit, decision
-        # A request says how many it wants.
-        self._reasons = reasons.model_copy(update={"count": MOST_REASONS, "minimum_probability": 0.0})
+        self._profit, self._decision, self._reasons = profit, decision, reasons
         self._sentences: tuple[InUse, RowReasons] | None = None
 
     def score(self, used: InUse, wish: Wish) -> Scored:
@@ -152,7 +151,8 @@ class Scorer:
         faults = list(_form_faults(rows, schema))
         faulty = {fault.row for fault in faults}
         records = [row if isinstance(row, dict) else {} for row in rows] if faulty else rows
-        scores, found = used.model.score_good_rows(records, reasons=wish.reasons)
+        explained = wish.reasons > 0 or (wish.decision and bool(self._reasons.actions))
+        scores, found = used.model.score_good_rows(records, reasons=explained)
         # Of a row without its form, that is told and nothing else.
         faults += [fault for fault in found if fault.row not in faulty]
         spare = sorted(set().union(*records) - {*_needed(schema), *schema.left_out})
@@ -184,16 +184,19 @@ class Scorer:
             }
             for score in scored.scores
         ]
+        acts_on_reasons = wish.decision and bool(self._reasons.actions)
+        told: list[RowExplanation] = []
+        if wish.reasons or acts_on_reasons:
+            sentences = self._sentences_of(used)
+            told = [sentences(score, wish.reasons) for score in scored.scores]
         if wish.decision:
-            for item, decided in zip(items, self._decided(used, scored.scores), strict=True):
+            actions = [each.action for each in told] if acts_on_reasons else [NO_ACTION] * len(items)
+            for item, decided in zip(items, self._decided(used, scored.scores, actions), strict=True):
                 item["decision"] = decided
         if wish.reasons:
-            sentences = self._sentences_of(used)
-            for item, score in zip(items, scored.scores, strict=True):
-                item["reasons"] = [
-                    {**reason._asdict(), "contribution": contribution}
-                    for reason, (_, contribution) in zip(sentences(score), score.drivers, strict=True)
-                ]
+            for item, each in zip(items, told, strict=True):
+                item["reasons"] = [reason._asdict() for reason in each.reasons]
+                item["other"] = each.other
         places: list[dict[str, Any] | None] = [None] * len(wish.rows) if wish.partial else list(items)
         if wish.partial:
             for item, score in zip(items, scored.scores, strict=True):
@@ -215,8 +218,8 @@ class Scorer:
             }
         return content
 
-    def _decided(self, used: InUse, scores: Sequence[RowScore]) -> Iterator[dict[str, Any]]:
-        """Say of each account whether to act on it, and what that is expected to bring.
+    def _decided(self, used: InUse, scores: Sequence[RowScore], actions: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Say of each account whether to act on it, how, and what that is expected to bring.
 
         The rule ``capacity`` depends on all accounts together, so that it cannot say whether to act on these.
         """
@@ -226,16 +229,20 @@ class Scorer:
         column, default = self._profit.value_column, self._profit.account_value
         given = [None if column is None else score.account[column] for score in scores]
         value = np.array([default if _is_missing(each) else each for each in given], dtype=np.float64)
-        expected = in_cents(expected_profit(probability, value, self._profit))
+        offer = offer_costs(np.array(actions, dtype=np.intp), self._reasons, self._profit)
+        expected = in_cents(expected_profit(probability, value, self._profit, offer))
         acts: list[bool | None] = [None] * len(scores)
         if self._decision.rule != "capacity":
-            acts = choose(probability, value, self._profit, self._decision, used.model.threshold).tolist()
-        for act, profit, worth in zip(acts, expected.tolist(), value.tolist(), strict=True):
-            yield {"act": act, "expected_profit": profit, "account_value": worth}
+            acts = choose(
+                probability, value, self._profit, self._decision, used.model.threshold, offer_cost=offer
+            ).tolist()
+        for act, profit, worth, action in zip(acts, expected.tolist(), value.tolist(), actions, strict=True):
+            text = None if action == NO_ACTION else self._reasons.text(self._reasons.actions[action][1].action)
+            yield {"act": act, "expected_profit": profit, "account_value": worth, "suggested_action": text}
 
     def _sentences_of(self, used: InUse) -> RowReasons:
         if self._sentences is None or self._sentences[0] is not used:
-            self._sentences = used, RowReasons(used.typical, self._reasons)
+            self._sentences = used, RowReasons(used.terms, self._reasons, self._profit.currency)
         return self._sentences[1]
 
 

@@ -5,6 +5,7 @@ and, on its standard input, the setup. It ends when that is closed, however the 
 """
 
 import asyncio
+import gc
 import logging
 import os
 import pickle
@@ -19,9 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from churn.config import Parameters
+from churn.config.mlflow_environment import use_project_settings
 from churn.config.secrets import REDACTION
+from churn.errors import ChurnError
+from churn.services.database_file import file_of
 from churn.serving.application import Service
 from churn.serving.champion import Champion, ModelRegistry
+from churn.serving.imports import import_xgboost
 from churn.serving.published import PublishedScores
 from churn.serving.request_log import RequestLog
 from churn.serving.results import StoredResults
@@ -31,10 +36,16 @@ from churn.serving.tokens import Tokens
 from churn.stores import open_store
 from churn.web.http_guard import Connections, most_connections
 from churn.web.listening import BACKLOG
-from churn.web.log_format import use_log_format
+from churn.web.log_format import use_log_file, use_log_format
 from churn.web.look_loop import LookLoop
 
 logger = logging.getLogger(__name__)
+
+# Kedro's variable with the configuration of the log.
+LOGGING = "KEDRO_LOGGING_CONFIG"
+# Seconds after which a thread that computes lets that of the requests go on, if this wants to; Python's default is ten times
+# as long, which looks at the registry and the log of requests would add to the time of an answer.
+SWITCH = 0.0005
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class Setup:
         cache: Folder of this machine for copies of models and of scores.
         results: Path or URL of the published results.
         requests: Path or URL of the log of requests.
+        experiment: Name of the experiment of the project in MLflow.
+        artifacts: Address of the folder of its artifacts; ``None`` if MLflow's server chooses it.
         credentials: Credentials of these two; ``None`` for none.
         tokens: Entry ``serve`` of the credentials.
         log_format: Form of the log, see `churn.web.log_format`.
@@ -61,9 +74,28 @@ class Setup:
     cache: Path
     results: str
     requests: str
+    experiment: str = "Default"
+    artifacts: str | None = None
     credentials: dict[str, Any] | None = None
     tokens: Mapping[str, Any] = field(default_factory=dict)
     log_format: str | None = None
+
+
+def check_database(address: str, experiment: str, artifacts: str | None) -> None:
+    """Check that MLflow's database can be opened, if it is a file; it is not made, as there is no model in an empty one.
+
+    Raises:
+        ChurnError: If there is none, or if it cannot be used.
+    """
+    file = file_of(address)
+    if file is None:
+        return
+    if not file.exists():
+        raise ChurnError(f"there is no model yet: {file} does not exist; kedro run --pipelines training trains one")
+    from churn.services.database import prepared
+
+    with prepared(address, experiment, artifacts):
+        pass
 
 
 class Worker:
@@ -80,14 +112,20 @@ class Worker:
         """Make the parts; nothing is read yet."""
         parameters = setup.parameters
         settings = parameters.serve
-        registry = ModelRegistry(setup.model_uri, str(setup.cache / "models"), setup.tracking_uri)
+        registry = ModelRegistry(
+            setup.model_uri,
+            str(setup.cache / "models"),
+            setup.tracking_uri,
+            lambda: check_database(setup.tracking_uri, setup.experiment, setup.artifacts),
+        )
         self.champion = Champion(registry, parameters.accounts)
         self.published = PublishedScores(StoredResults(setup.results, setup.credentials), setup.cache / "serve")
         self.log: RequestLog | None = None
         if settings.log.sample > 0:
             self.log = RequestLog(open_store(setup.requests, setup.credentials), parameters.accounts, settings.log)
+        self._has_started = self._has_looked = False
         # Two, as the copy of long results must not keep a new champion waiting.
-        self._looks = [LookLoop(self.champion.look, settings.poll), LookLoop(self.published.look, settings.poll)]
+        self._looks = [LookLoop(self._look, settings.poll), LookLoop(self.published.look, settings.poll)]
         self.service = Service(
             routes(setup.model_name),
             settings,
@@ -100,13 +138,26 @@ class Worker:
             hint=self.tell,
         )
 
-    def start(self) -> None:
-        """Begin with the copy of the last known model, and start the threads."""
+    def begin(self) -> None:
+        """Begin with the copy of the last known model."""
         self.champion.begin()
+        # What is there now stays: the collector need not go through it again and again while requests wait.
+        gc.freeze()
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._has_started = True
         for each in self._looks:
             each.start()
         if self.log is not None:
             self.log.start()
+
+    def _look(self) -> None:
+        """Look for the champion; the first look imports MLflow, and what it has imported stays too."""
+        self.champion.look()
+        if not self._has_looked:
+            self._has_looked = True
+            gc.freeze()
 
     def tell(self) -> None:
         """Look at once."""
@@ -115,7 +166,7 @@ class Worker:
 
     def stop(self) -> None:
         """Write what is to be logged, and stop the threads."""
-        for each in self._looks:
+        for each in self._looks if self._has_started else ():
             each.stop()
         if self.log is not None:
             self.log.stop()
@@ -129,10 +180,17 @@ class Worker:
             listening: The socket.
             ready: Called when requests are answered.
         """
-        self.start()
+        sys.setswitchinterval(SWITCH)
+        self.begin()
+
+        def start() -> None:
+            # Not before requests are answered: the first look imports MLflow, which takes seconds of this process.
+            self.start()
+            ready()
+
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(serve(self.service, listening, ready))
+                runner.run(serve(self.service, listening, start))
         finally:
             self.stop()
 
@@ -235,8 +293,10 @@ def main() -> None:
     """Be a worker of `churn.serving.server`."""
     setup: Setup = pickle.load(sys.stdin.buffer)  # noqa: S301, from the process that started this one
     os.environ["MLFLOW_TRACKING_URI"] = setup.tracking_uri
-    import kedro.framework.project  # noqa: F401, which configures the log
-
+    use_project_settings()
+    import_xgboost()
+    if LOGGING in os.environ:
+        use_log_file(os.environ[LOGGING])
     use_log_format(setup.log_format)
     REDACTION.learn({"serve": setup.tokens, "results": setup.credentials or {}}, setup.tracking_uri)
     for handler in logging.getLogger().handlers:

@@ -130,8 +130,8 @@ class SparkAccounts:
     @property
     def _names(self) -> list[str]:
         """Names of the columns to read."""
-        label = [self.schema.label.column] if self.model is None else []
-        return [self.schema.id, *self.schema.numeric_names, *self.schema.categorical, *label]
+        more = [self.schema.label.column] if self.model is None else self.schema.carry
+        return [self.schema.id, *self.schema.numeric_names, *self.schema.categorical, *more]
 
     def row_schema(self, more: Mapping[str, DataType] | None = None) -> StructType:
         """Return the schema of the resulting rows: number, canonical columns, further columns, and the note."""
@@ -140,6 +140,8 @@ class SparkAccounts:
         types |= dict.fromkeys(self.schema.categorical, StringType())
         if self.model is None:
             types[self.schema.label.column] = ByteType()
+        else:
+            types |= dict.fromkeys(self.schema.carry, StringType())
         types |= {**(more or {}), NOTE: StringType()}
         return StructType([StructField(name, kind) for name, kind in types.items()])
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window, functions
 from pyspark.sql.types import ByteType, DoubleType, FloatType
 
-from churn.config import AccountSchema, Decision, Profit
+from churn.config import AccountSchema, Decision, Profit, Reasons
 from churn.errors import ChurnError
 from churn.experiment.policy import KEPT_BACK, OPEN, Campaign
 from churn.model import ChurnModel, ModelSource
 from churn.model.device import check_device
-from churn.scoring.campaign import EXPECTED, PROBABILITY, VALUE
+from churn.scoring.candidates import EXPECTED, PROBABILITY, VALUE, check_groups
 from churn.scoring.run import Scoring, flagged, score_rows
 from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
@@ -23,6 +23,8 @@ from churn.spark.session import explained
 
 # Column that says what may be done with an account, see `churn.experiment.policy`.
 GROUP = "(group)"
+# Column of the place of an account in its group.
+RANK = "(rank)"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def scored_partition(
     schema: AccountSchema,
     profit: Profit,
     decision: Decision,
+    reasons: Reasons,
     campaign: Campaign | None,
     row_schema: pa.Schema,
 ) -> Work:
@@ -67,7 +70,7 @@ def scored_partition(
             # After a fault only the ids are needed, to find repeated ones.
             if not note.findings.faults and note.error is None:
                 try:
-                    scored = score_rows(accounts, model, profit, decision, campaign)
+                    scored = score_rows(accounts, model, profit, decision, reasons, campaign)
                 except ChurnError as error:
                     note.error = str(error)
                 else:
@@ -132,6 +135,7 @@ class SparkScoring(Scoring):
             accounts.schema,
             self._profit,
             self._decision,
+            self._reasons,
             self._campaign,
             arrow_schema(row_schema),
         )
@@ -145,7 +149,18 @@ class SparkScoring(Scoring):
         if self._campaign is not None:
             rows = rows.where(column(GROUP) == group).drop(GROUP)
         frame: pd.DataFrame = rows.orderBy(*order).limit(self._list_size).toArrow().to_pandas()
+        if self._group is not None:
+            of_groups = self._best_of_groups(rows.where(column(EXPECTED) > 0), self._group, order)
+            frame = pd.concat([frame, of_groups], ignore_index=True).drop_duplicates(ROW)
         return frame.sort_values(ROW, ignore_index=True).drop(columns=[ROW, NOTE])
+
+    def _best_of_groups(self, paying: DataFrame, group: str, order: list[Column]) -> pd.DataFrame:
+        """Return the accounts with the highest expected profit of each group."""
+        check_groups(group, paying.select(column(group)).distinct().count())
+        rank = functions.row_number().over(Window.partitionBy(column(group)).orderBy(*order))
+        ranked = paying.withColumn(RANK, rank).where(column(RANK) <= self._decision.capacity)
+        frame: pd.DataFrame = ranked.drop(RANK).toArrow().to_pandas()
+        return frame
 
     def _best(self) -> pd.DataFrame:
         if self._candidates is None:

@@ -63,6 +63,14 @@ def text_of(series: pd.Series, missing: Collection[str] = BLANK) -> tuple[pd.Ser
     return pd.Series(spelled.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
 
 
+def as_written(series: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Return a column as trimmed text in the spelling of the table, and the mask of `text_of`; blank cells are missing."""
+    texts, wrong = _plain(series)
+    trimmed = pc.utf8_trim_whitespace(texts)
+    kept = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    return pd.Series(kept.to_pandas().array, index=series.index, name=series.name, dtype="str"), wrong
+
+
 @lru_cache
 def respelled(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return the canonical spelling of texts, for example of categories that an earlier version stored."""

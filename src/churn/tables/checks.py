@@ -1,7 +1,8 @@
 """Check an account table against its schema and convert it to canonical form.
 
 Whatever the source, the rest of the project sees the *canonical* table: the id and the categories as text, the
-numeric columns as float64 with nan where missing, the label as 0 and 1, and no other column.
+numeric columns as float64 with nan where missing, the label as 0 and 1, the columns to carry as text where the table has
+them, and no other column.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema
 from churn.errors import AccountsError
-from churn.tables.cells import as_numbers, text_of
+from churn.tables.cells import as_numbers, as_written, text_of
 from churn.tables.faults import (
+    CARRIED_ADVICE,
     CATEGORICAL_ADVICE,
     EMPTY,
     HIDDEN,
@@ -183,6 +185,10 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
     for name in schema.categorical:
         columns[name], wrong = text_of(frame[name], schema.missing_text)
         fault(name, NOT_ONE_VALUE, wrong, None, CATEGORICAL_ADVICE)
+    for name in schema.carry:
+        if name in frame.columns:  # a training table may lack it
+            columns[name], wrong = as_written(frame[name])
+            fault(name, NOT_ONE_VALUE, wrong, None, CARRIED_ADVICE)
     for rule in schema.not_above:
         low, high = columns[rule.column].to_numpy(), columns[rule.limit].to_numpy()
         with np.errstate(invalid="ignore"):
@@ -192,13 +198,20 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
 
 
 def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) -> Iterable[str]:
-    needed = [schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])]
+    needed = [
+        schema.id,
+        *schema.numeric_names,
+        *schema.categorical,
+        *([schema.label.column] if labelled else schema.carry),
+    ]
     missing = [name for name in needed if name not in names]
     if missing:
         remedy = (
             "; accounts.id names the column that identifies an account: set it to one of these, or add a column with a number to "
             "the table"
             if schema.id in missing
+            else "; accounts.carry names columns that the retention list shows: leave out those that the table does not have"
+            if set(missing) & set(schema.carry)
             else ""
         )
         yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}{remedy}"

@@ -34,6 +34,7 @@ NUMERIC_ADVICE = {
     TOO_LARGE: "; correct it, or leave the cell empty",
 }
 ID_ADVICE = {NOT_ONE_VALUE: "; an id is text or a whole number", REPEATED: "; an account has one row"}
+CARRIED_ADVICE = {NOT_ONE_VALUE: "; take the column out of accounts.carry, or write it as text"}
 CATEGORICAL_ADVICE = {NOT_ONE_VALUE: "; take the column out of accounts.categorical, or write it as text"}
 
 

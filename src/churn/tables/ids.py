@@ -100,6 +100,17 @@ def hashes_of(ids: pd.Series, key: str | None = None) -> NDArray[np.uint64]:
     return np.asarray(pd.util.hash_array(values, categorize=False, **keyed), dtype=np.uint64)
 
 
+def dated_ids(ids: pd.Series, dates: pd.Series) -> pd.Series:
+    """Return ids of accounts with the dates of their values, shape (n,), as texts that no two pairs share.
+
+    Args:
+        ids: Ids as text; missing ones stay missing.
+        dates: Dates as text, YYYY-MM-DD.
+    """
+    # A date has ten characters, so that two different pairs never become the same text.
+    return ids + "\x1f" + dates
+
+
 def _twice(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     ordered = np.sort(hashes)
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

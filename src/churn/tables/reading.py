@@ -27,8 +27,9 @@ BATCH_ROWS = 1 << 17
 class AccountBatches:
     """Rows of an account table in files, read in batches; each iteration starts from the first file.
 
-    In a CSV file, ids, categories and the label are text; numeric columns are numbers, or text in batches that hold any other
-    value. Columns that the schema does not name are left out, and so is the label unless `labelled` is true.
+    In a CSV file, ids, categories, carried columns and the label are text; numeric columns are numbers, or text in batches
+    that hold any other value. Columns that the schema does not name are left out. A labelled table is read with its label and
+    without the columns to carry, any other one the other way round.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class AccountBatches:
         Raises:
             ChurnError: If there is no file.
         """
-        used = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
+        more = (schema.label.column,) if labelled else schema.carry
+        used = {schema.id, *schema.numeric_names, *schema.categorical, *more}
         self._wanted = used
         self._uri = files.store.address()
         self._tables = {

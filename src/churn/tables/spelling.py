@@ -31,6 +31,7 @@ NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _NOT_A_NUMBER = re.compile(r"[+-]?nan(\(.*\))?")
 _INFINITE = re.compile(r"([+-]?)inf(inity)?")
 _OTHER = re.compile(OTHER_SPELLING)
+_OTHER_BEGINS = frozenset("TF-0123456789")
 _A_NUMBER = re.compile(NUMBER)
 
 
@@ -55,17 +56,20 @@ def text_cell(value: Any, markers: Collection[str] = ()) -> str | None:
     Raises:
         NotOneValue: If it is not a single value.
     """
-    text = object_text(value)
+    if type(value) is str and value.isascii():  # nearly all, and the rest takes a microsecond
+        text = value
+    else:
+        text = object_text(value)
     if text is UNREADABLE:
         raise NotOneValue
     if text is None:
         return None
     text = text.strip()
-    if _OTHER.fullmatch(text):
+    if text[:1] in _OTHER_BEGINS and _OTHER.fullmatch(text):
         text = canonical(text)
     if not text or (markers and _lowered(text) in markers):
         return None
-    return str(text)
+    return text if type(text) is str else str(text)
 
 
 def _lowered(text: str) -> str:

@@ -228,9 +228,9 @@ def assemble_model(
         training,
     )
     probability = unseen_probability(blended.margin, labels, folds, training)
-    profile = fit_profile(accounts, schema.numeric_names, schema.categorical)
+    profile = fit_profile(accounts, schema.numeric_names, schema.categorical, encoder.ratio_values(accounts))
     model = ChurnModel(
-        schema=schema,
+        schema=schema.for_model,
         encoder=encoder,
         trees=XGBoostTrees(blended.booster),
         linear=blended.linear,

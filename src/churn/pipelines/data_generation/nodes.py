@@ -62,7 +62,7 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
         ChurnError: If the schema has columns that the simulated table does not have.
         AccountsError: If too few training accounts churn, or stay.
     """
-    known = {schema.id, *schema.numeric_names, *schema.categorical}
+    known = {schema.id, *schema.numeric_names, *schema.categorical, *schema.carry}
     strange = sorted(known - set(SIMULATED_COLUMNS))
     if strange:
         raise ChurnError(
@@ -125,6 +125,11 @@ def stage_snapshots(
         AccountsError: Lists every fault of the table, and what the later pipelines would refuse in its snapshots.
     """
     checked = check_accounts(source_accounts, schema, subject=SOURCE, labelled=True)
+    if lacking := [name for name in schema.carry if name not in source_accounts.columns]:
+        names = ", ".join(lacking)
+        raise AccountsError(
+            SOURCE, [f"missing columns: {names}; take them out of accounts.carry, or add them to the table"]
+        )
     for note in checked.left_out:
         logger.info(note)
     used = _storable(source_accounts[checked.used])

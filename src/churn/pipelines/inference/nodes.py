@@ -83,6 +83,7 @@ def score_accounts(
     profit: Profit,
     decision: Decision,
     reasons: Reasons,
+    schema: AccountSchema,
     campaign_run: CampaignRun | None,
 ) -> Scores:
     """Compute the scores, the retention list, and the record for provenance and monitoring."""
@@ -96,5 +97,6 @@ def score_accounts(
         profit=profit,
         decision=decision,
         reasons=reasons,
+        carry=schema.carry,
         campaign=campaign_run,
     )

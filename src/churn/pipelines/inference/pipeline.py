@@ -75,6 +75,7 @@ def create_pipeline() -> Pipeline:
                     "profit": "profit_for_scoring",
                     "decision": "params:decision",
                     "reasons": "params:reasons",
+                    "schema": "params:accounts",
                     "campaign_run": "campaign_run",
                 },
                 outputs="results@publish",

@@ -1,4 +1,4 @@
-"""Pipeline monitoring: the health of the scores that were published last."""
+"""Pipeline monitoring: the health of the scores that were published last, or of a day of logged requests."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -6,14 +6,15 @@ from churn.pipelines.monitoring.nodes import measure_health, report_health, trac
 
 
 def create_pipeline() -> Pipeline:
-    """Create the pipeline: results + outcomes (once they are known) -> health metrics, report."""
+    """Create the pipeline: results, or requests, + outcomes (once they are known) -> health metrics, report."""
     return pipeline(
         [
             node(
                 measure_health,
                 inputs={
-                    "results": "results@latest",
+                    "results": "results@monitored",
                     "scoring_outcomes": "scoring_outcomes@batches",
+                    "request_outcomes": "request_outcomes@batches",
                     "schema": "params:accounts",
                     "monitoring": "params:monitoring",
                     "call_effect": "known_call_effect",
@@ -21,7 +22,7 @@ def create_pipeline() -> Pipeline:
                 outputs="health",
                 name="measure_health",
             ),
-            node(report_health, inputs="health", outputs="health_report", name="report_health"),
+            node(report_health, inputs=["health", "model_cards"], outputs="health_report", name="report_health"),
             node(track_health, inputs="health", outputs="tracked_health", name="track_health"),
         ]
     )

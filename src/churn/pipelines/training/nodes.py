@@ -16,12 +16,15 @@ from churn.model import ChurnModel, Encoder
 from churn.model.linear import Linear
 from churn.model.trees import Booster
 from churn.registry.fingerprint import package_versions
+from churn.registry.metric_names import tracked_names
 from churn.reporting import plots
 from churn.reporting.model_card import model_card as describe
+from churn.reporting.money import worth
 from churn.reporting.plots import Figure
 from churn.retention import account_values
 from churn.retention.maximum_profit import expected_maximum_profit, save_rate_distribution
 from churn.retention.profit import profit_policies
+from churn.retention.trade_off import trade_off
 from churn.tables import Table, spacing
 from churn.tables.split import Split
 from churn.training import boosting, leakage, trainer, tuning
@@ -134,8 +137,8 @@ def evaluate_model(
 
 
 def track_metrics(training_metrics: dict[str, float]) -> dict[str, float]:
-    """Return the metrics, which the catalog logs to MLflow."""
-    return training_metrics
+    """Return the metrics by the names that they have in MLflow."""
+    return tracked_names(training_metrics)
 
 
 class EvaluationPlots(NamedTuple):
@@ -309,6 +312,7 @@ def describe_model(
     measured = classification_metrics(challenge.labels, challenge.challenger, churn_model.threshold)
     return describe(
         {**measured, **intervals},
+        version=promotion_decision["version"],
         sha256=churn_model.sha256,
         confidence=training.evaluation.confidence,
         data={
@@ -324,6 +328,12 @@ def describe_model(
         importance=churn_model.importance,
         example_costs=profit.examples,
         save_rate=profit.save_rate_sentence if profit.measured else None,
+        money=worth(
+            trade_off(
+                challenge.labels, challenge.challenger, _values(challenge, profit), profit, churn_model.threshold
+            ),
+            profit,
+        ),
         tuning=tuning_summary,
         portfolio=portfolio_summary,
         parameters=dumped(parameters),
@@ -341,6 +351,12 @@ def render_card(model_card: dict[str, Any]) -> str:
     from churn.reporting.model_card import render_model_card
 
     return render_model_card(model_card)
+
+
+def _values(challenge: Challenge, profit: Profit) -> NDArray[np.float64]:
+    """Return the value of each test account, in currency."""
+    given = np.full(len(challenge.labels), np.nan) if challenge.value is None else challenge.value.astype(np.float64)
+    return np.where(np.isnan(given), profit.account_value, given)
 
 
 def _labels_and_scores(

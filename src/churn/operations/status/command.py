@@ -1,0 +1,53 @@
+"""The command `churn status`. It imports neither MLflow nor the hooks of the project, so that it answers within a second."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+SOURCE = "conf"
+# Exit code if something needs a look.
+LOOK = 4
+
+
+def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value and not Path(value).exists():
+        raise click.BadParameter(f"conf source '{value}' does not exist.")
+    return value or None
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, with all findings and alarms.")
+@click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
+@click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
+def status(as_json: bool, env: str | None, conf_source: str | None) -> None:
+    """Show champion, last run, scores, health, open alarms and disks.
+
+    Nothing is started or changed. What cannot be read is unknown, with the reason. The exit code is 0 if the scores can be
+    used, 4 if something needs a look: there is no champion or there are no scores, an alarm is open, or something is unknown.
+    """
+    from kedro.utils import find_kedro_project
+
+    from churn.config.loader import LOADER_ARGS, ConfigLoader
+    from churn.errors import ChurnError
+    from churn.operations.status.facts import state_of
+    from churn.operations.status.text import dated, render
+
+    found = find_kedro_project(Path.cwd())
+    if found is None:
+        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
+    project = Path(found)
+    environment = env or os.environ.get("KEDRO_ENV")
+    loader = ConfigLoader(conf_source or str(project / SOURCE), environment, **LOADER_ARGS)
+    now = time.time()
+    state = state_of(loader, project, now)
+    shown = environment or LOADER_ARGS["default_run_env"]
+    if as_json:
+        click.echo(json.dumps(dated({"environment": shown, "at": now, **state}), indent=2, ensure_ascii=False))
+    else:
+        click.echo(render(state, shown, now))
+    if not state["in_order"]:
+        sys.exit(LOOK)

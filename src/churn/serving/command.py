@@ -1,0 +1,54 @@
+"""The command `churn serve`: it imports only what the service needs, so that it is ready within a second or two.
+
+Kedro's session would import the hooks of the project and with them MLflow, which takes longer than everything else together.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value and ("://" not in value or value.startswith("file://")) and not Path(value).exists():
+        raise click.BadParameter(f"conf source '{value}' does not exist.")
+    return value or None
+
+
+@click.command()
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Number of processes that answer; by default serve.workers."
+)
+@click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
+@click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
+@click.option("--params", default="", help="Parameters, in the form of kedro run, for example serve.port=9000.")
+def serve(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
+    """Answer requests for scores over HTTP, with the champion, until Ctrl-C.
+
+    A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
+    """
+    given = parameters_of(params)
+    from churn.serving.imports import import_xgboost
+    from churn.serving.project import configuration, setup_of
+    from churn.serving.server import run
+
+    import_xgboost()
+    run(setup_of(*configuration(env, conf_source, given), workers))
+
+
+def parameters_of(text: str) -> dict[str, Any]:
+    """Return the parameters of an option in the form of `kedro run`: names with dots, values of YAML, between commas.
+
+    Raises:
+        click.UsageError: If a part has no name or no value.
+    """
+    from omegaconf import OmegaConf
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    for part in parts:
+        name, equals, _ = part.partition("=")
+        if not name.strip() or not equals:
+            raise click.UsageError(f"--params: '{part}' must be a name and a value with = between them")
+    named = [f"{name.strip()}={value}" for name, _, value in (part.partition("=") for part in parts)]
+    found: Any = OmegaConf.to_container(OmegaConf.from_dotlist(named))
+    return dict(found)
