@@ -53,15 +53,6 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
         return self._results._describe()
 
 
-def _of_facts(record: Record) -> dict[str, Any]:
-    """Return what the manifest says of the list."""
-    if record.facts is None:
-        return {}
-    profit, decision = record.facts.profit, record.facts.decision
-    said = two_numbers(record.at_risk, record.to_act_on, record.profile["threshold"], decision, profit.currency)
-    return {"expected_cost": record.facts.cost, "currency": profit.currency, "explained": said._asdict()}
-
-
 def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
     """Return a stored ledger with the id of its run.
 

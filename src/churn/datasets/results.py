@@ -294,6 +294,15 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return {"filepath": self._store.uri}
 
 
+def _of_facts(record: Record) -> dict[str, Any]:
+    """Return what the manifest says of the list."""
+    if record.facts is None:
+        return {}
+    profit, decision = record.facts.profit, record.facts.decision
+    said = two_numbers(record.at_risk, record.to_act_on, record.profile["threshold"], decision, profit.currency)
+    return {"expected_cost": record.facts.cost, "currency": profit.currency, "explained": said._asdict()}
+
+
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
     """A health report, saved with the results of ``run_id``, or the log of ``day``.
 
