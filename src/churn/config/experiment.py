@@ -125,6 +125,6 @@ class Policy(Block):
     )
     do_not_contact: Name | None = Field(
         default=None,
-        description="Categorical column whose values `yes`, `true`, `1`, `y`, `ja`, `x` mean that the account must not be "
-        "contacted. Accounts that said so in a contact are never contacted again.",
+        description="Categorical or carried column whose values `yes`, `true`, `1`, `y`, `ja` and `x` mean that the account "
+        "must not be contacted. Accounts that said so in a contact are never contacted again.",
     )

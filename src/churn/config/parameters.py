@@ -94,6 +94,7 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
         *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
         *(("training.monotone", "numeric", column) for column in parameters.training.monotone),
+        *(("experiment.segments", "categorical", column) for column in parameters.experiment.segments),
     ]
     group, groups = parameters.decision.capacity_by, [*accounts.categorical, *accounts.carry]
     if group is not None and group not in groups:
@@ -103,6 +104,12 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         )
     if group is not None and is_published(group):
         yield f"decision.capacity_by = {group!r}: the retention list has a column of that name; rename it in the table"
+    refusals = parameters.policy.do_not_contact
+    if refusals is not None and refusals not in groups:
+        yield (
+            f"policy.do_not_contact = {refusals!r}: accounts.categorical and accounts.carry have no such column; they have "
+            f"{', '.join(groups) or 'none'}"
+        )
     columns = [accounts.id, *accounts.numeric_names, *accounts.categorical]
     for column in parameters.serve.log.redact:
         if column not in columns:

@@ -19,6 +19,7 @@ from kedro.io import AbstractDataset, DatasetError
 from churn.errors import ChurnError
 from churn.reporting.retention_page import render_retention_page
 from churn.reporting.retention_workbook import retention_workbook
+from churn.retention.explained import two_numbers
 from churn.retention.spreadsheet import spreadsheet_safe
 from churn.scoring import Publication, Record, Scores
 from churn.scoring.pointer import (

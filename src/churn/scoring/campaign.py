@@ -68,6 +68,7 @@ class CampaignRun:
         decision: Decision,
         as_of: date,
         *,
+        columns: tuple[str, ...],
         cut: bool,
     ) -> Asked:
         """Return what the run asks for.
@@ -80,6 +81,7 @@ class CampaignRun:
             profit: Save rate.
             decision: Rule, and capacity.
             as_of: Date of the snapshot.
+            columns: Account columns to keep; those that the list only carries, such as names, are not among them.
             cut: Whether the list is too short for all accounts to act on.
 
         Raises:
@@ -91,7 +93,7 @@ class CampaignRun:
         held_out = _before_the_last(called, kept_back, campaign.id_column, decision, cut=cut)
         accounts = self.earlier
         if campaign.share:
-            frames = [_described(rows, scores_of(rows)) for rows in (called, held_out)]
+            frames = [_described(rows, scores_of(rows), (campaign.id_column, *columns)) for rows in (called, held_out)]
             now = listed_accounts(
                 *frames,
                 id_column=campaign.id_column,
@@ -160,7 +162,7 @@ def _ahead(called: pd.DataFrame, kept_back: pd.DataFrame, id_column: str, *, ful
     return kept_back.iloc[np.sort(before)]
 
 
-def _described(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+def _described(rows: pd.DataFrame, scores: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     """Return candidates with the columns that `churn.experiment.cohort.listed_accounts` expects."""
     known: dict[str, Any] = {
         " probability": rows[PROBABILITY].to_numpy(np.float64),
@@ -169,4 +171,4 @@ def _described(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         " expected_profit": rows[EXPECTED].to_numpy(np.float64),
         " model_version": scores["model_version"].astype("str").array,
     }
-    return rows.drop(columns=[PROBABILITY, VALUE, EXPECTED]).assign(**known)
+    return rows[list(columns)].assign(**known)

@@ -272,6 +272,7 @@ class Scoring(ABC):
             self._profit,
             self._decision,
             self._as_of,
+            columns=(*model.schema.numeric_names, *model.schema.categorical),
             cut=tally.to_act_on > len(called),
         )
 

@@ -19,7 +19,7 @@ def measure_health(
     request_outcomes: Batches | None,
     schema: AccountSchema,
     monitoring: Monitoring,
-    call_effect: CallEffect | None,
+    call_effect: CallEffect | None = None,
 ) -> dict[str, Any]:
     """Compare scores with the model's reference, and with the outcomes if they are known."""
     profile, requests = results.profile, results.requests
