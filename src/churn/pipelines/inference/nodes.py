@@ -62,13 +62,11 @@ def plan_campaign(
     contacts_columns: Contacts,
     policy: Policy,
     profit: Profit,
-) -> CampaignRun | None:
-    """Return who is kept back and who is not contacted in this run; None without a campaign and without earlier ones."""
+) -> CampaignRun:
+    """Return who is kept back and who is not contacted in this run, perhaps nobody."""
     log = None if contacts is None else read_contacts(contacts, contacts_columns, schema)
     effects = effects_in_use(experiment, call_effect)
     campaign = campaign_for(experiment, policy, log, as_of, schema.id, effects)
-    if campaign is None and campaign_accounts is None and not experiment.use:
-        return None
     save_rate = published_rate(profit) if experiment.use else None
     return CampaignRun(campaign, experiment, campaign_accounts, save_rate)
 
@@ -84,7 +82,7 @@ def score_accounts(
     decision: Decision,
     reasons: Reasons,
     schema: AccountSchema,
-    campaign_run: CampaignRun | None,
+    campaign_run: CampaignRun,
 ) -> Scores:
     """Compute the scores, the retention list, and the record for provenance and monitoring."""
     check_device(inference.device, "inference.device")
