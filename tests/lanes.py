@@ -27,6 +27,7 @@ MARKS = {
 # Modules that share a fixture of the session.
 GROUPS = {
     r"tests/minio/.*": "servers",
+    r"tests/delivery/test_(files|postgres)\.py": "delivery",
     r"tests/spark/test_(features|inference|monitoring|session|training)\.py": "spark",
 }
 # The longest groups come first: what takes long and begins late keeps one worker busy when the others have nothing to do.

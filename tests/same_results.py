@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 RUNS = ("laptop", "telco", "minio", "spark")
-TABLES = ("inference_result.csv", "inference_result.parquet", "retention_list.csv", "retention_list.parquet")
+TABLES = (
+    "inference_result.csv",
+    "inference_result.parquet",
+    "retention_list.csv",
+    "retention_list.parquet",
+    "retention_list.html",
+    "retention_list.xlsx",
+)
 AS_OF = "inference.as_of=2026-01-31"
 # Of a run itself, not of what it found.
 OWN = {"run_id", "published_at", "latency_ms", "version", "packages", "made_of"}

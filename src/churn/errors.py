@@ -22,6 +22,12 @@ class NotTrackedError(ChurnError):
     exit_code = 3
 
 
+class NotDeliveredError(ChurnError):
+    """The run finished, but a target of the delivery did not get all of the results."""
+
+    exit_code = 4
+
+
 class NothingToDo(Exception):  # noqa: N818, not an error
     """There is nothing to do, so the run ends before it begins; the message says why. The exit code is 0."""
 

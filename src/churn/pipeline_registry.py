@@ -2,12 +2,12 @@
 
 from kedro.pipeline import Pipeline
 
-from churn.pipelines import campaign, data_generation, feature_engineering, inference, monitoring, training
-from churn.pipelines.boxes import BoxedPipeline
+from churn.pipelines import campaign, data_generation, delivery, feature_engineering, inference, monitoring, training
+from churn.pipelines.boxes import BoxedPipeline, DefaultPipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the five pipelines, their sum as the default, and those of campaigns. Each is a box in kedro-viz.
+    """Return the six pipelines, their sum as the default, and those of campaigns. Each is a box in kedro-viz.
 
     They are imported by name: Kedro's ``find_pipelines`` may return only the requested ones, which would break the sum.
     """
@@ -17,6 +17,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "training": training.create_pipeline(),
         "inference": inference.create_pipeline(),
         "monitoring": monitoring.create_pipeline(),
+        "delivery": delivery.create_pipeline(),
     }
     boxed = {name: BoxedPipeline.of(made, name) for name, made in pipelines.items()}
     others = {
@@ -26,5 +27,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     return {
         **boxed,
         **{name: BoxedPipeline.of(made, name) for name, made in others.items()},
-        "__default__": sum(boxed.values(), BoxedPipeline([])),
+        "__default__": DefaultPipeline(sum(boxed.values(), BoxedPipeline([]))),
     }

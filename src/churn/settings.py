@@ -11,6 +11,7 @@ use_writable_folders(Path.cwd())
 
 from churn.config.catalog import Catalog
 from churn.config.loader import LOADER_ARGS, ConfigLoader
+from churn.hooks.delivery import DeliveryHook
 from churn.hooks.notifications import NotificationHook
 from churn.hooks.preflight import PreflightHook
 from churn.hooks.published import PublishedHook
@@ -28,6 +29,7 @@ HOOKS = (
     *(SummaryHook(), NotificationHook(), TrackingHook(), PreflightHook(), SparkHook(), RetrainingHook()),
     PublishedHook(),
     WrittenHook(),  # before the notification of a failure, which shows the error
+    DeliveryHook(),  # at its end the last, because it may raise an error after everything is done
     StagesHook(),  # first, so that its bar is gone before anything else is written
 )
 

@@ -89,6 +89,12 @@ BENCHMARKS = (
         9,
         ("--count", "100", "--seconds", "3", "--rate", "50", "--requests", "500", "--hostile", "60", "--rounds", "1"),
     ),
+    Benchmark(
+        "tests.benchmarks.delivery",
+        "deliveries to PostgreSQL beside COPY, and deliveries that are killed",
+        8,
+        ("--rows", "20000", "--kills", "2"),
+    ),
     Benchmark("tests.benchmarks.minio", "the five pipelines on servers", 3, ("--rows", "3000", "--rounds", "1")),
 )
 

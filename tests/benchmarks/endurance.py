@@ -34,9 +34,20 @@ class Sample(NamedTuple):
 def growth(samples: Sequence[Sample], name: str) -> float:
     """By how much a number grows from the end of the warm-up to the end, by the regression line on the number of requests."""
     late = [each for each in samples if each.requests >= WARM * samples[-1].requests]
+    if len(late) < 3:  # no line to speak of
+        return float(getattr(late[-1], name) - getattr(late[0], name))
     at = np.array([each.requests for each in late], dtype=float)
     slope = np.polyfit(at - at.mean(), [getattr(each, name) for each in late], 1)[0]
     return float(slope * (at[-1] - at[0]))
+
+
+def grown(work: str, samples: Sequence[Sample]) -> list[Result]:
+    """Results for the growth of memory and of open files."""
+    ending = "after the first quarter, by regression"
+    return [
+        Result(f"{work}: growth of memory {ending}", growth(samples, "memory"), "MiB", MIB),
+        Result(f"{work}: growth of open files {ending}", growth(samples, "files"), "", FILES),
+    ]
 
 
 async def soaked(
@@ -123,12 +134,7 @@ def soak(
         Result(f"{work}: failed", float(failed), "", 0.0),
         Result(f"{work}: requests a second", done / took, "requests/s"),
         Result(f"{work}: memory at the end", last.memory, "MiB"),
-        Result(
-            f"{work}: growth of memory after the first quarter, by regression", growth(samples, "memory"), "MiB", MIB
-        ),
-        Result(
-            f"{work}: growth of open files after the first quarter, by regression", growth(samples, "files"), "", FILES
-        ),
+        *grown(work, samples),
     ]
 
 
@@ -163,10 +169,5 @@ def hostile(
     return [
         Result(f"{work}: answered with 500", float(faults), "", 0.0),
         Result(f"{work}: good requests between them that failed", float(wrong), "", 0.0),
-        Result(
-            f"{work}: growth of memory after the first quarter, by regression", growth(samples, "memory"), "MiB", MIB
-        ),
-        Result(
-            f"{work}: growth of open files after the first quarter, by regression", growth(samples, "files"), "", FILES
-        ),
+        *grown(work, samples),
     ]

@@ -30,7 +30,7 @@ from churn.model import ChurnModel
 from churn.pipelines.data_generation.simulation import simulate_accounts
 from churn.registry.flavor import log_model
 from churn.registry.versions import find_version
-from tests.benchmarks.endurance import hostile, soak
+from tests.benchmarks.endurance import Sample, grown, hostile, soak
 from tests.benchmarks.results import Result, parser, ratio, report
 from tests.benchmarks.simulated import trained
 from tests.conftest import ROOT, Project, base_parameters, clean_environment, make_project
@@ -324,15 +324,13 @@ def swaps(
         return version if found == expected[version][number] else None
 
     worker = psutil.Process(served)
-    memory: list[float] = []
-    files: list[int] = []
+    samples: list[Sample] = []
 
     async def run() -> Load:
         async def move() -> None:
             turn = 0
             while True:
-                memory.append(worker.memory_info().rss / 2**20)
-                files.append(worker.num_fds())
+                samples.append(Sample(len(samples), worker.memory_info().rss / 2**20, worker.num_fds()))
                 await asyncio.sleep(2.0)
                 turn += 1
                 await asyncio.to_thread(point, list(models)[turn % len(models)])
@@ -345,15 +343,13 @@ def swaps(
     begun = time.perf_counter()
     load = asyncio.run(run())
     took = time.perf_counter() - begun
-    print(f"versions answered: {sorted(load.versions)}, {len(memory)} swaps", file=sys.stderr)
-    warm = max(1, len(memory) // 4)
+    print(f"versions answered: {sorted(load.versions)}, {len(samples)} swaps", file=sys.stderr)
     work = f"champion swapped every 2 s under load, {count:,} requests of {size} rows"
     return [
         Result(f"{work}: failed", float(load.failed), "", 0.0),
         Result(f"{work}: mixed or not those of the batch", float(load.wrong), "", 0.0),
         Result(f"{work}: requests a second", count / took, "requests/s"),
-        Result(f"{work}: growth of memory after the first quarter", memory[-1] - memory[warm - 1], "MiB", 32.0),
-        Result(f"{work}: growth of open files", float(files[-1] - files[warm - 1]), "", 8.0),
+        *grown(work, samples),
     ]
 
 

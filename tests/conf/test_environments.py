@@ -24,7 +24,7 @@ from churn.settings import CONFIG_LOADER_ARGS
 from tests.conftest import ROOT, make_project
 
 ENVIRONMENTS = sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir())
-NAMES = ("data_generation", "feature_engineering", "training", "inference", "monitoring")
+NAMES = ("data_generation", "feature_engineering", "training", "inference", "monitoring", "delivery")
 
 
 # What the environment with servers needs; nothing listens there.
@@ -103,7 +103,7 @@ def test_mlflow_is_set_up(context: KedroContext) -> None:
     assert address.startswith("sqlite:////") or address == VARIABLES["MLFLOW_TRACKING_URI"]
 
 
-def test_the_registry_has_the_five_and_their_sum() -> None:
+def test_the_registry_has_the_six_and_their_sum() -> None:
     bootstrap_project(ROOT)
     assert set(pipelines) == {*NAMES, "__default__"}
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in NAMES)
@@ -135,7 +135,7 @@ def test_entries_have_one_shape(file: Path) -> None:
 
 def test_no_environment_copies_a_catalog() -> None:
     files = sorted((ROOT / "conf").rglob("catalog*"))
-    assert [path.parent.name for path in files] == ["base"] * 5 + ["spark"]
+    assert [path.parent.name for path in files] == ["base"] * 6 + ["spark"]
 
 
 def test_spark_declares_the_data_sets_that_base_has() -> None:

@@ -68,6 +68,20 @@ TUNING = "training__tuning__"
             {"reasons__texts": [{"column": "login_count_p1m", "low": "x", "category": "y"}]},
             "reasons.texts[0].category",
         ),
+        ({"reasons__texts": [{"column": "active_users_share", "fell": "x"}]}, "reasons.texts[0].fell"),
+        (
+            {"reasons__texts": [{"column": "login_count_p1m", "actions": [{"case": "fell", "action": "x"}]}]},
+            "reasons.texts[0].actions[0].case",
+        ),
+        (
+            {"reasons__texts": [{"column": "revenue_trend", "actions": [{"case": "low", "action": "x"}]}]},
+            "reasons.texts[0].actions[0].case",
+        ),
+        (
+            {"reasons__texts": [{"column": "login_count_p1m", "actions": [{"categories": ["x"], "action": "y"}]}]},
+            "reasons.texts[0].actions[0].categories",
+        ),
+        ({"decision__capacity_by": "revenue_trend"}, "decision.capacity_by"),
     ],
 )
 def test_a_parameter_that_is_disarmed_is_told(params: dict[str, Any], name: str) -> None:

@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -43,6 +44,30 @@ def test_the_base_environment_is_right(parameters: Parameters) -> None:
         ({"training__booster__gamma": float("nan")}, "training.booster.gamma = nan: input should be a finite number"),
         ({"inference__as_of": "yesterday"}, "inference.as_of = 'yesterday': input should be a valid date"),
         ({"simulation__scoring_seed": 31459}, "simulation: training_seed and scoring_seed are both 31459"),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "sql", "table": "t", "creat": True}]},
+            "delivery.targets.0.sql.creat: unknown parameter; did you mean 'create'?",
+        ),
+        (
+            {
+                "delivery__targets": [
+                    {"name": "crm", "kind": "files", "path": "x", "columns": [{"source": "a", "nam": "b"}]}
+                ]
+            },
+            "delivery.targets.0.files.columns.0.nam: unknown parameter; did you mean 'name'?",
+        ),
+        (
+            {"delivery__targets": [{"name": "CRM", "kind": "webhook"}]},
+            "delivery.targets.0.webhook.name = 'CRM': string",
+        ),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "sqll"}]},
+            "delivery.targets.0 = {'name': 'crm', 'kind': 'sqll'}",
+        ),
+        (
+            {"delivery__targets": [{"name": "crm", "kind": "webhook"}] * 2},
+            "delivery: targets: crm is the name of several targets",
+        ),
         ({"monitoring__psi_watch": 0.5}, "monitoring: psi_watch 0.5 is above psi_alarm 0.25"),
         ({"training__risk_bands": [{"name": "a", "minimum": 0.1}]}, "training: risk_bands must begin at 0 and rise"),
         (
@@ -106,3 +131,22 @@ def test_columns_may_be_named_plainly_and_labels_be_booleans() -> None:
     assert accounts.label.positive == "True"
     assert accounts.numeric[0].column == "a"
     assert accounts.categorical == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"decision": {"capacity_by": "owner"}},
+            "decision.capacity_by = 'owner': accounts.categorical and accounts.carry",
+        ),
+        ({"profit": {"currency": "euro"}}, "profit.currency = 'euro'"),
+        ({"reasons": {"language": "fr"}}, "describe it in reasons.languages.fr"),
+        ({"reasons": {"close_to_typical": 0.9}}, "reasons.close_to_typical = 0.9"),
+    ],
+)
+def test_parameters_of_the_list_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParametersError, match=re.escape(message)):
+        check_parameters(merged(base_parameters(), changes))
+    own = merged(base_parameters(), {"accounts": {"carry": ["owner"]}, "decision": {"capacity_by": "owner"}})
+    assert check_parameters(own).decision.capacity_by == "owner"

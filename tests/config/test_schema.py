@@ -85,3 +85,19 @@ def test_fields_of_later_versions_are_stored_only_if_they_are_set() -> None:
     )
     assert AccountSchema.model_validate(own.model_dump(mode="json")) == own
     assert own.model_dump(mode="json")["missing"] == ["", "-"]
+
+
+def test_other_columns_to_carry_do_not_make_another_model() -> None:
+    plain, own = schema_of(left_out=["since"]), schema_of(left_out=["since"], carry=["name", "owner"])
+    assert own.for_model == plain == plain.for_model
+    assert "carry" not in own.for_model.model_dump()
+    assert own.text_columns == ("key", "left", "name", "owner")
+    # A strict schema names each column that a table may have.
+    assert schema_of(carry=["name"], strict=True).for_model.left_out == ("name",)
+
+
+def test_carried_columns_have_one_role_and_free_names() -> None:
+    with pytest.raises(ValidationError, match="named more than once: size"):
+        schema_of(carry=["size"])
+    with pytest.raises(ValidationError, match="a carried column cannot be called 'suggested_action'"):
+        schema_of(carry=["suggested_action"])

@@ -102,6 +102,18 @@ def test_secrets_are_taken_out_of_what_is_logged() -> None:
     assert seen == ["key public, secret ***", "quoted *** at https://user:***@mlflow.internal", "100 % harmless"]
 
 
+def test_the_targets_of_the_delivery_are_checked_and_their_passwords_masked() -> None:
+    bucket = {"key": "minio", "secret": GOOD, "client_kwargs": {"endpoint_url": "http://minio:9000"}}
+    with pytest.raises(FaultsError, match=r"delivery.archive: key has a well-known value"):
+        check_credentials({"delivery": {"archive": bucket, "crm": {"url": "x"}}}, "http://127.0.0.1:15000")
+    check_credentials({"delivery": None}, "http://127.0.0.1:15000")
+    redaction = Redaction()
+    hook = {"webhook": "https://hooks.example/T0/a-secret-path", "secret": ["the-old-key-1", "the-new-key-2"]}
+    redaction.learn({"delivery": {"crm": {"url": "postgresql://user:a%40long-word@db/crm"}, "hook": hook}})
+    said = "a%40long-word a@long-word the-old-key-1 the-new-key-2 /T0/a-secret-path"
+    assert redaction.text(said) == "*** *** *** *** ***"
+
+
 def test_secrets_are_taken_out_of_nested_values() -> None:
     redaction = Redaction()
     redaction.learn({"store": {"secret": "a-secret-of-mine"}})

@@ -14,9 +14,11 @@ from kedro.io import DatasetError
 
 from churn.cli.commands import user_error
 from churn.datasets import HealthReportDataset, LedgerDataset, ResultsDataset
+from churn.reporting.retention_workbook import retention_workbook
 from churn.scoring import Record
 from churn.stores import open_store
 from churn.stores.local import LocalStore
+from tests.reporting.listed import record_of
 
 
 class Given:
@@ -127,6 +129,23 @@ def test_the_retention_list_is_safe_for_people_and_exact_for_programs(results: R
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["to_act_on"], manifest["expected_profit"]) == (1, 1.25)
     assert {"retention_list.csv", "retention_list.parquet"} <= set(manifest["files"])
+
+
+def test_the_page_and_the_workbook_are_published_with_the_run(results: ResultsDataset, tmp_path: Path) -> None:
+    class Listed(Given):
+        def record(self) -> Record:
+            return record_of(20, minimum_gain=1)
+
+    results.save(Listed(scores()))
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    people = {name for name, described in manifest["files"].items() if described["for"] == "people"}
+    assert people == {"retention_list.csv", "retention_list.html", "retention_list.xlsx"}
+    for name in people:
+        assert manifest["files"][name]["sha256"] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert manifest["expected_cost"] > 0
+    assert manifest["explained"]["at_risk"] == "10 accounts at risk: their probability of churn is 50 % or more"
+    assert (folder / "retention_list.xlsx").read_bytes() == retention_workbook(record_of(20, minimum_gain=1))
 
 
 def test_loading_follows_the_pointer(results: ResultsDataset, tmp_path: Path) -> None:

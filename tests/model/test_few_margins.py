@@ -80,7 +80,7 @@ def test_contributions_are_those_of_many_rows(parameters: dict[str, object], col
         np.testing.assert_array_equal(tables.of_rows(features[:count]), expected[:count])
 
 
-def test_contributions_by_xgboost_do_not_depend_on_other_rows() -> None:
+def test_contributions_of_larger_trees_do_not_depend_on_other_rows() -> None:
     booster, features = grown(rounds=3, max_depth=0, max_leaves=200, grow_policy="lossguide")
     trees, shares = XGBoostTrees(booster), np.eye(FEATURES)
     assert Attribution.of(booster, shares) is None

@@ -23,6 +23,12 @@ from churn.operations.status.tracked import read_tracked
 from tests.conftest import ROOT, Project, clean_environment, content_of
 
 
+@pytest.fixture(autouse=True)
+def _a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes a fraction of a second, but not where other tests keep the machine busy."""
+    monkeypatch.setattr(facts, "PATIENCE", 120.0)
+
+
 def state(project: Project, now: float | None = None, **params: Any) -> dict[str, Any]:
     loader = ConfigLoader(str(project.conf), "local", params, **LOADER_ARGS)
     return state_of(loader, ROOT, time.time() if now is None else now)

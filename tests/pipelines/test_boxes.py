@@ -11,8 +11,8 @@ import pytest
 from kedro.pipeline import Pipeline, node
 
 from churn.pipeline_registry import register_pipelines
-from churn.pipelines import data_generation, feature_engineering, inference, monitoring, training
-from churn.pipelines.boxes import BoxedPipeline
+from churn.pipelines import data_generation, delivery, feature_engineering, inference, monitoring, training
+from churn.pipelines.boxes import BoxedPipeline, DefaultPipeline
 from tests.conftest import clean_environment
 
 LABELS = {
@@ -21,6 +21,7 @@ LABELS = {
     "training": "Training",
     "inference": "Inference",
     "monitoring": "Monitoring",
+    "delivery": "Delivery",
 }
 # What each pipeline hands to others, and to whom.
 HANDED_ON = {
@@ -38,8 +39,9 @@ HANDED_ON = {
         )
     },
     "Training": {"champion": {"Inference"}},
-    "Inference": {"results": {"Monitoring"}},
+    "Inference": {"results": {"Monitoring", "Delivery"}},
     "Monitoring": {},
+    "Delivery": {},
 }
 
 
@@ -57,7 +59,7 @@ def test_every_node_lies_in_the_box_of_its_pipeline(pipelines: dict[str, Pipelin
 
 
 def test_data_sets_and_parameters_keep_their_names(pipelines: dict[str, Pipeline]) -> None:
-    for module in (data_generation, feature_engineering, training, inference, monitoring):
+    for module in (data_generation, feature_engineering, training, inference, monitoring, delivery):
         made = module.create_pipeline()
         boxed = pipelines[module.__name__.rpartition(".")[2]]
         assert boxed.all_inputs() == made.all_inputs()
@@ -93,6 +95,22 @@ def test_a_node_is_found_by_its_name_with_and_without_the_box(pipelines: dict[st
         whole.filter(node_names=["fit_party"])
 
 
+def test_the_default_run_is_without_the_boxes_that_an_environment_does_not_use(
+    pipelines: dict[str, Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pipeline([]) + pipelines["__default__"]  # as a session does
+
+    def run(**chosen: list[str]) -> set[str | None]:
+        return {each.namespace for each in whole.filter(tags=None, from_nodes=None, **chosen).nodes}
+
+    monkeypatch.setattr(DefaultPipeline, "left_out", frozenset({"Delivery"}))
+    assert run() == set(LABELS.values()) - {"Delivery"}
+    assert run(node_namespaces=["Delivery"]) == {"Delivery"}
+    assert {each.namespace for each in (Pipeline([]) + pipelines["delivery"]).filter(tags=None).nodes} == {"Delivery"}
+    monkeypatch.setattr(DefaultPipeline, "left_out", frozenset())
+    assert run() == set(LABELS.values())
+
+
 def test_a_name_that_two_boxes_have_needs_its_box() -> None:
     boxes = [BoxedPipeline.of(Pipeline([node(len, "a", out, name="write")]), out) for out in ("one", "two_b")]
     both = sum(boxes, BoxedPipeline([]))
@@ -119,7 +137,7 @@ def test_kedro_viz_draws_the_boxes_and_what_lies_between(checkout: Path) -> None
     assert {"booster", "churn_model", "training_metrics", "model_card"} <= inside["Training"]
     assert inside["Monitoring"] == {"health"}
     # From top to bottom.
-    layers = ["source", "staging", "features", "model", "evaluation", "champion", "results", "health"]
+    layers = ["source", "staging", "features", "model", "evaluation", "champion", "results", "delivery", "health"]
     assert shown["layers"] == layers
 
 

@@ -14,7 +14,7 @@ from tests.conftest import Project, files_in
 
 RESULT_FILES = (
     *("inference_result.csv", "inference_result.parquet", "input_profile.json"),
-    *("retention_list.csv", "retention_list.parquet"),
+    *("retention_list.csv", "retention_list.html", "retention_list.parquet", "retention_list.xlsx"),
 )
 
 
@@ -28,9 +28,14 @@ def refused(project: Project, *pipelines: str, **params: Any) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files, but for the note of who was told of a failure."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("notifications.json"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    """All files, but for logs and the note of who was told of a failure."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    told = ("notifications.json", "notifications.json.lock")
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if path.name not in told and path.suffix != ".log"
+    }
 
 
 def test_files_of_a_whole_run(finished: Project) -> None:
@@ -38,9 +43,10 @@ def test_files_of_a_whole_run(finished: Project) -> None:
         *("inference_data.csv", "inference_outcomes.csv", "oracle.parquet", "training_data.csv")
     ]
     assert sorted(path.name for path in finished.run_folder().iterdir()) == [
-        *("health_metrics.json", "health_report.html", "model_card.html"),
-        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json", "partitions.json"),
-        *("retention_list.csv", "retention_list.parquet"),
+        *("health_metrics.json", "health_report.html"),
+        *("inference_result.csv", "inference_result.parquet", "input_profile.json", "manifest.json"),
+        *("model_card.html", "partitions.json"),
+        *(f"retention_list.{ending}" for ending in ("csv", "html", "parquet", "xlsx")),
     ]
     csv = pd.read_csv(finished.run_folder() / "inference_result.csv", dtype={"model_version": str})
     parquet = pd.read_parquet(finished.run_folder() / "inference_result.parquet")
@@ -111,7 +117,7 @@ def test_tables_of_several_files_score_and_train_as_one(copied: Project) -> None
     after = copied.run_folder()
     assert after != before
     assert (copied.results / "training/metrics.json").read_bytes() == was_trained
-    for name in ("inference_result.csv", "retention_list.csv"):
+    for name in ("inference_result.csv", "retention_list.csv", "retention_list.html", "retention_list.xlsx"):
         assert (after / name).read_bytes() == (before / name).read_bytes()
     source = json.loads((after / "manifest.json").read_text())["input"]
     assert source["name"] == "inference_data"

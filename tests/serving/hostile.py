@@ -188,15 +188,10 @@ def requests_of(examples: Mapping[str, Any], count: int, *, token: str = "", see
     def elsewhere() -> Hostile:
         path = draw.choice(
             [
-                "/",
-                "//",
-                "/v1/score/",
-                "/v1/score?x=%00",
-                "/v1/accounts/%00%ff",
-                "/v1/accounts/" + "a" * 5000,
-                "/../etc/passwd",
+                *("/", "//", "/v1/score/", "/v1/score?x=%00", "/v1/accounts/%00%ff", "/v1/accounts/" + "a" * 5000),
+                *("/../etc/passwd", "http://127.0.0.1/v1/score", "*", "/docs/../v1/model", "/%2e%2e/", "/metrics/"),
+                "/v1/accounts/a%2Fb",
             ]
-            + ["http://127.0.0.1/v1/score", "*", "/docs/../v1/model", "/%2e%2e/", "/v1/accounts/a%2Fb", "/metrics/"]
         )
         method = draw.choice(["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "HEAD"])
         return Hostile(

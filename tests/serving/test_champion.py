@@ -1,6 +1,8 @@
 """Following the champion: a new version is tried and swapped, a faulty one is refused, and silence changes nothing."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from churn.config import Parameters
 from churn.model import ChurnModel
 from churn.serving.canaries import canary_faults, canary_rows
-from churn.serving.champion import AGAIN, ModelRegistry
+from churn.serving.champion import AGAIN, FORMER, ModelRegistry
 from churn.tables import check_accounts
 from tests.serving.driving import Driven, records_of
 
@@ -179,3 +181,19 @@ def test_the_copy_is_read_without_mlflow(tmp_path: Any, model: ChurnModel) -> No
     (tmp_path / model.sha256 / "model.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
         registry.copy()
+
+
+def test_a_former_model_is_kept_for_the_last_requests_and_then_gone(
+    driven: Driven, other: ChurnModel, accounts: pd.DataFrame
+) -> None:
+    used = weakref.ref(driven.champion.require())
+    driven.score(records_of(accounts.head(1)), reasons=2)
+    for path in ("/docs", "/v1/model", "/openapi.json"):
+        assert driven.get(path).status == 200
+    driven.registry.add("2", other)
+    driven.champion.look()
+    assert used() is not None
+    driven.now += FORMER
+    driven.champion.look()
+    gc.collect()
+    assert used() is None

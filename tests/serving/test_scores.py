@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from churn.config import AccountSchema, Parameters
+from churn.config import AccountSchema, Parameters, Reasons
 from churn.errors import AccountsError
 from churn.model import ChurnModel
 from churn.retention import account_values, expected_profit, explain_accounts
 from churn.retention.order import in_cents
 from churn.retention.profit import choose
+from churn.retention.reasons import offer_costs
 from churn.retention.terms import Terms
 from churn.tables import check_accounts
 from tests.serving.driving import Driven, records_of
@@ -115,6 +116,30 @@ def test_decisions_are_those_of_a_batch(
     else:
         assert decided["act"].tolist() == choose(probability, value, profit, decision, model.threshold).tolist()
     assert content["decision"]["rule"] == rule
+
+
+def test_decisions_use_the_costs_of_the_actions_of_a_batch(
+    model: ChurnModel, accounts: pd.DataFrame, parameters: Parameters
+) -> None:
+    texts = [
+        {"column": "payments_p1m_vs_prev_month_ratio", "actions": [{"case": "low", "action": "plan", "cost": 5}]},
+        {"column": "login_count_p1m", "actions": [{"action": "training", "cost": 120}]},
+    ]
+    reasons = Reasons(texts=texts, count=2, minimum_probability=0.1)
+    driven = Driven(parameters.model_copy(update={"reasons": reasons}), model)
+    some = accounts.head(60)
+    probability, terms = model.probability(some), Terms.of(model.encoder, model.reference)
+    explained = explain_accounts(model.explain_terms, some, probability, terms, reasons)
+    offer = offer_costs(explained.actions, reasons, parameters.profit)
+    gain = in_cents(expected_profit(probability, 600, parameters.profit, offer))
+    for count in (0, 1, 5):  # the number of reasons that are asked for does not matter
+        content = driven.score(records_of(some), decision=True, reasons=count).json
+        decided = pd.DataFrame([score["decision"] for score in content["scores"]])
+        assert decided["suggested_action"].fillna("").tolist() == explained.suggestions(reasons).fillna("").tolist()
+        assert decided["expected_profit"].tolist() == gain.tolist()
+        assert decided["act"].tolist() == (gain > 0).tolist()
+        assert max(len(score.get("reasons", [])) for score in content["scores"]) == count or count == 5
+    assert set(decided["suggested_action"].dropna()) == {"plan", "training"}
 
 
 def test_all_faults_are_told_by_row_and_field(driven: Driven, accounts: pd.DataFrame) -> None:

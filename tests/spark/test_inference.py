@@ -62,13 +62,13 @@ TERMS: dict[str, Any] = {
 
 
 def on_spark(there: SparkTable, model: ChurnModel, schema: AccountSchema, **terms: Any) -> tuple[pd.DataFrame, Record]:
-    run = scoring_run(checked_table(there, schema, model, "accounts"), model, **TERMS, **terms)
+    run = scoring_run(checked_table(there, schema, model, "accounts"), model, **{**TERMS, **terms})
     return pd.concat(run.batches(), ignore_index=True), run.record()
 
 
 def here(table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, **terms: Any) -> tuple[pd.DataFrame, Record]:
     run: Scores = ScoringRun(
-        CheckedBatches(in_batches(table, 1000), schema, model, "accounts"), model, **TERMS, **terms
+        CheckedBatches(in_batches(table, 1000), schema, model, "accounts"), model, **{**TERMS, **terms}
     )
     return pd.concat(run.batches(), ignore_index=True), run.record()
 
@@ -94,6 +94,26 @@ def test_scores_profile_and_list_are_the_local_ones(
     assert record.expected_profit == pytest.approx(of_local.expected_profit, abs=0.01)
     pd.testing.assert_frame_equal(record.retention_list, of_local.retention_list)
     assert record.source == of_local.source
+
+
+def test_own_columns_owners_and_costs_of_actions_are_the_local_ones(
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
+) -> None:
+    own = schema.model_copy(update={"carry": ("name", "owner")})
+    owners = np.array(["Anna Öhler", "Bo", None, "Çelik"], dtype=object)[np.arange(len(table)) ** 2 % 7 % 4]
+    owned = table.assign(name=[f"0{place} & Söhne" for place in range(len(table))], owner=owners)
+    texts = [
+        {"column": "payments_p1m_vs_prev_month_ratio", "actions": [{"case": "low", "action": "plan", "cost": 5}]},
+        {"column": "login_count_p1m", "actions": [{"action": "training", "cost": 120}]},
+    ]
+    decision = Decision(rule="capacity", capacity=25, capacity_by="owner", minimum_gain=2, list_length=90)
+    terms = {"decision": decision, "profit": Profit(), "carry": own.carry, "reasons": Reasons(texts=texts)}
+    _, record = on_spark(in_csv(owned, own, tmp_path / "t.csv"), model, own, **terms)
+    _, of_local = here(read_here(tmp_path / "t.csv", own), model, own, **terms)
+    pd.testing.assert_frame_equal(record.retention_list, of_local.retention_list)
+    assert (record.to_act_on, record.facts) == (3 * 25, of_local.facts)
+    assert record.retention_list["name"].str.endswith(" & Söhne").all()
+    assert "plan" in set(record.retention_list["suggested_action"])
 
 
 def test_several_files_are_one_table_in_the_order_of_their_names(

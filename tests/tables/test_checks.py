@@ -188,3 +188,33 @@ def test_numbers_from_any_type() -> None:
     numbers, wrong = as_numbers(pd.Series(pd.array([1, None], dtype="Int64")))
     assert np.isnan(numbers[1])
     assert not wrong.any()
+
+
+OWN = SCHEMA.model_copy(update={"carry": ("name", "phone")})
+
+
+def test_carried_columns_are_text_as_the_table_has_them() -> None:
+    scored = table(name=[" Müller & Söhne ", "1.0", " ", "NA"], phone=["0049", "true", "=1+1", None])
+    accounts = check_accounts(scored, OWN, subject="accounts", labelled=False).accounts
+    assert accounts["name"].fillna("-").tolist() == ["Müller & Söhne", "1.0", "-", "NA"]
+    assert accounts["phone"].fillna("-").tolist() == ["0049", "true", "=1+1", "-"]
+    assert check_accounts(table(), OWN, subject="accounts", labelled=True).accounts.columns.tolist() == [
+        *("key", "weight", "seats", "active", "plan", "left")
+    ]
+
+
+def test_a_carried_column_that_is_missing_is_a_fault_where_accounts_are_scored() -> None:
+    (found,) = faults(table(name=["a", "b", "c", "d"]), OWN, labelled=False)
+    assert found == (
+        "missing columns: phone; the table has: key, left, weight, seats, active, plan, signed_on, name; accounts.carry names "
+        "columns that the retention list shows: leave out those that the table does not have"
+    )
+
+
+def test_carried_cells_that_are_no_single_value_are_a_fault() -> None:
+    strange = table(name=["a", ["b"], "c", {"d": 1}], phone=[1, 2, 3, 4])
+    (found,) = faults(strange, OWN, labelled=False)
+    assert found == (
+        "name: 2 values are not a single value but a list, a record, bytes or broken text (rows 2, 4); take the column "
+        "out of accounts.carry, or write it as text"
+    )

@@ -5,6 +5,17 @@ configuration loader with two more resolvers, `churn.config.secrets` masks secre
 """
 
 from churn.config.blocks import Block, dumped
+from churn.config.delivery import (
+    Delivery,
+    DeliveryColumn,
+    DeliveryTarget,
+    FilesTarget,
+    HttpTarget,
+    HubspotTarget,
+    SalesforceTarget,
+    SqlTarget,
+    WebhookTarget,
+)
 from churn.config.experiment import Contacts, EffectModel, Experiment, Policy
 from churn.config.generation import Intervention, Simulation, Staging
 from churn.config.idle import idle_parameters
@@ -34,12 +45,18 @@ __all__ = [
     "Booster",
     "Contacts",
     "Decision",
+    "Delivery",
+    "DeliveryColumn",
+    "DeliveryTarget",
     "EffectModel",
     "Evaluation",
     "EventKind",
     "Experiment",
     "FeatureEngineering",
     "FileFormat",
+    "FilesTarget",
+    "HttpTarget",
+    "HubspotTarget",
     "Inference",
     "Intervention",
     "Label",
@@ -58,13 +75,16 @@ __all__ = [
     "ReasonText",
     "Reasons",
     "RiskBand",
+    "SalesforceTarget",
     "Serve",
     "ServeLog",
     "Simulation",
+    "SqlTarget",
     "Staging",
     "Training",
     "Tuning",
     "Watch",
+    "WebhookTarget",
     "at_costs",
     "check_parameters",
     "dumped",

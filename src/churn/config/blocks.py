@@ -26,8 +26,18 @@ def dumped(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def block_in(annotation: Any) -> type[Block] | None:
-    """Return the block in an annotation such as ``tuple[Annotated[Block, ...], ...]``; ``None`` if there is none."""
+    """Return the first block in an annotation such as ``tuple[Annotated[Block, ...], ...]``; ``None`` if there is none."""
+    return next(iter(blocks_in(annotation)), None)
+
+
+def blocks_in(annotation: Any) -> list[type[Block]]:
+    """Return all blocks in an annotation, which are several if a field takes one of several kinds."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
-        return annotation
-    found = (block_in(argument) for argument in get_args(annotation))
-    return next((block for block in found if block is not None), None)
+        return [annotation]
+    return [block for argument in get_args(annotation) for block in blocks_in(argument)]
+
+
+def kind_of(block: type[Block]) -> str | None:
+    """Return the value of the field ``kind`` that selects a block among several; ``None`` if it has no such field."""
+    field = block.model_fields.get("kind")
+    return get_args(field.annotation)[0] if field is not None else None

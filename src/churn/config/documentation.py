@@ -12,7 +12,7 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
-from churn.config.blocks import Block, block_in
+from churn.config.blocks import Block, block_in, blocks_in, kind_of
 from churn.config.parameters import Parameters
 
 PLAIN_TYPES: dict[Any, str] = {
@@ -25,10 +25,11 @@ PLAIN_TYPES: dict[Any, str] = {
 INTRODUCTION = """\
 # Parameters
 
-Every parameter of the five pipelines, by its name in `conf/*/parameters*.yml` and in `--params`. `make docs` generates this page
+Every parameter of the pipelines, by its name in `conf/*/parameters*.yml` and in `--params`. `make docs` generates this page
 from the models in `src/churn/config`; every value is validated against the same models before a run.
 
 - A name with `[]` is a field of every item of a list. `--params` cannot name items; set the list in a YAML file.
+- A name with `[sql]` is a field of the items of this `kind`.
 - *required* means that an environment has to set the value; `conf/base` sets it for the simulated table.
 - `conf/base` has the defaults listed here. `accounts` and `feature_engineering.ratios` are the exception: they describe the
   table, and `conf/base` describes the simulated one.
@@ -68,9 +69,11 @@ def _sections(block: type[Block], name: str, level: int) -> Iterator[str]:
     rows = [_row(f"{name}.{field_name}", field) for field_name, field in block.model_fields.items()]
     yield f"{'#' * level} {name}\n\n{text}\n\n{_table(rows)}"
     for field_name, field in block.model_fields.items():
-        nested = block_in(field.annotation)
-        if nested is not None:
+        blocks = blocks_in(field.annotation)
+        for nested in blocks:
             items = "[]" if _is_list(field.annotation) else ""
+            if len(blocks) > 1:  # of several kinds
+                items = f"[{kind_of(nested)}]"
             yield from _sections(nested, f"{name}.{field_name}{items}", level + 1)
 
 

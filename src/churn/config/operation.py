@@ -80,7 +80,9 @@ class Monitoring(Block):
         return self
 
 
-EventKind = Literal["trained", "promoted", "not_promoted", "scored", "health_alarm", "failed", "scores_late"]
+EventKind = Literal[
+    "trained", "promoted", "not_promoted", "scored", "health_alarm", "failed", "scores_late", "delivery_failed"
+]
 
 
 class Notifications(Block):

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from churn.config.blocks import Block, block_in
+from churn.config.blocks import Block, blocks_in, kind_of
+from churn.config.delivery import Delivery
 from churn.config.experiment import Contacts, Experiment, Policy
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
@@ -41,6 +42,7 @@ class Parameters(Block):
     policy: Policy = Field(default=Policy(), description="Whom not to contact, whatever it would bring.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
+    delivery: Delivery = Field(default=Delivery(), description="Targets of the published results.")
     watch: Watch = Field(default=Watch(), description="The trigger `churn watch`.")
     serve: Serve = Field(default=Serve(), description="The scoring service `churn serve`.")
     notifications: Notifications = Field(default=Notifications(), description="Events and retries of notifications.")
@@ -166,10 +168,13 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 
 def _fields_at(path: list[int | str]) -> list[str]:
-    """Return the field names of the block at a path; positions in tuples are skipped."""
-    block: Any = Parameters
+    """Return the field names of the block at a path; positions in tuples are skipped, and kinds select a block."""
+    blocks: list[Any] = [Parameters]
     for part in path:
         if isinstance(part, int):
             continue
-        block = block_in(block.model_fields[part].annotation)
-    return list(block.model_fields)
+        if len(blocks) > 1:
+            blocks = [block for block in blocks if kind_of(block) == part]
+        else:
+            blocks = blocks_in(blocks[0].model_fields[part].annotation)
+    return list(blocks[0].model_fields)

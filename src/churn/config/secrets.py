@@ -29,7 +29,13 @@ def check_credentials(credentials: Mapping[str, Any], tracking_uri: str) -> None
         FaultsError: Lists the entries, never their values.
     """
     faults: list[str] = []
-    for name, entry in credentials.items():
+    entries = {
+        **credentials,
+        **{f"delivery.{name}": entry for name, entry in (credentials.get("delivery") or {}).items()},
+    }
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            continue
         if "client_kwargs" in entry:
             endpoint = entry["client_kwargs"].get("endpoint_url")
             if not is_loopback(endpoint):
@@ -78,6 +84,9 @@ class Redaction(logging.Filter):
     def learn(self, credentials: Mapping[str, Any], *addresses: str) -> None:
         """Add the secrets of credentials and the passwords in addresses."""
         for name, value in _leaves(credentials):
+            if "://" in value and (password := _password_in(value)):
+                self._note(password)
+                self._note(unquote(password))  # as drivers write it
             if value and any(word in name.lower() for word in SECRET_NAMES):
                 self._note(value)
                 if "webhook" in name.lower():
@@ -123,6 +132,14 @@ class Redaction(logging.Filter):
                     record.msg, record.args = f"{clean}\n{shown}", ()
                     record.exc_info, record.exc_text = None, None
         return True
+
+
+def _password_in(address: str) -> str | None:
+    """Return the password in an address; ``None`` if there is none."""
+    try:
+        return urlsplit(address).password
+    except ValueError:
+        return None
 
 
 def behind_host(address: str) -> tuple[set[str], set[str]]:

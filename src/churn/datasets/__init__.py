@@ -8,6 +8,7 @@ from churn.datasets.campaigns import (
     CampaignReportDataset,
     ContactsDataset,
 )
+from churn.datasets.delivery import DeliveriesDataset, PublishedRunDataset
 from churn.datasets.files import BatchesDataset, DocumentDataset, TableDataset
 from churn.datasets.fingerprint import FingerprintDataset
 from churn.datasets.ledger import LedgerDataset
@@ -31,6 +32,7 @@ __all__ = [
     "ChampionDataset",
     "ChurnModelDataset",
     "ContactsDataset",
+    "DeliveriesDataset",
     "DocumentDataset",
     "FingerprintDataset",
     "HealthReportDataset",
@@ -40,6 +42,7 @@ __all__ = [
     "MonitoredDataset",
     "OptionalDataset",
     "OutcomeBatchesDataset",
+    "PublishedRunDataset",
     "RequestOutcomesDataset",
     "RequestsDataset",
     "ResultsDataset",

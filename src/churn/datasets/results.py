@@ -165,7 +165,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         if self.published is None:
             return None
         try:
-            current = self._pointer().run_id
+            current = self.pointer().run_id
         except ChurnError as error:
             # It is published; whether it is still current is not known.
             logger.warning("%s cannot be read back: %s", self._store.address(POINTER), error)
@@ -236,6 +236,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             campaign_accounts=StoredTable(self._store, f"{run_id}/{CAMPAIGN_ACCOUNTS}").frame()
             if CAMPAIGN_ACCOUNTS in manifest["files"]
             else None,
+            explained=manifest.get("explained", {}),
         )
 
     def _predictions(self, name: str) -> StoredTable:
@@ -248,7 +249,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             ChurnError: If nothing was published yet.
             DamagedError: If the pointer or the manifest is damaged.
         """
-        run_id = self.follows or self._pointer().run_id
+        run_id = self.follows or self.pointer().run_id
         place = self._store.address(f"{run_id}/{MANIFEST}")
         if not self._store.exists(f"{run_id}/{MANIFEST}"):
             raise DamagedError(
@@ -262,7 +263,13 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
                 raise DamagedError(f"{place} names {name!r}, which is not a result file; score again")
         return manifest
 
-    def _pointer(self) -> Pointer:
+    def pointer(self) -> Pointer:
+        """Return the pointer to the current results.
+
+        Raises:
+            ChurnError: If nothing was published yet.
+            DamagedError: If it is damaged.
+        """
         if not self._store.exists(POINTER):
             raise ChurnError(
                 f"nothing was published in {self._store.uri} yet; score accounts with kedro run --pipelines inference"

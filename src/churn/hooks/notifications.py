@@ -70,6 +70,10 @@ def _events(made: set[str], catalog: Catalog) -> Iterator[Event]:
             f"{manifest['rows']:,} accounts were scored with model version {manifest['model']['version']}: "
             f"{manifest['at_risk']:,} at risk, {manifest['to_act_on']:,} to act on; run {manifest['run_id']}.",
         )
+    delivered: Any = catalog["deliveries"] if "deliveries" in made else None
+    for each in (delivered.outcomes or []) if delivered is not None else []:
+        if each.status == "failed":
+            yield Event("delivery_failed", f"The delivery to {each.target} failed: {each.reason}.")
     report: Any = catalog["health_report"] if "health_report" in made else None
     if report is not None and (saved := report.saved) is not None and saved["metrics"]["status"] == "alarm":
         alarms = ". ".join(saved["metrics"]["alarms"])

@@ -37,6 +37,8 @@ class SummaryHook:
             lines += _campaign_lines(catalog["campaign_report"])
         if "health_report" in made:
             lines += _health_lines(catalog["health_report"])
+        if "deliveries" in made:
+            lines += _delivery_lines(catalog["deliveries"])
         if lines:
             lines += _look_lines(in_checkout)
             width = max(len(name) for name, _ in lines)
@@ -120,6 +122,10 @@ def _health_lines(report: Any) -> list[tuple[str, str]]:
     status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
     return [("health", status), *findings, ("report", shown_path(f"{report.folder(report.saved)}/health_report.html"))]
+
+
+def _delivery_lines(deliveries: Any) -> list[tuple[str, str]]:
+    return [("delivery", f"{each.target}: {each}") for each in deliveries.outcomes or []]
 
 
 def _look_lines(in_checkout: bool) -> list[tuple[str, str]]:

@@ -276,7 +276,7 @@ def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
         Shapley values, shape (n, 2^d, d); entry i is for a row that passes feature k if bit k of i is set.
     """
     count = cover.shape[1]
-    points, weights = _quadrature(count)
+    points, weights = quadrature(count)
     passes = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
     values = np.zeros((len(cover), *passes.shape))
     for point, weight in zip(points, weights, strict=True):
@@ -288,7 +288,7 @@ def _shapley(cover: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache
-def _quadrature(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def quadrature(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return points and weights on 0..1 that integrate polynomials of degree d - 1 exactly, shape (ceil(d / 2),) each."""
     points, weights = np.polynomial.legendre.leggauss((count + 1) // 2)
     return (points + 1) / 2, weights / 2

@@ -27,7 +27,7 @@ WALKED_ROWS = 32
 TRIED_ROWS = 128
 
 
-class _Comparisons(NamedTuple):
+class Comparisons(NamedTuple):
     """The different comparisons of a booster: a row passes one if its feature is below the threshold, shape (c,) each."""
 
     features: NDArray[np.intp]
@@ -39,7 +39,7 @@ class FewMargins:
     """Margins of a few rows by a booster with the objective ``binary:logistic``."""
 
     start: np.float32
-    comparisons: _Comparisons
+    comparisons: Comparisons
     trees: "_Patterns | _Levels"
     sliced: SlicedTrees | None = None
 
@@ -49,7 +49,7 @@ class FewMargins:
         stored, base_score = stored_trees(booster)
         if not stored or any(any(tree["split_type"]) for tree in stored):
             return None
-        comparisons, nodes = _joined(stored)
+        comparisons, nodes = joined(stored)
         most = max(
             int(np.sum(nodes.left[one:two] >= 0)) for one, two in zip(nodes.roots, nodes.roots[1:], strict=False)
         )
@@ -169,7 +169,7 @@ class _Levels:
         return found
 
 
-def _joined(stored: list[dict[str, Any]]) -> tuple[_Comparisons, Nodes]:
+def joined(stored: list[dict[str, Any]]) -> tuple[Comparisons, Nodes]:
     """Return the different comparisons, the first of which no row passes, and the nodes of all trees."""
     sizes = [len(tree["left_children"]) for tree in stored]
     roots = np.concatenate([[0], np.cumsum(sizes)]).astype(np.intp)
@@ -184,7 +184,7 @@ def _joined(stored: list[dict[str, Any]]) -> tuple[_Comparisons, Nodes]:
     different, places = np.unique(keys, return_inverse=True)
     comparison = np.zeros(len(left), np.intp)
     comparison[inner] = places + 1
-    comparisons = _Comparisons(
+    comparisons = Comparisons(
         np.append(0, different >> np.uint64(32)).astype(np.intp),
         np.append(np.float32(-np.inf), (different & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.float32)),
     )

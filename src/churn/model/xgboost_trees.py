@@ -11,6 +11,7 @@ from churn.model.contributions import Attribution, by_column
 from churn.model.device import CPU
 from churn.model.few_margins import FewMargins
 from churn.model.margins import LEAST_ROWS, Lookup
+from churn.model.path_contributions import PathAttribution
 from churn.model.trees import Booster, stored_trees
 
 # Tables of large trees take seconds and memory: of several threads that need them, one computes them.
@@ -27,7 +28,7 @@ class XGBoostTrees:
     def __init__(self, booster: Booster) -> None:
         """Wrap a booster."""
         self.booster = booster
-        self._attributions: dict[bytes, Attribution | None] = {}
+        self._attributions: dict[bytes, Attribution | PathAttribution | None] = {}
         # The booster prepared for a few rows; None in it if that would have other margins.
         self._few: tuple[FewMargins | None] | None = None
 
@@ -101,13 +102,14 @@ class XGBoostTrees:
         tables = self._tables(shares)
         return self.contributions(features, shares)[0] if tables is None else tables.of_rows(features)
 
-    def _tables(self, shares: NDArray[np.float64]) -> Attribution | None:
-        """Look-up tables, computed once per model; None if its trees are too deep for them."""
+    def _tables(self, shares: NDArray[np.float64]) -> Attribution | PathAttribution | None:
+        """What computes contributions, prepared once per model; None if its trees are too deep for it."""
         known = shares.tobytes()
         if known not in self._attributions:
             with _PREPARING:
                 if known not in self._attributions:
-                    self._attributions[known] = Attribution.of(self.booster, shares)
+                    made = Attribution.of(self.booster, shares) or PathAttribution.of(self.booster, shares)
+                    self._attributions[known] = made
         return self._attributions[known]
 
     def few_contributions(

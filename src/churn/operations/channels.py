@@ -8,19 +8,19 @@ import hashlib
 import re
 import threading
 import time
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 from churn.config import EventKind, Notifications
 from churn.config.secrets import MASK, behind_host
+from churn.web.outgoing import cause_of, plain
 
 # HTTP statuses after which the request is repeated.
 PASSING = (429, 500, 502, 503, 504)
-# Characters of a message, of a server's answer that are read, and of it that are shown.
-LONGEST_TEXT, LONGEST_ANSWER, LONGEST_SHOWN = 3_000, 4_096, 200
+# Characters of a server's answer that are read, and of it that are shown.
+LONGEST_ANSWER, LONGEST_SHOWN = 4_096, 200
 # Longest wait between two attempts, in seconds.
 LONGEST_WAIT = 60.0
 _AWS_NAMES = re.compile(r"arn:[^\s\"'<>]+|\b\d{12}\b|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{8,}\b")
@@ -64,15 +64,6 @@ class Channel(Protocol):
         ...
 
 
-def plain(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text without control characters, except for line breaks, cut to a number of characters.
-
-    Control characters include those that change the direction of text, and halves of characters.
-    """
-    kept = "".join(each for each in text[: 4 * longest] if each in "\n\t" or unicodedata.category(each)[0] != "C")
-    return kept if len(kept) <= longest else f"{kept[: longest - 1]}\u2026"
-
-
 class Webhook:
     """A POST of ``{"text": ...}``, as Slack, Mattermost and others accept it, with the kind in the header ``X-Churn-Event``."""
 
@@ -104,7 +95,7 @@ class Webhook:
                 except requests.exceptions.InvalidSchema:
                     raise SendError("its address begins with neither https:// nor http://") from None
                 except requests.RequestException as error:
-                    fault = SendError(self._cause(error))
+                    fault = SendError(cause_of(error, self._settings.timeout))
                     continue
                 if status < 300:
                     return
@@ -155,21 +146,6 @@ class Webhook:
             return "; its text repeats the address and is not shown"
         shown = " ".join(plain(text, LONGEST_SHOWN).split())
         return f": {shown}" if shown else ""
-
-    def _cause(self, error: BaseException) -> str:
-        """Return why there was no answer, without the texts of libraries, which have the address."""
-        import ssl
-
-        import requests
-
-        if isinstance(error, requests.Timeout):
-            return f"no answer within {self._settings.timeout:g} seconds"
-        for cause in _causes(error):
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return f"its certificate is not accepted: {cause.verify_message}"
-            if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
-                return f"no connection: {cause.strerror}"
-        return f"no answer ({type(error).__name__})"
 
 
 class Topic:
@@ -255,19 +231,6 @@ class InTime:
             raise SendError(f"no complete answer within {self.seconds:g} seconds")
         if faults:
             raise faults[0]
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that it was made from."""
-    waiting: list[Any] = [error]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop(0)
-        if not isinstance(each, BaseException) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        yield each
-        waiting += [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
 
 
 def channels_of(credentials: Mapping[str, Any], settings: Notifications) -> list[Channel]:

@@ -16,8 +16,9 @@ from pydantic import Field
 
 from churn.config import Notifications, check_parameters
 from churn.config.secrets import REDACTION
-from churn.operations.channels import Channel, Event, SendError, channels_of, plain
+from churn.operations.channels import Channel, Event, SendError, channels_of
 from churn.stores.state import StateFile
+from churn.web.outgoing import plain
 
 logger = logging.getLogger(__name__)
 

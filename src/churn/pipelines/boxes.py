@@ -1,7 +1,7 @@
 """A box for each pipeline, as kedro-viz shows them."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, ClassVar
 
 from kedro.pipeline import Pipeline
 
@@ -47,6 +47,26 @@ class BoxedPipeline(Pipeline):
         """
         chosen = super().only_nodes_with_namespaces(node_namespaces)
         return _Box(chosen, handed_on={_stored(name) for name in (self - chosen).all_inputs()})
+
+
+class DefaultPipeline(BoxedPipeline):
+    """The sum of all boxes, which is run without those that the environment does not use.
+
+    Attributes:
+        left_out: Their namespaces. They are of the environment, which is not known yet when the pipelines are made.
+    """
+
+    left_out: ClassVar[frozenset[str]] = frozenset()
+
+    def __add__(self, other: Any) -> Any:
+        # Kedro adds the pipelines of a run to an empty one.
+        return self if isinstance(other, Pipeline) and not other.nodes else super().__add__(other)
+
+    def filter(self, *names: Any, **chosen: Any) -> Pipeline:
+        """Return a part of the pipeline, see Kedro; of all of it, without the boxes that are left out."""
+        if self.left_out and not any([*names, *chosen.values()]):
+            return BoxedPipeline([each for each in self.nodes if each.namespace not in self.left_out])
+        return super().filter(*names, **chosen)
 
 
 class _Box(Pipeline):

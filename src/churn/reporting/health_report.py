@@ -43,6 +43,7 @@ def render_health_report(health: Mapping[str, Any], *, card: str | None = None) 
         card=card,
         # Requests to the service are scored one by one, and no list is made of them.
         listed=health["provenance"].get("run_id") is not None,
+        explained=list(health.get("explained", {}).values()),
         bands=bands,
         band_bars=_side_by_side([band["share"] or 0.0 for band in bands]),
         histogram=_histogram(health["histogram"]),

@@ -1,7 +1,7 @@
 """The results that a scoring run publishes, and what monitoring judges: such results, or a day of logged requests."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 
@@ -138,6 +138,8 @@ class Publication:
             of `churn.tables.ids.dated_ids`, as an account may be asked for on several days.
         run_id: Id of the run, and name of its folder; None for requests.
         requests: The day, if they are scores of requests.
+        explained: What the numbers of accounts at risk and to act on mean, see `churn.retention.explained`; empty if it was
+            not published.
         campaign_accounts: Accounts of all campaigns so far, see `churn.experiment.cohort`; ``None`` if there are none.
     """
 
@@ -148,4 +150,5 @@ class Publication:
     as_of: date
     run_id: str | None
     requests: RequestDay | None = None
+    explained: dict[str, str] = field(default_factory=dict)
     campaign_accounts: pd.DataFrame | None = None

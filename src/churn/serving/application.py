@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from churn.config import Serve
 from churn.config.secrets import is_loopback
@@ -145,8 +146,8 @@ class Service:
         self._pool = ThreadPoolExecutor(1, "scores")
         self._secure = {**SECURITY, **(HSTS if settings.certificate else {})}
         self._routes = routes
-        # Documents that depend on the model in use only.
-        self._documents: dict[tuple[str, InUse], Answer] = {}
+        # Documents that depend on the model in use only. The model belongs to `Champion`, which decides when it goes.
+        self._documents: WeakKeyDictionary[InUse, dict[str, Answer]] = WeakKeyDictionary()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -291,11 +292,10 @@ class Service:
 
     def document(self, name: str, used: InUse, make: Callable[[], Answer]) -> Answer:
         """Return a document that depends on the model in use only, made once."""
-        key = (name, used)
-        if key not in self._documents:
-            self._documents = {each: made for each, made in self._documents.items() if each[1] is used}
-            self._documents[key] = make()
-        return self._documents[key]
+        known = self._documents.setdefault(used, {})
+        if name not in known:
+            known[name] = make()
+        return known[name]
 
     @property
     def state(self) -> dict[str, Any]:

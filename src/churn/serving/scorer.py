@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -139,7 +140,8 @@ class Scorer:
     def __init__(self, profit: Profit, decision: Decision, reasons: Reasons) -> None:
         """Set the terms of decisions and the sentences of reasons."""
         self._profit, self._decision, self._reasons = profit, decision, reasons
-        self._sentences: tuple[InUse, RowReasons] | None = None
+        # The model belongs to `Champion`, which decides when it goes.
+        self._sentences: WeakKeyDictionary[InUse, RowReasons] = WeakKeyDictionary()
 
     def score(self, used: InUse, wish: Wish) -> Scored:
         """Score the rows of a request.
@@ -241,9 +243,10 @@ class Scorer:
             yield {"act": act, "expected_profit": profit, "account_value": worth, "suggested_action": text}
 
     def _sentences_of(self, used: InUse) -> RowReasons:
-        if self._sentences is None or self._sentences[0] is not used:
-            self._sentences = used, RowReasons(used.terms, self._reasons, self._profit.currency)
-        return self._sentences[1]
+        known = self._sentences.get(used)
+        if known is None:
+            known = self._sentences[used] = RowReasons(used.terms, self._reasons, self._profit.currency)
+        return known
 
 
 def shown_faults(faults: Sequence[RowFault]) -> list[dict[str, Any]]:

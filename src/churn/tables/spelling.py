@@ -56,10 +56,8 @@ def text_cell(value: Any, markers: Collection[str] = ()) -> str | None:
     Raises:
         NotOneValue: If it is not a single value.
     """
-    if type(value) is str and value.isascii():  # nearly all, and the rest takes a microsecond
-        text = value
-    else:
-        text = object_text(value)
+    # Nearly all are plain texts; what the others are takes a microsecond to find out.
+    text: Any = value if type(value) is str and value.isascii() else object_text(value)
     if text is UNREADABLE:
         raise NotOneValue
     if text is None:

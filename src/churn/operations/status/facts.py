@@ -16,7 +16,7 @@ from churn.services.database_file import anchored
 from churn.stores import Store, open_store
 
 # Seconds after which a part that has not answered is unknown.
-PATIENCE = 8.0
+PATIENCE = 15.0
 # Files of results, as `churn.scoring.pointer` names them; importing that takes a second.
 POINTER, MANIFEST, HEALTH = "latest.json", "manifest.json", "health_metrics.json"
 # Folders of the cache that are the project's; tools keep theirs beside them.

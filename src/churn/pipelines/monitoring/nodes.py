@@ -47,10 +47,11 @@ def measure_health(
         notes=requests.notes if requests else (),
         to_watch=requests.to_watch if requests else (),
     )
-    # What the campaigns have shown, for the page; no figure of health depends on it.
-    return (
-        health if call_effect is None else {**health, "calls": {"sentence": call_effect.verdict, **call_effect.summary}}
-    )
+    # For the page: the two numbers of the retention list in words, and what the campaigns have shown.
+    more: dict[str, Any] = {"explained": dict(results.explained)} if results.explained else {}
+    if call_effect is not None:
+        more["calls"] = {"sentence": call_effect.verdict, **call_effect.summary}
+    return {**health, **more}
 
 
 def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:
