@@ -256,16 +256,14 @@ def content_of(project: Project) -> set[object]:
     return {*names, SqliteDatabase(project.artifacts / "mlflow.db").content()}
 
 
-@pytest.fixture
-def copied(finished: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the finished project that may be changed. MLflow's folder is apart: failed runs are noted there too."""
+def copy_of(finished: Project, folder: Path, artifacts: Path) -> Project:
+    """A copy of the finished project that may be changed, with MLflow's folder apart."""
     from churn.services.database import prepared
 
-    shutil.copytree(finished.staging, tmp_path / "data-staging")
-    shutil.copytree(finished.results, tmp_path / "ml-result")
-    artifacts = tmp_path_factory.mktemp("copied") / "mlflow-artifacts"
+    shutil.copytree(finished.staging, folder / "data-staging")
+    shutil.copytree(finished.results, folder / "ml-result")
     shutil.copytree(finished.folder / "mlflow-artifacts", artifacts)
-    project = make_project(tmp_path)
+    project = make_project(folder)
     content = yaml.safe_load((project.conf / "local/globals.yml").read_text())
     content["stores"]["artifacts"] = str(artifacts)
     project.configure("local", "globals", content)
@@ -273,6 +271,12 @@ def copied(finished: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathF
         pass  # the database names the artifacts of the copy from now on
     project.mlflow = artifacts
     return project
+
+
+@pytest.fixture
+def copied(finished: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished project that may be changed. MLflow's folder is apart: failed runs are noted there too."""
+    return copy_of(finished, tmp_path, tmp_path_factory.mktemp("copied") / "mlflow-artifacts")
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from churn.config import AccountSchema, Decision, Profit, Reasons
+from churn.config import AccountSchema, Decision, Experiment, Profit, Reasons
 from churn.datasets import AccountBatchesDataset, ResultsDataset, SparkAccountsDataset
 from churn.errors import AccountsError, ChurnError, ParametersError
+from churn.experiment.policy import Campaign, Excluded
 from churn.model import ChurnModel
-from churn.scoring import Record, Scores, scoring_run, select
+from churn.scoring import CampaignRun, Record, Scores, scoring_run, select
 from churn.scoring.run import ScoringRun
 from churn.spark.frames import SparkTable
 from churn.tables import CheckedBatches, check_accounts, checked_table
@@ -324,3 +325,21 @@ def test_the_command_line_shows_nothing_of_spark(copied: Project) -> None:
 def manifest_of(folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return manifest
+
+
+def test_the_group_that_is_kept_back_is_the_local_one(
+    table: pd.DataFrame, model: ChurnModel, schema: AccountSchema, tmp_path: Path
+) -> None:
+    refused = frozenset(table["account_id"].astype(str).head(50))
+    campaign = Campaign("2026-11", 0.2, 42, schema.id, excluded=Excluded(refused=refused))
+    terms = {"campaign": CampaignRun(campaign, Experiment(holdout=0.2)), "profit": Profit()}
+    for rule in (Decision(), Decision(rule="capacity", capacity=200)):
+        expected, record = here(table, model, schema, decision=rule, **terms)
+        scores, there = on_spark(
+            in_csv(table, schema, tmp_path / f"{rule.rule}.csv"), model, schema, decision=rule, **terms
+        )
+        pd.testing.assert_frame_equal(scores, expected)
+        pd.testing.assert_frame_equal(there.retention_list, record.retention_list)
+        pd.testing.assert_frame_equal(there.campaign_accounts, record.campaign_accounts)
+        assert there.campaign == record.campaign
+        assert scores["held_out"].sum() > 0

@@ -16,7 +16,8 @@ from churn.config.delivery import (
     SqlTarget,
     WebhookTarget,
 )
-from churn.config.generation import Simulation, Staging
+from churn.config.experiment import Contacts, EffectModel, Experiment, Policy
+from churn.config.generation import Intervention, Simulation, Staging
 from churn.config.idle import idle_parameters
 from churn.config.languages import Language
 from churn.config.operation import EventKind, Inference, Monitoring, Notifications, Prune, Watch
@@ -42,18 +43,22 @@ __all__ = [
     "Action",
     "Block",
     "Booster",
+    "Contacts",
     "Decision",
     "Delivery",
     "DeliveryColumn",
     "DeliveryTarget",
+    "EffectModel",
     "Evaluation",
     "EventKind",
+    "Experiment",
     "FeatureEngineering",
     "FileFormat",
     "FilesTarget",
     "HttpTarget",
     "HubspotTarget",
     "Inference",
+    "Intervention",
     "Label",
     "Language",
     "Leakage",
@@ -62,6 +67,7 @@ __all__ = [
     "Notifications",
     "NumericColumn",
     "Parameters",
+    "Policy",
     "Profit",
     "Promotion",
     "Prune",

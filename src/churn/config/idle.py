@@ -35,6 +35,7 @@ def idle_parameters(parameters: Parameters, *, own_table: bool) -> dict[str, str
         *_training(parameters),
         *_tables(parameters, own_table=own_table),
         *_operation(parameters),
+        *_experiment(parameters),
     ]
     found: dict[str, str] = {}
     for name, is_idle, reason in rules:
@@ -112,7 +113,7 @@ def _tables(parameters: Parameters, *, own_table: bool) -> Iterator[Idle]:
     simulation = parameters.simulation
     for field in type(simulation).model_fields:
         yield Idle(f"simulation.{field}", own_table, "the environment has source_accounts, so no table is simulated")
-    for name in ("base_rate", "missing_share", "drift"):
+    for name in ("base_rate", "missing_share", "drift", "intervention"):
         yield Idle(f"simulation.{name}", simulation.signal == "none", "simulation.signal = none ignores it")
     for field in type(parameters.staging).model_fields:
         yield Idle(
@@ -148,6 +149,12 @@ def _operation(parameters: Parameters) -> Iterator[Idle]:
     for name in ("redact", "seconds", "queue"):
         yield Idle(f"serve.log.{name}", parameters.serve.log.sample == 0, "serve.log.sample = 0 logs no requests")
     yield Idle("watch.backoff", watch.attempts == 1, "watch.attempts = 1 makes no second attempt")
+
+
+def _experiment(parameters: Parameters) -> Iterator[Idle]:
+    experiment = parameters.experiment
+    for name in ("salt", "least_power", "too_small"):
+        yield Idle(f"experiment.{name}", experiment.holdout == 0, "experiment.holdout = 0 keeps nobody back")
 
 
 def _actions_without_effect(parameters: Parameters) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from churn.config.blocks import Block, blocks_in, kind_of
 from churn.config.delivery import Delivery
+from churn.config.experiment import Contacts, Experiment, Policy
 from churn.config.generation import Simulation, Staging
 from churn.config.operation import Inference, Monitoring, Notifications, Prune, Watch
 from churn.config.published import is_published
@@ -34,6 +35,11 @@ class Parameters(Block):
     profit: Profit = Field(default=Profit(), description="Costs and benefits of acting on an account.")
     decision: Decision = Field(default=Decision(), description="The rule for which accounts to act on.")
     reasons: Reasons = Field(default=Reasons(), description="The reasons of an account and their sentences.")
+    experiment: Experiment = Field(
+        default=Experiment(), description="The accounts that are kept back, so that the effect of the calls is known."
+    )
+    contacts: Contacts = Field(default=Contacts(), description="Columns and words of the log of contacts.")
+    policy: Policy = Field(default=Policy(), description="Whom not to contact, whatever it would bring.")
     inference: Inference = Field(default=Inference(), description="Scoring and publishing.")
     monitoring: Monitoring = Field(default=Monitoring(), description="Limits of the health report.")
     delivery: Delivery = Field(default=Delivery(), description="Targets of the published results.")
@@ -90,6 +96,7 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         *(("profit.value_column", "numeric", column) for column in ([value] if value else [])),
         *(("promotion.segments", "categorical", column) for column in parameters.promotion.segments or ()),
         *(("training.monotone", "numeric", column) for column in parameters.training.monotone),
+        *(("experiment.segments", "categorical", column) for column in parameters.experiment.segments),
     ]
     group, groups = parameters.decision.capacity_by, [*accounts.categorical, *accounts.carry]
     if group is not None and group not in groups:
@@ -99,6 +106,12 @@ def _unknown_columns(parameters: Parameters) -> Iterator[str]:
         )
     if group is not None and is_published(group):
         yield f"decision.capacity_by = {group!r}: the retention list has a column of that name; rename it in the table"
+    refusals = parameters.policy.do_not_contact
+    if refusals is not None and refusals not in groups:
+        yield (
+            f"policy.do_not_contact = {refusals!r}: accounts.categorical and accounts.carry have no such column; they have "
+            f"{', '.join(groups) or 'none'}"
+        )
     columns = [accounts.id, *accounts.numeric_names, *accounts.categorical]
     for column in parameters.serve.log.redact:
         if column not in columns:

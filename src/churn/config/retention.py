@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from churn.config.blocks import Block, Share
 from churn.config.languages import LANGUAGES, Language
@@ -34,6 +34,30 @@ class Profit(Block):
         pattern="^[A-Z]{3}$",
         description="Currency of all amounts, shown beside them, for example `EUR`; amounts have none if it is empty.",
     )
+    # How the save rate was measured; None for the assumed one of the parameters.
+    _measured: str | None = PrivateAttr(default=None)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the save rate was measured in campaigns."""
+        return self._measured is not None
+
+    @property
+    def save_rate_sentence(self) -> str:
+        """What the save rate is and where it comes from, for example ``0.27, measured in 2 campaigns with ...``."""
+        return f"{self.save_rate:.2f}, {self._measured or 'assumed'}"
+
+    def with_save_rate(self, save_rate: float, certainty: float, measured: str) -> Self:
+        """Return the same amounts with a measured save rate.
+
+        Args:
+            save_rate: Its mean.
+            certainty: Sum of the parameters of its beta distribution.
+            measured: How it was measured, as the end of a sentence.
+        """
+        changed = self.model_copy(update={"save_rate": save_rate, "save_rate_certainty": certainty})
+        changed._measured = measured
+        return changed
 
     @property
     def examples(self) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ from churn.reporting.retention_page import render_retention_page
 from churn.reporting.retention_workbook import retention_workbook
 from churn.retention.explained import two_numbers
 from churn.retention.spreadsheet import spreadsheet_safe
-from churn.scoring import CurrentLedger, Publication, Record, Scores
+from churn.scoring import Publication, Record, Scores
 from churn.scoring.pointer import (
+    CAMPAIGN_ACCOUNTS,
     LEDGER,
     MANIFEST,
     POINTER,
@@ -99,6 +100,8 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             page, book = render_retention_page(record).encode(), retention_workbook(record)
             written[PAGE] = self._store.write(lambda file: file.write(page), f"{run_id}/{PAGE}")
             written[WORKBOOK] = self._store.write(lambda file: file.write(book), f"{run_id}/{WORKBOOK}")
+        if record.campaign_accounts is not None:
+            written |= self._write_exact(record.campaign_accounts, f"{run_id}/{CAMPAIGN_ACCOUNTS}")
         written[PROFILE] = self._store.write_json(record.profile, f"{run_id}/{PROFILE}")
         # The ledger does not contain this run's id, so that equal scores lead to equal bytes.
         written[LEDGER] = self._store.write_json(record.ledger, f"{run_id}/{LEDGER}")
@@ -116,6 +119,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             "example_costs": list(record.example_costs),
             **_of_facts(record),
             "listed": len(listed),
+            **({"campaign": record.campaign} if record.campaign else {}),
             "model": record.model,
             "input": record.source,
             "files": {
@@ -202,6 +206,15 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
                 writer.write_table(table)
         return {text_name: text.stored(), exact_name: exact.stored()}
 
+    def _write_exact(self, table: pd.DataFrame, name: str) -> dict[str, Stored]:
+        """Write a table as Parquet only; return what was stored, by file name."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        with self._store.writing(name) as file:
+            parquet.write_table(pa.Table.from_pandas(table, preserve_index=False), file)
+        return {name.rpartition("/")[2]: file.stored()}
+
     def load(self) -> Publication:
         """Verify the hashes of the current results and return them; the scores are read in batches.
 
@@ -220,6 +233,9 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             source=manifest["input"],
             as_of=date.fromisoformat(manifest["as_of"]),
             run_id=run_id,
+            campaign_accounts=StoredTable(self._store, f"{run_id}/{CAMPAIGN_ACCOUNTS}").frame()
+            if CAMPAIGN_ACCOUNTS in manifest["files"]
+            else None,
             explained=manifest.get("explained", {}),
         )
 
@@ -286,46 +302,6 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
         return {"filepath": self._store.uri}
 
 
-class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
-    """The ledger of the current results: the run that scored each file of the table; loads only."""
-
-    def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Declare the folder of results by its path or URL."""
-        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
-        self.metadata = metadata
-
-    def load(self) -> CurrentLedger:
-        """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers.
-
-        If pointer, manifest or ledger are damaged, it is empty too, with a warning: all files count as new, so that nothing
-        stays unscored.
-        """
-        if not self._results.exists():
-            return CurrentLedger(None, {})
-        run_id: str | None = None
-        try:
-            manifest = self._results.manifest()
-            run_id = manifest["run_id"]
-            stored = self._results.document(run_id, LEDGER) if LEDGER in manifest["files"] else {}
-            return CurrentLedger(run_id, _complete(stored, run_id))
-        except DamagedError as damage:
-            logger.warning("Which files were scored is not known, and all count as new: %s", damage)
-            return CurrentLedger(run_id, {})
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Raise an error: the ledger is published with the results."""
-        raise DatasetError("the ledger cannot be saved by itself; it is published with the results")
-
-    def _exists(self) -> bool:
-        # An empty ledger is a ledger too.
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return self._results._describe()
-
-
 def _of_facts(record: Record) -> dict[str, Any]:
     """Return what the manifest says of the list."""
     if record.facts is None:
@@ -333,20 +309,6 @@ def _of_facts(record: Record) -> dict[str, Any]:
     profit, decision = record.facts.profit, record.facts.decision
     said = two_numbers(record.at_risk, record.to_act_on, record.profile["threshold"], decision, profit.currency)
     return {"expected_cost": record.facts.cost, "currency": profit.currency, "explained": said._asdict()}
-
-
-def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:
-    """Return a stored ledger with the id of its run.
-
-    Raises:
-        DamagedError: If it is not a ledger.
-    """
-    try:
-        return {
-            name: {**entry, "run_id": entry["run_id"] or run_id} for name, entry in stored.items() if entry["sha256"]
-        }
-    except (AttributeError, KeyError, TypeError):
-        raise DamagedError(f"{LEDGER} of the run {run_id} is not a ledger; {REMEDY}") from None
 
 
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):

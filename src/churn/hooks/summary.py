@@ -33,6 +33,8 @@ class SummaryHook:
         if "results@publish" in made:
             lines[:0] = _list_lines(catalog["results@publish"])
             lines += [*_result_lines(catalog["results@publish"]), *_overtaken_lines(catalog["results@publish"])]
+        if "campaign_report" in made:
+            lines += _campaign_lines(catalog["campaign_report"])
         if "health_report" in made:
             lines += _health_lines(catalog["health_report"])
         if "deliveries" in made:
@@ -69,12 +71,41 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
     costs = f" {known}" if (known := at_costs(manifest["example_costs"])) else ""
     return [
         ("accounts", f"{manifest['rows']:,} scored, {version}; {said['at_risk']}"),
+        *_kept_back_lines(manifest.get("campaign", {})),
         (
             "act on",
             f"{said['to_act_on']}; expected profit {manifest['expected_profit']:,.0f}{money}{costs}: "
             + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
         ),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
+    ]
+
+
+def _kept_back_lines(campaign: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a campaign keeps back, what that can show, and which save rate is in use."""
+    lines = []
+    if power := campaign.get("power"):
+        lines.append(("campaign", f"{campaign['campaign']}: {power['sentence']}"))
+        if power["too_small"]:
+            lines.append(("", power["too_small"]))
+    if lately := campaign.get("not_contacted", {}).get("contacted_lately"):
+        lines.append(("", f"{lately:,} accounts are not contacted, as they were lately"))
+    if refused := campaign.get("not_contacted", {}).get("asked_not_to_be"):
+        lines.append(("", f"{refused:,} accounts are not contacted, as they must not be"))
+    if rate := campaign.get("save_rate"):
+        lines.append(("save rate", rate["sentence"]))
+    return lines
+
+
+def _campaign_lines(report: Any) -> list[tuple[str, str]]:
+    found = report.saved["metrics"]
+    sentences = [each["sentence"] for each in found["campaigns"][:1]]
+    warnings = [("", warning) for warning in found["warnings"]]
+    return [
+        *(("campaign", said) for said in sentences),
+        ("calls", found["sentence"]),
+        *warnings,
+        ("report", shown_path(report.page)),
     ]
 
 

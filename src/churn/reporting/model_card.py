@@ -68,6 +68,7 @@ def model_card(
     segments: Sequence[Mapping[str, Any]] | None = None,
     promotion: Mapping[str, Any] | None = None,
     importance: Mapping[str, float] | None = None,
+    save_rate: str | None = None,
     example_costs: Sequence[str] = (),
     money: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
@@ -97,6 +98,7 @@ def model_card(
         segments: Metrics of categories, from `churn.training.challenge.SegmentFigures._asdict`.
         promotion: Decision, from `churn.training.gates.PromotionDecision.to_dict`.
         importance: Mean absolute contribution of each column to the scores, in log-odds.
+        save_rate: The save rate that amounts of money are computed with and how it was measured; None for the assumed one.
         example_costs: Names of the amounts of ``profit`` that nobody has set; the limitations mention them.
         money: What the model is worth, from `churn.reporting.money.worth`.
         tuning: Summary of the search, from `churn.training.tuning.summarise`.
@@ -116,7 +118,7 @@ def model_card(
         "sha256": sha256,
         "intended_use": list(intended_use),
         "not_for": list(not_for),
-        "limits": [*limits, *_limits_of_money(example_costs)],
+        "limits": [*limits, *_limits_of_money(example_costs), *_limits_of_rate(save_rate)],
         "data": data or None,
         "figures": measured,
         "confidence": confidence,
@@ -140,6 +142,11 @@ def _limits_of_money(example_costs: Sequence[str]) -> Iterator[str]:
     if said := at_costs(example_costs):
         names = ", ".join(f"profit.{name}" for name in example_costs)
         yield f"Amounts of money are {said}; this table has none of its own until {names} are set"
+
+
+def _limits_of_rate(save_rate: str | None) -> Iterator[str]:
+    if save_rate is not None:
+        yield f"Amounts of money are computed with a save rate of {save_rate}"
 
 
 def render_model_card(card: Mapping[str, Any]) -> str:

@@ -58,7 +58,11 @@ def account_values(accounts: pd.DataFrame, profit: Profit) -> NDArray[np.float64
 
 
 def expected_profit(
-    probability: ArrayLike, value: ArrayLike, profit: Profit, offer_cost: ArrayLike | None = None
+    probability: ArrayLike,
+    value: ArrayLike,
+    profit: Profit,
+    offer_cost: ArrayLike | None = None,
+    saved: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
     """Return the expected profit of acting on each account, in currency: p g (v - d) - (1 - p) d - f.
 
@@ -70,6 +74,8 @@ def expected_profit(
         value: Values of the accounts in currency, shape (n,) or one number.
         profit: Costs and save rate.
         offer_cost: Costs of the offers in currency, shape (n,), where actions have their own; `profit.offer_cost` by default.
+        saved: Probability that acting keeps each account, shape (n,), in place of p g; negative where acting drives
+            accounts away.
 
     Returns:
         Profits, shape (n,), in currency; negative where acting is expected to cost more than it saves.
@@ -77,12 +83,15 @@ def expected_profit(
     chance = np.asarray(probability, dtype=np.float64)
     worth = np.asarray(value, dtype=np.float64)
     offer = profit.offer_cost if offer_cost is None else np.asarray(offer_cost, dtype=np.float64)
-    saved = chance * profit.save_rate * (worth - offer)
+    kept = chance * profit.save_rate if saved is None else np.asarray(saved, dtype=np.float64)
+    gained = kept * (worth - offer)
     given_away = (1.0 - chance) * offer
-    return np.asarray(saved - given_away - profit.contact_cost, dtype=np.float64)
+    return np.asarray(gained - given_away - profit.contact_cost, dtype=np.float64)
 
 
-def expected_cost(probability: ArrayLike, profit: Profit, offer_cost: ArrayLike | None = None) -> NDArray[np.float64]:
+def expected_cost(
+    probability: ArrayLike, profit: Profit, offer_cost: ArrayLike | None = None, saved: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Return the expected cost of acting on each account, in currency: f + d ((1 - p) + p g).
 
     The contact is always paid; the offer by those that would stay, and by those of the others that it keeps. With the
@@ -92,10 +101,12 @@ def expected_cost(probability: ArrayLike, profit: Profit, offer_cost: ArrayLike 
         probability: Probabilities of churn, shape (n,).
         profit: Costs and save rate.
         offer_cost: Costs of the offers in currency, shape (n,), where actions have their own; `profit.offer_cost` by default.
+        saved: Probability that acting keeps each account, shape (n,), see `expected_profit`.
     """
     chance = np.asarray(probability, dtype=np.float64)
     offer = profit.offer_cost if offer_cost is None else np.asarray(offer_cost, dtype=np.float64)
-    return np.asarray(profit.contact_cost + offer * ((1.0 - chance) + chance * profit.save_rate), dtype=np.float64)
+    kept = chance * profit.save_rate if saved is None else np.asarray(saved, dtype=np.float64)
+    return np.asarray(profit.contact_cost + offer * ((1.0 - chance) + kept), dtype=np.float64)
 
 
 def realised_profit(labels: ArrayLike, acted: ArrayLike, value: ArrayLike, profit: Profit) -> NDArray[np.float64]:
@@ -126,6 +137,7 @@ def choose(
     *,
     offer_cost: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    saved: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the accounts to act on.
 
@@ -143,12 +155,13 @@ def choose(
         ids: Ids of the accounts, shape (n,), to break ties (rule ``capacity`` only); the row numbers by default.
         offer_cost: Costs of the offers in currency, shape (n,), see `expected_profit`.
         groups: Values of ``decision.capacity_by``, shape (n,), missing ones are a group too; None for one group.
+        saved: Probability that acting keeps each account, shape (n,), see `expected_profit`.
 
     Returns:
         Whether to act, shape (n,).
     """
     chance = np.asarray(probability, dtype=np.float64)
-    expected = in_cents(expected_profit(chance, value, profit, offer_cost))
+    expected = in_cents(expected_profit(chance, value, profit, offer_cost, saved))
     if decision.rule == "threshold":
         reached = chance >= threshold
         return reached & (expected >= decision.minimum_gain) if decision.minimum_gain > 0 else reached

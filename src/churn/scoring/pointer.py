@@ -17,6 +17,8 @@ from churn.stores import DamagedError
 POINTER, MANIFEST, LEDGER = "latest.json", "manifest.json", "partitions.json"
 # Name of the files with the scores, in the folder of a run, without their endings.
 PREDICTIONS = "inference_result"
+# The accounts of all campaigns so far, in the folder of a run.
+CAMPAIGN_ACCOUNTS = "campaign_accounts.parquet"
 
 REMEDY = "score again with kedro run --pipelines inference, which replaces it, or name a published run in it (docs/runbooks.md)"
 

@@ -53,6 +53,9 @@ class Record:
         ledger: Run that scored each file of the table, ``None`` for this run; see `churn.scoring.ledger`.
         follows: Run whose results must still be current when these are published; ``None`` for any.
         facts: What the pages of the retention list say; ``None`` publishes no pages.
+        campaign: What the run asks for: name of the campaign, accounts to call, kept back and not to be contacted, and what
+            that can show; ``None`` without a campaign. See `churn.scoring.campaign.CampaignRun`.
+        campaign_accounts: Accounts of all campaigns so far, see `churn.experiment.cohort`; ``None`` if there are none.
     """
 
     rows: int
@@ -68,6 +71,8 @@ class Record:
     example_costs: tuple[str, ...] = ()
     follows: str | None = None
     facts: ListFacts | None = None
+    campaign: dict[str, Any] | None = None
+    campaign_accounts: pd.DataFrame | None = None
 
 
 class Scores(Protocol):
@@ -135,6 +140,7 @@ class Publication:
         requests: The day, if they are scores of requests.
         explained: What the numbers of accounts at risk and to act on mean, see `churn.retention.explained`; empty if it was
             not published.
+        campaign_accounts: Accounts of all campaigns so far, see `churn.experiment.cohort`; ``None`` if there are none.
     """
 
     predictions: Table
@@ -145,3 +151,4 @@ class Publication:
     run_id: str | None
     requests: RequestDay | None = None
     explained: dict[str, str] = field(default_factory=dict)
+    campaign_accounts: pd.DataFrame | None = None

@@ -9,29 +9,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Decision, Profit, Reasons
-from churn.errors import ChurnError
+from churn.experiment.policy import KEPT_BACK, OPEN, Campaign
 from churn.model import ChurnModel, Profile
 from churn.model.device import CPU
 from churn.model.profile import count_profile
 from churn.retention import account_values, expected_profit, explain_accounts, retention_list
 from churn.retention.calls import call_plan, total_in_cents
-from churn.retention.order import best_first, in_cents, ranks_within
+from churn.retention.order import best_first, in_cents
 from churn.retention.profit import choose, expected_cost
 from churn.retention.reasons import offer_costs
 from churn.retention.terms import Terms
 from churn.retention.wording import check_sentences
+from churn.scoring.campaign import Asked, CampaignRun, count_groups, no_groups
+from churn.scoring.candidates import EXPECTED, PROBABILITY, VALUE, Candidates
 from churn.scoring.ledger import Selection
 from churn.scoring.publication import ListFacts, Record, Scores, origin_of, reference_of
 from churn.tables import CheckedBatches
 from churn.tables.parallel import cores
-
-# Most different values of `decision.capacity_by`: of each, the accounts to act on are kept in memory.
-MOST_GROUPS = 10_000
-# Names of the columns that are added to the account columns of candidates for the list.
-PROBABILITY, VALUE, EXPECTED = "(probability)", "(value)", "(expected profit)"
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,7 @@ class Tally:
         expected_profit: Expected profit of acting on them, in currency.
         cost: Expected cost of acting on them, in currency.
         profile: Counts in the bins of the model's reference profile.
+        groups: Accounts that would be acted on, by what may be done with them, see `churn.experiment.policy`, shape (4,).
     """
 
     rows: int
@@ -53,6 +51,7 @@ class Tally:
     expected_profit: float
     cost: float
     profile: Profile
+    groups: tuple[int, ...] = no_groups()
 
     def __add__(self, later: "Tally") -> "Tally":
         return Tally(
@@ -62,20 +61,30 @@ class Tally:
             self.expected_profit + later.expected_profit,
             self.cost + later.cost,
             self.profile + later.profile,
+            tuple(map(sum, zip(self.groups, later.groups, strict=True))),
         )
 
 
 class ScoredRows(NamedTuple):
-    """Scores of some rows, the value and expected profit of each account in currency, shape (n,), and the tally."""
+    """Scores of some rows, the value and expected profit of each account in currency, shape (n,), and the tally.
+
+    The groups say what may be done with each account, see `churn.experiment.policy`, shape (n,).
+    """
 
     predictions: pd.DataFrame
     value: NDArray[np.float64]
     expected: NDArray[np.float64]
     tally: Tally
+    groups: NDArray[np.int8]
 
 
 def score_rows(
-    accounts: pd.DataFrame, model: ChurnModel, profit: Profit, decision: Decision, reasons: Reasons | None = None
+    accounts: pd.DataFrame,
+    model: ChurnModel,
+    profit: Profit,
+    decision: Decision,
+    reasons: Reasons | None = None,
+    campaign: Campaign | None = None,
 ) -> ScoredRows:
     """Score canonical account rows; rows do not influence each other.
 
@@ -85,6 +94,7 @@ def score_rows(
         profit: Values and costs of acting on accounts.
         decision: Rule for the accounts to act on.
         reasons: Reasons, if their actions have costs of their own: then all rows are explained.
+        campaign: Who is kept back and who is not contacted; None for nobody.
     """
     predictions = model.score(accounts)
     probability = predictions["probability"].to_numpy()
@@ -93,19 +103,31 @@ def score_rows(
         terms = Terms.of(model.encoder, model.reference)
         explained = explain_accounts(model.explain_terms, accounts, probability, terms, reasons, profit.currency)
         offer = offer_costs(explained.actions, reasons, profit)
-    expected = in_cents(expected_profit(probability, value, profit, offer))
-    act = np.zeros(len(accounts), dtype=bool)
-    if decision.rule != "capacity":
-        act = choose(probability, value, profit, decision, model.threshold, offer_cost=offer)
+    saved = None if campaign is None else campaign.saved(accounts, probability)
+    expected = in_cents(expected_profit(probability, value, profit, offer, saved))
+    # Which accounts pay by themselves; the rule ``capacity`` takes the first of them.
+    each = decision if decision.rule != "capacity" else decision.model_copy(update={"rule": "profit"})
+    act = choose(probability, value, profit, each, model.threshold, offer_cost=offer, saved=saved)
+    groups = np.full(len(accounts), OPEN, np.int8) if campaign is None else campaign.groups(accounts, act)
+    if campaign is not None and campaign.share:
+        predictions = flagged(predictions, groups == KEPT_BACK)
+    counted = count_groups(groups, act)
+    act = act & (groups == OPEN) if decision.rule != "capacity" else np.zeros(len(accounts), dtype=bool)
     tally = Tally(
         rows=len(accounts),
         at_risk=int(predictions["prediction"].sum()),
         to_act_on=int(act.sum()),
         expected_profit=float(expected[act].sum()),
-        cost=float(in_cents(expected_cost(probability, profit, offer))[act].sum()),
+        cost=float(in_cents(expected_cost(probability, profit, offer, saved))[act].sum()),
         profile=count_profile(model.reference, accounts, probability),
+        groups=counted,
     )
-    return ScoredRows(predictions, value, expected, tally)
+    return ScoredRows(predictions, value, expected, tally, groups)
+
+
+def flagged(predictions: pd.DataFrame, kept_back: ArrayLike) -> pd.DataFrame:
+    """Return scores with a last column that says which accounts are kept back, 1 or 0."""
+    return predictions.assign(held_out=np.asarray(kept_back).astype(np.int8))
 
 
 @singledispatch
@@ -134,6 +156,7 @@ class Scoring(ABC):
         decision: Decision,
         reasons: Reasons,
         carry: tuple[str, ...] = (),
+        campaign: CampaignRun | None = None,
     ) -> None:
         """Declare the model and the settings.
 
@@ -146,6 +169,7 @@ class Scoring(ABC):
             decision: Rule for the accounts to act on, and length of the list.
             reasons: Number of reasons, minimum probability, sentences and actions.
             carry: Columns of the table that the list shows.
+            campaign: The campaign, with the accounts of earlier runs; None without one.
 
         Raises:
             ParametersError: If a configured sentence is faulty, see `churn.retention.wording.check_texts`.
@@ -158,6 +182,8 @@ class Scoring(ABC):
         self._own_columns = tuple(dict.fromkeys([*carry, *([self._group] if self._group else [])]))
         check_sentences(reasons, self._terms)
         self._tally: Tally | None = None
+        self._campaign_run = campaign
+        self._campaign = None if campaign is None else campaign.campaign
 
     @property
     def is_empty(self) -> bool:
@@ -180,7 +206,11 @@ class Scoring(ABC):
 
     @abstractmethod
     def _best(self) -> pd.DataFrame:
-        """Return the accounts with the highest expected profit, as `Candidates.best` does."""
+        """Return the accounts with the highest expected profit, as `Candidates.best` does, that may be contacted."""
+
+    @abstractmethod
+    def _kept_back(self) -> pd.DataFrame:
+        """Return the accounts with the highest expected profit that are kept back, in the same form."""
 
     def record(self) -> Record:
         """Return the results that are published with the scores; call it after the last batch."""
@@ -188,7 +218,8 @@ class Scoring(ABC):
         if tally is None:
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         model = self._model
-        listed, cost = self._listed()
+        best = self._best()
+        listed, cost = self._listed(best)
         chosen = (listed["recommended_action"] == "yes").to_numpy(bool)
         if self._decision.rule == "capacity":
             profit = float(listed["expected_profit"][chosen].sum())
@@ -199,6 +230,7 @@ class Scoring(ABC):
         shown = np.sort(np.argsort(~chosen, kind="stable")[: self._decision.list_length])
         listed, cost = listed.iloc[shown].reset_index(drop=True), cost[shown]
         acted = int((listed["recommended_action"] == "yes").sum())
+        asked = self._asked(best, listed, tally)
         return Record(
             rows=tally.rows,
             at_risk=tally.at_risk,
@@ -221,31 +253,62 @@ class Scoring(ABC):
                 call_plan(listed["expected_profit"], cost, acted),
                 round(tally.cost, 2),
             ),
+            campaign=None if asked is None else asked.said,
+            campaign_accounts=None if asked is None else asked.accounts,
         )
 
-    def _listed(self) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    def _asked(self, best: pd.DataFrame, listed: pd.DataFrame, tally: Tally) -> Asked | None:
+        """Return what the run asks for, if there is a campaign."""
+        run, model = self._campaign_run, self._model
+        if run is None:
+            return None
+        ids = listed.iloc[:, 0][(listed["recommended_action"] == "yes").to_numpy(bool)]
+        called = best.iloc[pd.Index(best[model.schema.id]).get_indexer(pd.Index(ids))]
+        return run.asked(
+            called,
+            best.head(0) if self._campaign is None else self._kept_back(),
+            tally.groups,
+            lambda rows: model.scores_of(rows, rows[PROBABILITY].to_numpy()),
+            self._profit,
+            self._decision,
+            self._as_of,
+            columns=(*model.schema.numeric_names, *model.schema.categorical),
+            cut=tally.to_act_on > len(called),
+        )
+
+    def _listed(self, best: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.float64]]:
         """Return the retention list of the candidates, each with its reasons, and the expected costs of acting on them."""
-        best, model, profit = self._best(), self._model, self._profit
+        model, profit = self._model, self._profit
         probability, value, ids = best[PROBABILITY].to_numpy(), best[VALUE].to_numpy(), best[model.schema.id]
         explained = explain_accounts(
             model.explain_terms, best, probability, self._terms, self._reasons, profit.currency
         )
         offer = offer_costs(explained.actions, self._reasons, profit)
+        saved = None if self._campaign is None else self._campaign.saved(best, probability)
         groups = None if self._group is None else best[self._group]
+        act = choose(
+            probability,
+            value,
+            profit,
+            self._decision,
+            model.threshold,
+            ids,
+            offer_cost=offer,
+            groups=groups,
+            saved=saved,
+        )
         listed = retention_list(
             model.scores_of(best, probability),
             value=value,
             expected_profit=best[EXPECTED].to_numpy(),
-            act=choose(
-                probability, value, profit, self._decision, model.threshold, ids, offer_cost=offer, groups=groups
-            ),
+            act=act,
             reasons=explained.words,
             as_of=self._as_of,
             carried=best[list(self._own_columns)],
             suggestions=explained.suggestions(self._reasons),
         )
         order = best_first(best[EXPECTED], probability, ids)
-        return listed, in_cents(expected_cost(probability, profit, offer))[order]
+        return listed, in_cents(expected_cost(probability, profit, offer, saved))[order]
 
 
 class ScoringRun(Scoring):
@@ -263,6 +326,7 @@ class ScoringRun(Scoring):
         self._accounts = accounts
         groups = None if self._group is None else (self._group, self._decision.capacity)
         self._candidates = Candidates(self._list_size, model.schema.id, groups)
+        self._others = Candidates(self._list_size, model.schema.id, groups)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; on the CPU, each core scores a batch of its own."""
@@ -270,13 +334,18 @@ class ScoringRun(Scoring):
         workers = cores() if device == CPU else 1
 
         def score(accounts: pd.DataFrame) -> tuple[pd.DataFrame, ScoredRows]:
-            return accounts, score_rows(accounts, model, self._profit, self._decision, self._reasons)
+            return accounts, score_rows(accounts, model, self._profit, self._decision, self._reasons, self._campaign)
 
         model.use(device=device, threads=1 if workers > 1 else 0)
         try:
-            for accounts, (predictions, value, expected, tally) in self._accounts.mapped(score, workers):
+            for accounts, (predictions, value, expected, tally, groups) in self._accounts.mapped(score, workers):
                 self._count(tally)
-                self._candidates.add(accounts, predictions["probability"].to_numpy(), value, expected)
+                probability = predictions["probability"].to_numpy()
+                if self._campaign is None:
+                    self._candidates.add(accounts, probability, value, expected)
+                else:
+                    for chosen, rows in ((self._candidates, groups == OPEN), (self._others, groups == KEPT_BACK)):
+                        chosen.add(accounts[rows], probability[rows], value[rows], expected[rows])
                 yield predictions
         finally:
             model.use(device=device)
@@ -284,70 +353,5 @@ class ScoringRun(Scoring):
     def _best(self) -> pd.DataFrame:
         return self._candidates.best()
 
-
-class Candidates:
-    """The accounts with the highest expected profit among those added so far, in the order of the table."""
-
-    def __init__(self, size: int, id_column: str, groups: tuple[str, int] | None = None) -> None:
-        """Declare what to keep.
-
-        Args:
-            size: Number of accounts to keep.
-            id_column: Column of the ids.
-            groups: A column, and the number of accounts to keep of each of its values too, if these pay.
-        """
-        self._size, self._id, self._groups = size, id_column, groups
-        self._parts: list[pd.DataFrame] = []
-        self._count = self._kept = 0
-        self._least = -np.inf  # lowest expected profit among the best, once `size` accounts are kept
-
-    def add(
-        self,
-        accounts: pd.DataFrame,
-        probability: NDArray[np.float32],
-        value: NDArray[np.float64],
-        expected: NDArray[np.float64],
-    ) -> None:
-        """Add accounts: n canonical rows, and arrays of shape (n,)."""
-        part = accounts.copy(deep=False)
-        part[PROBABILITY], part[VALUE], part[EXPECTED] = probability, value, expected
-        if self._least > -np.inf:
-            part = part[expected >= self._least]
-        self._parts.append(part)
-        self._count += len(part)
-        if self._count > 2 * max(self._size, self._kept):
-            self._keep_best()
-
-    def _keep_best(self) -> None:
-        rows = pd.concat(self._parts, ignore_index=True)
-        expected = rows[EXPECTED].to_numpy()
-        ranked = best_first(expected, rows[PROBABILITY], rows[self._id])
-        order = ranked[: self._size]
-        if self._groups is not None:
-            column, size = self._groups
-            paying = ranked[expected[ranked] > 0]
-            values = rows[column].to_numpy(object)[paying]
-            check_groups(column, len(pd.unique(values)))
-            order = np.union1d(order, paying[ranks_within(values) < size])
-        elif len(order) == self._size:
-            self._least = float(expected[order[-1]])
-        self._parts = [rows.iloc[np.sort(order)]]
-        self._count = self._kept = len(order)
-
-    def best(self) -> pd.DataFrame:
-        """Return the best accounts, with their probability, value and expected profit."""
-        self._keep_best()
-        return self._parts[0].reset_index(drop=True)
-
-
-def check_groups(column: str, groups: int) -> None:
-    """Check the number of different values of ``decision.capacity_by``.
-
-    Raises:
-        ChurnError: If there are more than `MOST_GROUPS`.
-    """
-    if groups > MOST_GROUPS:
-        raise ChurnError(
-            f"decision.capacity_by = '{column}': the column has {groups:,} different values, at most {MOST_GROUPS:,} are "
-            "possible; name a column of owners or teams"
-        )
+    def _kept_back(self) -> pd.DataFrame:
+        return self._others.best()

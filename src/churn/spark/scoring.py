@@ -8,17 +8,21 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window, functions
-from pyspark.sql.types import DoubleType, FloatType
+from pyspark.sql.types import ByteType, DoubleType, FloatType
 
 from churn.config import AccountSchema, Decision, Profit, Reasons
 from churn.errors import ChurnError
+from churn.experiment.policy import KEPT_BACK, OPEN, Campaign
 from churn.model import ChurnModel, ModelSource
 from churn.model.device import check_device
-from churn.scoring.run import EXPECTED, PROBABILITY, VALUE, Scoring, check_groups, score_rows
+from churn.scoring.candidates import EXPECTED, PROBABILITY, VALUE, check_groups
+from churn.scoring.run import Scoring, flagged, score_rows
 from churn.spark.checking import NOTE, NOTES, Note, SparkAccounts, Work, note_row, partition_here
 from churn.spark.rows import PACKED, ROW, arrow_schema, as_batch, column, packed, unpacked_rows
 from churn.spark.session import explained
 
+# Column that says what may be done with an account, see `churn.experiment.policy`.
+GROUP = "(group)"
 # Column of the place of an account in its group.
 RANK = "(rank)"
 
@@ -53,6 +57,7 @@ def scored_partition(
     profit: Profit,
     decision: Decision,
     reasons: Reasons,
+    campaign: Campaign | None,
     row_schema: pa.Schema,
 ) -> Work:
     """Return the function that checks and scores a partition."""
@@ -65,13 +70,14 @@ def scored_partition(
             # After a fault only the ids are needed, to find repeated ones.
             if not note.findings.faults and note.error is None:
                 try:
-                    scored = score_rows(accounts, model, profit, decision, reasons)
+                    scored = score_rows(accounts, model, profit, decision, reasons, campaign)
                 except ChurnError as error:
                     note.error = str(error)
                 else:
                     note.tally = scored.tally if note.tally is None else note.tally + scored.tally
                     probability = scored.predictions["probability"].to_numpy()
                     columns = {PROBABILITY: probability, VALUE: scored.value, EXPECTED: scored.expected}
+                    columns |= {} if campaign is None else {GROUP: scored.groups}
             yield as_batch(accounts.assign(**columns), row_schema, len(accounts))
         yield note_row(note, NOTES, row_schema)
 
@@ -92,6 +98,7 @@ class SparkScoring(Scoring):
         super().__init__(model, **terms)
         self._accounts = accounts
         self._candidates: pd.DataFrame | None = None
+        self._others = pd.DataFrame()
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Iterate over the scores in the order of the table; the whole table is checked first."""
@@ -101,7 +108,9 @@ class SparkScoring(Scoring):
             scored = self._scored().persist()
             try:
                 notes = accounts.check(scored)
-                self._candidates = self._best_of(scored)
+                self._candidates = self._best_of(scored, OPEN)
+                if self._campaign is not None:
+                    self._others = self._best_of(scored, KEPT_BACK)
                 given = 0
                 for batch in self._taken(scored):
                     yield batch
@@ -119,18 +128,26 @@ class SparkScoring(Scoring):
 
     def _scored(self) -> DataFrame:
         accounts = self._accounts
-        row_schema = accounts.row_schema({PROBABILITY: FloatType(), VALUE: DoubleType(), EXPECTED: DoubleType()})
-        model = ShippedModel.of(self._model)
+        more = {PROBABILITY: FloatType(), VALUE: DoubleType(), EXPECTED: DoubleType()}
+        row_schema = accounts.row_schema(more if self._campaign is None else {**more, GROUP: ByteType()})
         run = scored_partition(
-            model, accounts.schema, self._profit, self._decision, self._reasons, arrow_schema(row_schema)
+            ShippedModel.of(self._model),
+            accounts.schema,
+            self._profit,
+            self._decision,
+            self._reasons,
+            self._campaign,
+            arrow_schema(row_schema),
         )
         return accounts.mapped(run, row_schema)
 
-    def _best_of(self, scored: DataFrame) -> pd.DataFrame:
-        """Return the accounts with the highest expected profit, as without Spark."""
+    def _best_of(self, scored: DataFrame, group: int) -> pd.DataFrame:
+        """Return the accounts of a group with the highest expected profit, as without Spark."""
         # The order of `churn.retention.order.best_first`.
         order = [column(EXPECTED).desc(), column(PROBABILITY).desc(), column(self._accounts.schema.id)]
         rows = scored.where(column(NOTE).isNull())
+        if self._campaign is not None:
+            rows = rows.where(column(GROUP) == group).drop(GROUP)
         frame: pd.DataFrame = rows.orderBy(*order).limit(self._list_size).toArrow().to_pandas()
         if self._group is not None:
             of_groups = self._best_of_groups(rows.where(column(EXPECTED) > 0), self._group, order)
@@ -150,10 +167,15 @@ class SparkScoring(Scoring):
             raise ValueError("no batch of scores was read yet; iterate over batches() first")
         return self._candidates
 
+    def _kept_back(self) -> pd.DataFrame:
+        return self._others
+
     def _taken(self, scored: DataFrame) -> Iterator[pd.DataFrame]:
         """Iterate over the scores, partition by partition; the next one is fetched while one is written."""
         rows = scored.where(column(NOTE).isNull())
-        parts = rows.select(column(self._accounts.schema.id), column(PROBABILITY))
-        for row in parts.mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
+        drawn = self._campaign is not None and self._campaign.share > 0
+        names = [self._accounts.schema.id, PROBABILITY, *([GROUP] if drawn else [])]
+        for row in rows.select(*map(column, names)).mapInArrow(packed, PACKED).toLocalIterator(prefetchPartitions=True):
             table = unpacked_rows(row)
-            yield self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())
+            scores = self._model.scores_of(table.to_pandas(), table[PROBABILITY].to_numpy())
+            yield flagged(scores, table[GROUP].to_numpy() == KEPT_BACK) if drawn else scores

@@ -165,6 +165,16 @@ class Store(ABC):
         with self._open(name) as file:
             yield unpacked(file, self.address(name))
 
+    @contextmanager
+    def reading_as_stored(self, name: str = "") -> Iterator[IO[bytes]]:
+        """Open a file for reading, as it is stored: a workbook is a ZIP file that must not be unpacked.
+
+        Raises:
+            ChurnError: If it does not exist or may not be read.
+        """
+        with self._open(name) as file:
+            yield file
+
     def compression(self, name: str = "") -> Compression | None:
         """Return how a file is compressed, if it is.
 

@@ -8,8 +8,10 @@ import pandas as pd
 
 from churn.config import AccountSchema, FeatureEngineering, Simulation, Staging
 from churn.errors import AccountsError, ChurnError
+from churn.pipelines.data_generation.intervention import IF_REACHED, KIND, KINDS, ActedOut, act_out
 from churn.pipelines.data_generation.population import CATEGORIES, RANGES
-from churn.pipelines.data_generation.simulation import simulate_accounts
+from churn.pipelines.data_generation.simulation import SimulatedAccounts, simulate_accounts
+from churn.scoring import Publication
 from churn.tables import as_text, check_accounts
 from churn.tables.cells import text_of
 from churn.tables.split import held_out_rows
@@ -73,18 +75,42 @@ def simulate_snapshots(schema: AccountSchema, simulation: Simulation) -> Snapsho
         remedy = f"raise simulation.training_rows ({simulation.training_rows:,})"
         raise AccountsError("simulated accounts", [f"{fault}; {remedy}"])
     scoring = simulate_accounts(simulation.scoring_rows, simulation.scoring_seed, simulation, drift=simulation.drift)
-    oracle = pd.DataFrame(
-        {
-            schema.id: pd.concat([training.accounts[schema.id], scoring.accounts[schema.id]], ignore_index=True),
-            "probability": np.concatenate([training.probability, scoring.probability]),
-        }
-    )
+    oracle = pd.concat([_truth_of(each, schema) for each in (training, scoring)], ignore_index=True)
     return Snapshots(
         training=training.accounts.assign(**{label: training.churned}),
         scoring=scoring.accounts,
         outcomes=scoring.accounts[[schema.id]].assign(**{label: scoring.churned}),
         oracle=oracle,
     )
+
+
+def _truth_of(simulated: SimulatedAccounts, schema: AccountSchema) -> pd.DataFrame:
+    """Return what is known of simulated accounts and of no real one."""
+    truth = pd.DataFrame({schema.id: simulated.accounts[schema.id], "probability": simulated.probability})
+    effects = simulated.effects
+    if effects is None:
+        return truth
+    truth[KIND] = pd.array(np.array(KINDS)[effects.kind], dtype="str")
+    truth[IF_REACHED] = effects.probability
+    return truth
+
+
+def simulate_campaign(
+    results: Publication, oracle: pd.DataFrame | None, schema: AccountSchema, simulation: Simulation
+) -> ActedOut:
+    """Call the accounts of the last list of simulated accounts: a log of contacts, and outcomes that the calls have changed.
+
+    Raises:
+        ChurnError: If nobody is kept back, or the truth about calls is not known.
+    """
+    if results.campaign_accounts is None:
+        raise ChurnError("the current results have no campaign: set experiment.holdout, and score again")
+    if oracle is None or IF_REACHED not in oracle:
+        raise ChurnError(
+            "what a call changes is not known: set simulation.intervention.enabled to true, and run data_generation, inference "
+            "and simulate_campaign again"
+        )
+    return act_out(results.campaign_accounts, oracle, schema, simulation.intervention)
 
 
 def stage_snapshots(

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from churn.pipelines.data_generation.nodes import make_snapshots
+from churn.pipelines.data_generation.nodes import make_snapshots, simulate_campaign
 
 
 def create_pipeline() -> Pipeline:
@@ -20,6 +20,25 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs=["training_accounts@table", "scoring_accounts@table", "scoring_outcomes@table", "oracle"],
                 name="make_snapshots",
+            ),
+        ]
+    )
+
+
+def create_campaign_pipeline() -> Pipeline:
+    """Create the pipeline: the last list of simulated accounts -> log of contacts, and outcomes that the calls changed."""
+    return pipeline(
+        [
+            node(
+                simulate_campaign,
+                inputs={
+                    "results": "results@latest",
+                    "oracle": "oracle",
+                    "schema": "params:accounts",
+                    "simulation": "params:simulation",
+                },
+                outputs=["contacts", "scoring_outcomes@table"],
+                name="simulate_campaign",
             ),
         ]
     )

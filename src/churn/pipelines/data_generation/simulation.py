@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from churn.config import Simulation
 from churn.errors import ChurnError
 from churn.pipelines.data_generation.frames import as_frame, blocks, columns_of, empty_columns, ratios_of, write_uuids
+from churn.pipelines.data_generation.intervention import Effects, call_effects, kind_shares
 from churn.pipelines.data_generation.population import (
     MAX_TENURE,
     RATIOS,
@@ -67,11 +68,13 @@ class SimulatedAccounts(NamedTuple):
             missing are nullable ``Int16``, other counts ``int16`` or ``int8``; ratios are ``float32``.
         probability: True probability of churn of each account, shape (n,).
         churned: The outcome drawn with that probability, shape (n,).
+        effects: What a conversation would change; None unless `simulation.intervention` is enabled.
     """
 
     accounts: pd.DataFrame
     probability: NDArray[np.float64]
     churned: Flags
+    effects: Effects | None = None
 
 
 class _Calibration(NamedTuple):
@@ -113,6 +116,7 @@ def simulate_accounts(rows: int, seed: int, simulation: Simulation, drift: float
     id_text = np.empty((rows, 36), dtype=np.uint8)
     probability = np.full(rows, 0.5)
     churned = np.empty(rows, dtype=np.bool_)
+    shares = np.empty((rows, 4)) if realistic and simulation.intervention.enabled else None
 
     for block, rng in blocks(rows, np.random.SeedSequence(seed)):
         length = block.stop - block.start
@@ -121,6 +125,8 @@ def simulate_accounts(rows: int, seed: int, simulation: Simulation, drift: float
         if realistic:
             probability[block] = _probability(_log_odds(drawn), intercept)
         churned[block] = rng.random(length) < probability[block]
+        if shares is not None:
+            shares[block] = kind_shares(drawn, simulation.intervention)
         for name in Columns._fields:
             getattr(columns, name)[block] = getattr(drawn, name)
         groups = _missing_groups(drawn)
@@ -132,7 +138,11 @@ def simulate_accounts(rows: int, seed: int, simulation: Simulation, drift: float
                 columns.industry[block][hidden] = -1
             else:
                 ratios_of(columns)[name][block][hidden] = np.nan
-    return SimulatedAccounts(as_frame(columns, id_text, missing), probability, churned)
+    frame = as_frame(columns, id_text, missing)
+    effects = None
+    if shares is not None:
+        effects = call_effects(shares, frame["account_id"], probability, simulation.intervention)
+    return SimulatedAccounts(frame, probability, churned, effects)
 
 
 def churn_probability(accounts: pd.DataFrame, base_rate: float) -> NDArray[np.float64]:

@@ -4,10 +4,13 @@ import logging
 from datetime import date
 from typing import Any
 
-from churn.config import AccountSchema, Decision, Inference, Profit, Reasons
+import pandas as pd
+
+from churn.config import AccountSchema, Contacts, Decision, Experiment, Inference, Policy, Profit, Reasons
+from churn.experiment import CallEffect, campaign_for, effects_in_use, profit_in_use, published_rate, read_contacts
 from churn.model import ChurnModel
 from churn.model.device import check_device
-from churn.scoring import CurrentLedger, Scores, Selection, scoring_run, select
+from churn.scoring import CampaignRun, CurrentLedger, Scores, Selection, scoring_run, select
 from churn.tables import Batches, checked_table
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,30 @@ def validate_scoring_accounts(
     return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
 
+def use_save_rate(profit: Profit, experiment: Experiment, call_effect: CallEffect | None) -> Profit:
+    """Return the amounts with the save rate in use: the assumed one, or the measured one if that is to be used."""
+    return profit_in_use(profit, experiment, call_effect)
+
+
+def plan_campaign(
+    contacts: pd.DataFrame | None,
+    campaign_accounts: pd.DataFrame | None,
+    call_effect: CallEffect | None,
+    as_of: date,
+    schema: AccountSchema,
+    experiment: Experiment,
+    contacts_columns: Contacts,
+    policy: Policy,
+    profit: Profit,
+) -> CampaignRun:
+    """Return who is kept back and who is not contacted in this run, perhaps nobody."""
+    log = None if contacts is None else read_contacts(contacts, contacts_columns, schema)
+    effects = effects_in_use(experiment, call_effect)
+    campaign = campaign_for(experiment, policy, log, as_of, schema.id, effects)
+    save_rate = published_rate(profit) if experiment.use else None
+    return CampaignRun(campaign, experiment, campaign_accounts, save_rate)
+
+
 def score_accounts(
     valid_scoring_accounts: Any,
     champion: ChurnModel,
@@ -56,6 +83,7 @@ def score_accounts(
     decision: Decision,
     reasons: Reasons,
     schema: AccountSchema,
+    campaign_run: CampaignRun,
 ) -> Scores:
     """Compute the scores, the retention list, and the record for provenance and monitoring."""
     check_device(inference.device, "inference.device")
@@ -69,4 +97,5 @@ def score_accounts(
         decision=decision,
         reasons=reasons,
         carry=schema.carry,
+        campaign=campaign_run,
     )

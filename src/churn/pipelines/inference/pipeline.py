@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from churn.pipelines.inference.nodes import score_accounts, select_partitions, validate_scoring_accounts
+from churn.pipelines.inference.nodes import (
+    plan_campaign,
+    score_accounts,
+    select_partitions,
+    use_save_rate,
+    validate_scoring_accounts,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -32,6 +38,32 @@ def create_pipeline() -> Pipeline:
                 name="validate_scoring_accounts",
             ),
             node(
+                use_save_rate,
+                inputs={
+                    "profit": "params:profit",
+                    "experiment": "params:experiment",
+                    "call_effect": "known_call_effect",
+                },
+                outputs="profit_for_scoring",
+                name="use_save_rate",
+            ),
+            node(
+                plan_campaign,
+                inputs={
+                    "contacts": "contacts",
+                    "campaign_accounts": "campaign_accounts",
+                    "call_effect": "known_call_effect",
+                    "as_of": "as_of",
+                    "schema": "params:accounts",
+                    "experiment": "params:experiment",
+                    "contacts_columns": "params:contacts",
+                    "policy": "params:policy",
+                    "profit": "profit_for_scoring",
+                },
+                outputs="campaign_run",
+                name="plan_campaign",
+            ),
+            node(
                 score_accounts,
                 inputs={
                     "valid_scoring_accounts": "valid_scoring_accounts",
@@ -40,10 +72,11 @@ def create_pipeline() -> Pipeline:
                     "current_ledger": "current_ledger",
                     "as_of": "as_of",
                     "inference": "params:inference",
-                    "profit": "params:profit",
+                    "profit": "profit_for_scoring",
                     "decision": "params:decision",
                     "reasons": "params:reasons",
                     "schema": "params:accounts",
+                    "campaign_run": "campaign_run",
                 },
                 outputs="results@publish",
                 name="score_accounts",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from churn.config import AccountSchema, Monitoring
+from churn.experiment import CallEffect
 from churn.model import Profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.monitoring.health import flat_metrics
@@ -18,6 +19,7 @@ def measure_health(
     request_outcomes: Batches | None,
     schema: AccountSchema,
     monitoring: Monitoring,
+    call_effect: CallEffect | None = None,
 ) -> dict[str, Any]:
     """Compare scores with the model's reference, and with the outcomes if they are known."""
     profile, requests = results.profile, results.requests
@@ -45,8 +47,11 @@ def measure_health(
         notes=requests.notes if requests else (),
         to_watch=requests.to_watch if requests else (),
     )
-    # The two numbers of the retention list in words, for the page.
-    return {**health, "explained": dict(results.explained)} if results.explained else health
+    # For the page: the two numbers of the retention list in words, and what the campaigns have shown.
+    more: dict[str, Any] = {"explained": dict(results.explained)} if results.explained else {}
+    if call_effect is not None:
+        more["calls"] = {"sentence": call_effect.verdict, **call_effect.summary}
+    return {**health, **more}
 
 
 def report_health(health: dict[str, Any], model_cards: Callable[[str | None], str | None]) -> dict[str, Any]:

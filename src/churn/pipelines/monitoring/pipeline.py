@@ -17,6 +17,7 @@ def create_pipeline() -> Pipeline:
                     "request_outcomes": "request_outcomes@batches",
                     "schema": "params:accounts",
                     "monitoring": "params:monitoring",
+                    "call_effect": "known_call_effect",
                 },
                 outputs="health",
                 name="measure_health",

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import AccountSchema, FeatureEngineering, Profit, Promotion, Training, dumped
+from churn.config import AccountSchema, Experiment, FeatureEngineering, Profit, Promotion, Training, dumped
 from churn.config.console import with_bar
+from churn.experiment import CallEffect, profit_in_use
 from churn.metrics import Interval, bootstrap_intervals, calibration_curve, classification_metrics
 from churn.model import ChurnModel, Encoder
 from churn.model.linear import Linear
@@ -186,6 +187,11 @@ def check_leakage(
     return Sound(train_accounts, train_features)
 
 
+def use_measured_save_rate(profit: Profit, experiment: Experiment, call_effect: CallEffect | None) -> Profit:
+    """Return the amounts with the save rate in use: the assumed one, or the measured one if that is to be used."""
+    return profit_in_use(profit, experiment, call_effect)
+
+
 def measure_profit(
     churn_model: ChurnModel, test_accounts: pd.DataFrame, schema: AccountSchema, profit: Profit
 ) -> dict[str, float]:
@@ -321,6 +327,7 @@ def describe_model(
         promotion=promotion_decision,
         importance=churn_model.importance,
         example_costs=profit.examples,
+        save_rate=profit.save_rate_sentence if profit.measured else None,
         money=worth(
             trade_off(
                 challenge.labels, challenge.challenger, _values(challenge, profit), profit, churn_model.threshold
