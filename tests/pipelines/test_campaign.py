@@ -11,7 +11,10 @@ from tests.conftest import Project, copy_of
 
 pytestmark = pytest.mark.pipelines
 
-TERMS = {"experiment__holdout": 0.3, "simulation__intervention": {"enabled": True, "strength": 0.9, "persuadable": 0.65}}
+TERMS = {
+    "experiment__holdout": 0.3,
+    "simulation__intervention": {"enabled": True, "strength": 0.9, "persuadable": 0.65},
+}
 JUNE = {**TERMS, "inference__as_of": "2026-06-01", "simulation__scoring_rows": 6_000, "simulation__base_rate": 0.3}
 
 
