@@ -11,7 +11,7 @@ from churn.config.operation import EventKind, Inference, Monitoring, Notificatio
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
 from churn.config.retention import Decision, Profit, Reasons, ReasonText, at_costs
-from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
+from churn.config.schema import AccountSchema, DateColumn, Label, NotAbove, NumericColumn
 from churn.config.serving import Serve, ServeLog
 from churn.config.training import (
     Booster,
@@ -29,6 +29,7 @@ __all__ = [
     "AccountSchema",
     "Block",
     "Booster",
+    "DateColumn",
     "Decision",
     "Evaluation",
     "EventKind",

@@ -45,7 +45,7 @@ class AccountBatches:
         Raises:
             ChurnError: If there is no file.
         """
-        used = {schema.id, *schema.numeric_names, *schema.categorical, *([schema.label.column] if labelled else [])}
+        used = {*schema.source_columns, *([schema.label.column] if labelled else [])}
         self._wanted = used
         self._uri = files.store.address()
         self._tables = {
