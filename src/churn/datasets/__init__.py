@@ -8,6 +8,7 @@ from churn.datasets.metrics import MlflowMetricsDataset
 from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, LedgerDataset, ResultsDataset
+from churn.datasets.source import SourceDataset
 from churn.datasets.spark import SparkAccountsDataset, SparkOutcomesDataset, SparkResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
@@ -27,6 +28,7 @@ __all__ = [
     "OptionalDataset",
     "OutcomeBatchesDataset",
     "ResultsDataset",
+    "SourceDataset",
     "SparkAccountsDataset",
     "SparkOutcomesDataset",
     "SparkResultsDataset",

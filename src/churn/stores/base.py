@@ -165,6 +165,12 @@ class Store(ABC):
         with self._open(name) as file:
             yield unpacked(file, self.address(name))
 
+    @contextmanager
+    def opened(self, name: str = "") -> Iterator[IO[bytes]]:
+        """Open a file for reading as it is stored, which a compressed format of its own needs, such as a workbook."""
+        with self._open(name) as file:
+            yield file
+
     def compression(self, name: str = "") -> Compression | None:
         """Return how a file is compressed, if it is.
 
