@@ -11,9 +11,11 @@ from churn.config import AccountSchema
 from churn.config.source import Source
 from churn.errors import AccountsError, ChurnError
 from churn.operations.onboarding import Survey, canonical_sample, check_all, look_at
+from churn.reporting.data_report import render_data_report
 from churn.survey import Answers, Proposal, propose
 from churn.survey.environment import globals_text, parameters_text, schema_of
 from churn.survey.proposal import ROW_NUMBER
+from churn.survey.report import SetAside, data_report
 
 
 def environment_name(source: Source) -> str:
@@ -165,9 +167,6 @@ def _in_words(role: str) -> str:
 
 def write_report(file: Path, survey: Survey, proposal: Proposal, answers: Answers) -> None:
     """Write the data report of a table; see `churn.survey.report`."""
-    from churn.reporting.data_report import render_data_report
-    from churn.survey.report import data_report
-
     frame = canonical_sample(survey, proposal, answers)
     if frame is None:
         return
@@ -177,9 +176,10 @@ def write_report(file: Path, survey: Survey, proposal: Proposal, answers: Answer
         schema,
         name=survey.source.shown,
         rows=survey.rows,
+        is_sampled=survey.is_sampled,
         notes=survey.notes,
         set_aside=[
-            (each.name, each.role, each.why, each.suspected)
+            SetAside(each.name, each.role, each.why, each.suspected)
             for each in proposal.columns
             if each.role in ("carry", "left_out")
         ],

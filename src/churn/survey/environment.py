@@ -205,7 +205,9 @@ def _money(proposal: Proposal, answers: Answers) -> Iterator[str]:
             _with(f"  value_column: {_scalar(proposal.value)}", f"value of each account; {proposal.value_sure}")
         )
     yield "# Amounts of money decide about the order of the list. Those that are not set are examples (docs/profit.md)."
-    yield "profit:" if fields else "profit: {}"
+    if not any("value_column" in line for line in fields):
+        fields.append(_with("  value_column: null", "column with the value of each account, in place of account_value"))
+    yield "profit:"
     yield from fields
     for name in AMOUNTS:
         if name not in answers.amounts:
