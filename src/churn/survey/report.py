@@ -14,7 +14,7 @@ from churn.training.leakage import ColumnAlone, columns_alone
 
 SCHEMA_VERSION = 1
 # Rows that are described; of a longer table they are evenly spaced.
-SAMPLE_ROWS = 100_000
+SAMPLE_ROWS = 50_000
 # Bins of a column of numbers, and categories that get a bar of their own.
 BINS, CATEGORIES = 12, 8
 # ROC AUC of a single column from which it deserves a look, and the share of missing values.

@@ -2,13 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
-from churn.survey.report import SetAside, data_report
+from churn.survey.report import SAMPLE_ROWS, SetAside, data_report
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
 from churn.training.splitting import split_fault, split_of
@@ -74,21 +72,18 @@ def encode_accounts(split: Table, encoder: dict[str, Any], schema: AccountSchema
 
 
 def describe_accounts(
-    train_accounts: pd.DataFrame,
-    all_train_accounts: Table,
-    training_accounts: Batches,
-    schema: AccountSchema,
-    training: Training,
+    train_accounts: Table, training_accounts: Batches, schema: AccountSchema, training: Training
 ) -> dict[str, Any]:
     """Describe the training rows column by column, by outcome, for a person to read before a model is trained."""
     known = {*schema.source_columns, schema.label.column}
     others = [str(name) for name in training_accounts.columns if name not in known]
+    some = train_accounts.frame(most_rows=SAMPLE_ROWS)
     return data_report(
-        train_accounts,
+        some,
         schema,
         name="the training rows",
-        rows=len(all_train_accounts),
-        is_sampled=len(train_accounts) < len(all_train_accounts),
+        rows=len(train_accounts),
+        is_sampled=len(some) < len(train_accounts),
         leakage=training.leakage,
         set_aside=[_set_aside(name, schema) for name in others],
     )

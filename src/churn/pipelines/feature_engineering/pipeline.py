@@ -36,8 +36,7 @@ def create_pipeline() -> Pipeline:
             node(
                 describe_accounts,
                 inputs={
-                    "train_accounts": "train_accounts@table",
-                    "all_train_accounts": "train_accounts@batches",
+                    "train_accounts": "train_accounts@batches",
                     "training_accounts": "training_accounts@batches",
                     "schema": "params:accounts",
                     "training": "params:training",
