@@ -169,7 +169,7 @@ DATES = st.one_of(
     st.dates(dt.date(1968, 1, 1), dt.date(2031, 1, 1)).map(lambda day: day.isoformat()),
     st.dates(dt.date(1968, 1, 1), dt.date(2031, 1, 1)).map(lambda day: f"{day:%d.%m.%Y}"),
     st.dates(dt.date(2000, 1, 1), dt.date(2031, 1, 1)).map(lambda day: f"{day:%m/%d/%y}"),
-    st.datetimes(dt.datetime.min.replace(year=1990), dt.datetime.min.replace(year=2031)).map(lambda moment: moment.isoformat(sep=" ")),
+    st.datetimes().map(lambda moment: moment.isoformat(sep=" ")),
     st.dates(dt.date(1990, 1, 1), dt.date(2031, 1, 1)),
     st.sampled_from(
         [None, "", " NA ", "soon", "03/04/2024", b"x", [1], 20240501, 1.5, "2024-05-01Tx", "2024-05-01T10:00\nx", "x1"]

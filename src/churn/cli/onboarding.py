@@ -267,6 +267,7 @@ def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> No
         FaultsError: Lists what is not, each with the option that says it.
     """
     from churn.survey.label import MOST_VALUES
+    from churn.survey.proposal import ROW_NUMBER
     from churn.survey.words import CHURN, has_word
 
     faults = []
@@ -297,7 +298,8 @@ def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> No
         if again or each.facts.missing:
             what = f"{again:,} rows repeat an earlier id" if again else f"{each.facts.missing:,} rows have no id"
             faults.append(
-                f"{each.name}: {what}; an account has one row: keep the latest of each, or name another column with --id"
+                f"{each.name}: {what}; an account has one row: keep the latest of each, name another column with --id, or number "
+                f"the rows with --id {ROW_NUMBER}"
             )
     if not (proposal.of("numeric") + proposal.of("categorical") + proposal.of("dates")):
         faults.append("no column is left to learn from; give some a role with --numeric, --categorical or --date")

@@ -81,13 +81,15 @@ def look_at(source: Source, given: FileFormat, credentials: dict[str, Any] | Non
         with _quiet():
             names = _names(source, given, credentials)
             texts, _ = _thinned(source_frames(source, _plain_schema(names, [], given), credentials))
-            numbers = [each.name for each in _facts(texts) if each.kind == "numbers" or _is_one_number(each)]
+            first = {each.name: each for each in _facts(texts)}
+            numbers = [name for name, each in first.items() if each.kind == "numbers" or _is_one_number(each)]
             schema = _plain_schema([name for name in names if name not in numbers], numbers, given)
             frame, rows = _thinned(source_frames(source, schema, credentials))
-            facts = _facts(frame)
+            # Rows of descriptions are found by the numbers; without them, the other columns are as before.
+            again = numbers if len(frame) == len(texts) else list(frame.columns)
             # The sign of a currency is not in the numbers any more.
-            signs = {each.name: each.currency for each in _facts(texts) if each.currency}
-            facts = [replace(each, currency=signs.get(each.name, each.currency)) for each in facts]
+            found = {name: replace(facts_of(frame[name]), currency=first[name].currency) for name in again}
+            facts = [found.get(name, first[name]) for name in frame.columns]
             detected, notes = _dialect(source, schema, given, credentials)
     if not rows:
         raise ChurnError(f"{source.shown}: the table has no rows")

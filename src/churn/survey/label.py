@@ -57,7 +57,12 @@ def label_of(facts: Sequence[ColumnFacts], answers: Answers) -> LabelGuess | Non
     possible = [each for each in possible if each.name != answers.id]
     guesses = [_guess(each, answers, given=False) for each in possible]
     ranks = {"given": 0, "sure": 0, "likely": 1, "unsure": 2}
-    guesses = [guess for guess in guesses if guess.sure != "unsure" or has_word(guess.column, words.OUTCOME)]
+    named = (*words.OUTCOME, *words.CHURN)
+    guesses = [
+        guess
+        for guess in guesses
+        if guess.sure != "unsure" or (has_word(guess.column, named) and _rank(guess.column) > 0)
+    ]
     guesses.sort(key=lambda guess: (ranks[guess.sure], len(guess.open), -_rank(guess.column)))
     return guesses[0] if guesses else None
 

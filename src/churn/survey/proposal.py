@@ -10,7 +10,7 @@ from churn.config.published import is_published
 from churn.errors import FaultsError, closest
 from churn.survey import words
 from churn.survey.answers import Answers, Role, Sure
-from churn.survey.columns import ColumnFacts
+from churn.survey.columns import ROWS_OF_CATEGORY, ColumnFacts
 from churn.survey.label import LabelGuess, label_of
 from churn.survey.words import has_word, parts_of
 from churn.tables.cells import text_of
@@ -113,7 +113,7 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers,
         elif each.name == end:
             columns.append(ColumnProposal(each, "as_of", "likely", "its name says that it is the date of the row"))
         else:
-            columns.append(_role(each))
+            columns.append(_broken_id(each) if id_column is None else _role(each))
     columns = _only_of_churned(frame, columns, label)
     as_of, why = _as_of(columns, answers, end)
     if as_of is None:
@@ -129,7 +129,8 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers,
 
 
 def _check_names(answers: Answers, names: Sequence[str]) -> None:
-    given = {"--id": answers.id, "--label": answers.label, "--value": answers.value}
+    id_column = None if answers.id == ROW_NUMBER else answers.id
+    given = {"--id": id_column, "--label": answers.label, "--value": answers.value}
     pairs = [(flag, name) for flag, name in given.items() if name]
     pairs += [(f"--{role.replace('_', '-').replace('dates', 'date')}", name) for name, role in answers.roles.items()]
     faults = []
@@ -144,7 +145,7 @@ def _check_names(answers: Answers, names: Sequence[str]) -> None:
 
 def _id(facts: Sequence[ColumnFacts], answers: Answers, label: LabelGuess | None) -> tuple[str | None, Sure, str]:
     if answers.id:
-        return answers.id, "given", "as you said"
+        return (None if answers.id == ROW_NUMBER else answers.id), "given", "as you said"
     possible = [
         each
         for each in facts
@@ -188,6 +189,20 @@ def _id(facts: Sequence[ColumnFacts], answers: Answers, label: LabelGuess | None
     return None, "unsure", ""
 
 
+def _broken_id(facts: ColumnFacts) -> ColumnProposal:
+    """Return the role of a column of a table without an id: one that is named like it names most accounts."""
+    named = has_word(facts.name, words.OF_ACCOUNTS) and has_word(facts.name, words.ID)
+    if named and facts.kind in ("numbers", "texts") and facts.different >= NEARLY_UNIQUE * facts.rows:
+        again = facts.present - facts.different
+        return ColumnProposal(
+            facts,
+            "carry",
+            "unsure",
+            f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one",
+        )
+    return _role(facts)
+
+
 def _snapshot_column(facts: Sequence[ColumnFacts], answers: Answers) -> str | None:
     names = [each.name for each in facts]
     if answers.as_of in names:
@@ -220,7 +235,7 @@ def _role(facts: ColumnFacts) -> ColumnProposal:
         return is_("left_out", "sure", "lists, records or bytes, which are not single values")
     if facts.kind == "empty":
         return is_("left_out", "sure", "has no value at all")
-    if facts.kind == "constant":
+    if facts.kind == "constant" and min(facts.present, facts.missing) < ROWS_OF_CATEGORY:
         return is_("left_out", "sure", f"has the same value everywhere, {facts.examples[0]!r}")
     leak = has_word(name, words.LEAKS)
     if has_word(name, ("naive", "bayes", "propensity", "predicted", "prediction")):
@@ -233,6 +248,8 @@ def _role(facts: ColumnFacts) -> ColumnProposal:
         )
     if leak and facts.different <= 3:
         return is_("left_out", "likely", "its name says that it is the outcome in other words", suspected=True)
+    if facts.kind == "constant" and not leak:
+        return is_("categorical", "likely", f"has {facts.examples[0]!r} or no value")
     if facts.has_emails:
         return is_("carry", "sure", "addresses of e-mail, for those who call")
     if facts.kind == "dates":

@@ -9,7 +9,16 @@ def parts_of(name: str) -> tuple[str, ...]:
     """Return the words of a column's name in lower case without accents: ``CustomerID`` is ``customer``, ``id``."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name.replace("ß", "ss"))
     plain = unicodedata.normalize("NFKD", spaced).encode("ascii", "ignore").decode().lower()
-    return tuple(re.findall(r"[a-z]+|[0-9]+", plain)) or (name.lower(),)
+    parts = [piece for part in re.findall(r"[a-z]+|[0-9]+", plain) for piece in _apart(part)]
+    return tuple(parts) or (name.lower(),)
+
+
+def _apart(part: str) -> tuple[str, ...]:
+    """Return the words of one that begins with a word for accounts and ends with one for ids: ``custid``."""
+    for ending in ("id", "no", "nr"):
+        if part.endswith(ending) and part[:-2] in OF_ACCOUNTS:
+            return part[:-2], ending
+    return (part,)
 
 
 def has_word(name: str, words: Iterable[str]) -> bool:
