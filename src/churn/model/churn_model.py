@@ -8,6 +8,7 @@ in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,7 @@ from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
 from churn.tables.cells import respelled
+from churn.tables.dates import with_time_since
 from churn.tables.split import Split
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
@@ -115,6 +117,8 @@ class ChurnModel:
         return self.probability_of(self._encoded(accounts))
 
     def _encoded(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        if any(item.feature not in accounts.columns for item in self.schema.dates):
+            accounts = with_time_since(accounts, self.schema)
         return self.encoder.transform(accounts, self.schema.missing, self.schema.missing_text)
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,9 +170,14 @@ class ChurnModel:
         """
         return self.rows.score(records, reasons)
 
-    def score_good_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False) -> PartialScores:
-        """Score the rows that have no fault, see `score_rows`, and return the faults of the others by row and column."""
-        return self.rows.score_good(records, reasons)
+    def score_good_rows(
+        self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False, as_of: date | None = None
+    ) -> PartialScores:
+        """Score the rows that have no fault, see `score_rows`, and return the faults of the others by row and column.
+
+        The time since dates is counted to `as_of`, if that is given and no column has the date of the snapshot.
+        """
+        return self.rows.score_good(records, reasons, as_of)
 
     @cached_property
     def rows(self) -> RowScorer:

@@ -6,14 +6,17 @@ missing values, and a category that nobody has seen.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from churn.config import AccountSchema
 from churn.model import ChurnModel
 from churn.model.profile import NumericProfile
 from churn.tables.checks import check_accounts
+from churn.tables.dates import DAYS_OF_MONTH
 
 # The most categories of a column that get a row of their own.
 MOST_CATEGORIES = 20
@@ -32,17 +35,33 @@ def canary_rows(model: ChurnModel) -> list[dict[str, Any]]:
         for column in schema.numeric:
             known = levels.get(column.column)
             row[column.column] = known[number % len(known)] if known and number < count else None
+        row |= _dates(schema, levels, None if number == count else number)
         for name in schema.categorical:
             seen = values.get(name)
             row[name] = seen[number % len(seen)] if seen and number < count else None
         if number == 1 and schema.categorical:
             row[schema.categorical[0]] = "a category that nobody has seen"
         for rule in schema.not_above:
-            low, high = row[rule.column], row[rule.limit]
+            low, high = row.get(rule.column), row.get(rule.limit)
             if low is not None and high is not None and low > high:
                 row[rule.column] = high
         rows.append(row)
     return rows
+
+
+def _dates(schema: AccountSchema, levels: Mapping[str, list[float]], number: int | None) -> dict[str, str | None]:
+    """Return the dates of a row, which are such a time ago as the profile knows; None for missing ones."""
+    if not schema.dates:
+        return {}
+    end = schema.as_of if isinstance(schema.as_of, date) else date(2024, 1, 1)
+    dates: dict[str, str | None] = {schema.as_of: end.isoformat()} if isinstance(schema.as_of, str) else {}
+    for item in schema.dates:
+        known = levels.get(item.feature)
+        dates[item.column] = None
+        if known and number is not None:
+            days = known[number % len(known)] * (DAYS_OF_MONTH if item.unit == "months" else 1)
+            dates[item.column] = (end - timedelta(days=round(days))).isoformat()
+    return dates
 
 
 def canary_faults(model: ChurnModel) -> list[str]:
