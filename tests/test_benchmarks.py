@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.benchmarks.__main__ import BEGIN, BENCHMARKS, END, PACKAGES, PAGE, Benchmark, main, replaced
 from tests.benchmarks.board import Kept, board, folds_of
-from tests.benchmarks.peers import MEASURES, Fitter
+from tests.benchmarks.peers import MEASURES, Fitter, fit_churn
 from tests.benchmarks.public_tables import Table, public_table
 from tests.benchmarks.results import Result, added, as_markdown, in_turns, ratio, read, report
 from tests.benchmarks.small import Case, draws
+from tests.benchmarks.wide import drawn_table
 
 # A benchmark that has measured already.
 MODULE = """
@@ -235,3 +237,19 @@ class TestBoard:
             for rows in (train, rest):
                 assert rows[table.schema.label.column].astype(float).mean() == pytest.approx(rate, abs=0.003)
             assert not set(train["row_id"]) & set(rest["row_id"])
+
+    @pytest.mark.parametrize(
+        ("case", "rows", "least"),
+        [
+            ("500 columns of 0 and 1", 1_500, 0.80),
+            ("3,000 categories", 3_000, 0.80),
+            ("60 numbers, 90 % missing", 1_500, 0.80),
+        ],
+    )
+    def test_tables_that_are_hard_do_not_ruin_the_model(self, case: str, rows: int, least: float):
+        table, _ = drawn_table(case, rows, 1)
+        others, truth = drawn_table(case, 4_000, 2)
+        probability = fit_churn(table, table.accounts)(others.accounts)
+        found, best = (roc_auc_score(others.labels, each) for each in (probability, truth))
+        assert found / best > least
+        assert abs(probability.mean() - others.labels.mean()) < 0.04
