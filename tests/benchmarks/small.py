@@ -30,8 +30,11 @@ class Case(NamedTuple):
     rows: int
     rate: float | None = None
 
-
-CASES = (Case(200), Case(500), Case(2000), Case(2000, 0.005), Case(2000, 0.03))
+    @classmethod
+    def of(cls, text: str) -> "Case":
+        """Read a case of the command line: ``200`` or ``2000:0.005``."""
+        rows, _, rate = text.partition(":")
+        return cls(int(rows), float(rate) if rate else None)
 
 
 def regularised() -> Any:
@@ -86,13 +89,16 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default=",".join(TABLES), help="public tables, separated by commas")
+    parser.add_argument(
+        "--cases", default="200,500,2000,2000:0.005,2000:0.03", help="rows, or rows:rate, separated by commas"
+    )
     parser.add_argument("--draws", type=int, default=10, help="draws of each case (default: 10)")
     parser.add_argument("--json", type=Path, help="file to write the figures to as well")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     rows = []
     for name in arguments.tables.split(","):
-        for case in CASES:
+        for case in map(Case.of, arguments.cases.split(",")):
             rows.append(compared(public_table(name), case, arguments.draws))
             print(rows[-1], flush=True)
     print(markdown("small tables and rare churn", rows))
