@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Rows from which mean contributions are computed: the more, the better, as long as it takes a second or two. What a row takes
 # grows with the splits of the trees and their depth.
-IMPORTANCE_ROWS = range(100, 501)
-IMPORTANCE_WORK = 100_000_000
+IMPORTANCE_ROWS = range(50, 501)
+IMPORTANCE_WORK = 30_000_000
 # From this number of rows on, the folds are grown one after the other from files; with fewer, all at once in memory.
 SHARED_ROWS = 1_000_000
 # Rows of such a table on which the setting of the booster is chosen.
@@ -109,7 +109,7 @@ def choose_parameters(
         features: Configured encoding.
         training: Configured parameters.
     """
-    chosen = tuning.choose(trials, training, features, encoder)
+    chosen = tuning.choose(trials, training, features, (len(accounts), len(encoder.feature_names)))
     if chosen.features != features:
         narrower = fit_encoder(accounts, schema, chosen.features)
         # The accounts may be a sample of a long table; the medians stay those of all rows.
