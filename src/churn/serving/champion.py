@@ -200,7 +200,9 @@ class Champion:
             model.use(threads=1)
             faults = model.misfits(self._schema)
             if not faults:
+                # What the first requests would compute, in their threads, is computed in this one; see `look`.
                 model.rows.prepare(reasons=True)
+                _ = model.sha256
                 faults = canary_faults(model)
             reason = "; ".join(faults)
         except Exception as error:  # whatever a faulty model does, the one in use stays
