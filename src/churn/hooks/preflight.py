@@ -159,7 +159,8 @@ def guard_secrets(context: KedroContext) -> None:
     except MissingConfigException:
         credentials = {}
     tracking_uri = loader["mlflow"]["server"]["mlflow_tracking_uri"]
-    REDACTION.learn(credentials, tracking_uri)
+    source = loader["globals"].get("source_accounts") or {}
+    REDACTION.learn(credentials, tracking_uri, str(source["path"] if isinstance(source, dict) else source))
     for name in (None, "mlflow"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(REDACTION)
