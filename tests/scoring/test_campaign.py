@@ -144,3 +144,18 @@ def test_a_table_in_which_nobody_is_worth_a_call(accounts: pd.DataFrame, model: 
     assert record.campaign["power"]["power"] == 0
     _, one = scored(accounts.head(1), model, 100, Decision(), profit=Profit(), campaign=run_of())
     assert one.campaign["to_call"] + one.campaign["held_out"] <= 1
+
+
+def test_with_a_capacity_by_owner_those_kept_back_rank_before_the_last_of_their_owner(
+    accounts: pd.DataFrame, model: ChurnModel, schema: AccountSchema
+) -> None:
+    column = "operating_country"
+    rule = Decision(rule="capacity", capacity=3, capacity_by=column)
+    _, record = scored(accounts, model, 100, rule, profit=Profit(), campaign=run_of())
+    cohort = record.campaign_accounts
+    assert cohort["held_out"].sum() > 0
+    for _, rows in cohort.groupby(f"x.{column}", dropna=False):
+        called, held = rows[~rows["held_out"]], rows[rows["held_out"]]
+        assert len(called) <= 3
+        if len(called) == 3 and len(held):
+            assert held["expected_profit"].min() >= called["expected_profit"].min()
