@@ -134,7 +134,11 @@ def test_kedro_runs_name_what_exists(arguments: list[str]):
         assert idle_parameters(parameters, own_table=False) == {}, "an example has to change something"
     for pipeline in given["pipelines"] or []:
         assert pipeline in {*register_pipelines(), "x"}
-    assert given["env"] is None or (PROJECT / "conf" / given["env"]).is_dir() or given["env"] in {"gym", "studio", "x"}
+    assert (
+        given["env"] is None
+        or (PROJECT / "conf" / given["env"]).is_dir()
+        or given["env"] in {"customers", "gym", "salon", "studio", "x"}
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -43,11 +43,12 @@ def _serve() -> NoReturn:
     # Until the service installs its own handler: the kernel ignores signals to process 1 of a container without one.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     _use_this_machine()
-    from churn.serving.command import serve
+    from churn.operations.refusals import refusal_messages
+    from churn.serving.command import serve_command
     from churn.web.log_format import use_log_file
 
     use_log_file(os.environ[LOGGING])
-    _run_alone(serve)
+    _run_alone(serve_command(refusal_messages))
 
 
 def _status() -> NoReturn:

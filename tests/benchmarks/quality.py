@@ -5,15 +5,17 @@ measures some of them, ``--repeats`` sets how often the five folds are drawn, an
 and the simulation more closely instead. Everything is fitted again for each fold: the encoder, early stopping, weights and
 calibration. A table of your own is measured with ``--table file.csv --roles conf/<environment>/parameters.yml``. The peers
 come with the dependency group ``bench``, which ``make quality`` installs; one that is missing is left out and named.
+
+Each fold of each model is kept in a file (``--kept``) as soon as it is measured: a run that was stopped goes on where it was,
+and after a change of this project only its own fits are repeated, with CatBoost's beside them, whose times are compared.
 """
 
 import argparse
-import importlib.util
 import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,168 +24,17 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 
-from churn.config import AccountSchema, FeatureEngineering, Profit, Simulation, Training
-from churn.metrics import calibration_error, classification_metrics
-from churn.retention.profit import profit_policies
+from churn.config import AccountSchema, FeatureEngineering, Simulation, Training
+from churn.metrics import classification_metrics
 from churn.tables import check_accounts
 from churn.training import train_model
-from churn.training.encoding import fit_encoder
+from tests.benchmarks.board import Kept, board, folds_of, markdown
+from tests.benchmarks.peers import Fitter, fitters, measured
 from tests.benchmarks.public_tables import SOURCES, Table, public_table
 
 ROOT = Path(__file__).parents[2]
-MEASURES = ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10", "calibration_error")
-# The example costs of the base environment.
-PROFIT = Profit()
 # A table as large as this is measured on fresh rows, so that the sampling error of the test rows is small.
 FRESH_ROWS = 30_000
-
-
-# Fits on training rows and gives the probabilities of test rows.
-Fitter = Callable[[Table, pd.DataFrame], Callable[[pd.DataFrame], np.ndarray]]
-
-
-def fit_churn(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-    """This project's model with the configured parameters."""
-    return train_model(rows, table.schema, table.features, table.training).probability
-
-
-def encoded(estimator: Any) -> Fitter:
-    """An estimator of scikit-learn's interface on the same encoded features."""
-
-    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-        encoder = fit_encoder(rows, table.schema, table.features)
-        fitted = estimator().fit(encoder.transform(rows), rows[table.schema.label.column].to_numpy(np.int8))
-        return lambda others: fitted.predict_proba(encoder.transform(others))[:, 1]
-
-    return fit
-
-
-def logistic_regression() -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-
-
-def columns(table: Table, accounts: pd.DataFrame, categories: dict[str, pd.CategoricalDtype]) -> pd.DataFrame:
-    """The account columns themselves: numbers, and categories as pandas has them."""
-    numeric = list(table.schema.numeric_names)
-    return (
-        accounts[numeric]
-        .astype(np.float64)
-        .assign(**{name: accounts[name].astype(object).astype(kind) for name, kind in categories.items()})
-    )
-
-
-def native(estimator: Callable[[], Any]) -> Fitter:
-    """An estimator that splits categories by itself, on the account columns."""
-
-    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-        kinds = {name: pd.CategoricalDtype(sorted(rows[name].dropna().unique())) for name in table.schema.categorical}
-        names = {
-            name: f"c{at}" for at, name in enumerate([*table.schema.numeric_names, *kinds])
-        }  # no special characters
-
-        def given(accounts: pd.DataFrame) -> pd.DataFrame:
-            return columns(table, accounts, kinds).rename(columns=names)
-
-        fitted = estimator().fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
-        return lambda others: fitted.predict_proba(given(others))[:, 1]
-
-    return fit
-
-
-def default_xgboost() -> Any:
-    from xgboost import XGBClassifier
-
-    return XGBClassifier(enable_categorical=True, random_state=0)
-
-
-def default_lightgbm() -> Any:
-    from lightgbm import LGBMClassifier
-
-    return LGBMClassifier(random_state=0, verbose=-1)
-
-
-def fit_catboost(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-    """CatBoost with its default parameters, on the account columns themselves."""
-    from catboost import CatBoostClassifier
-
-    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
-
-    def given(accounts: pd.DataFrame) -> pd.DataFrame:
-        texts = {name: accounts[name].astype(object).where(accounts[name].notna(), "(missing)") for name in categorical}
-        return accounts[numeric].astype(np.float64).assign(**texts)
-
-    model = CatBoostClassifier(random_seed=0, verbose=0, allow_writing_files=False, cat_features=categorical)
-    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
-    return lambda others: model.predict_proba(given(others))[:, 1]
-
-
-def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-    """InterpretML's explainable boosting machine with its default parameters, on the account columns themselves."""
-    from interpret.glassbox import ExplainableBoostingClassifier
-
-    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
-
-    def given(accounts: pd.DataFrame) -> pd.DataFrame:
-        texts = {name: accounts[name].astype(object).where(accounts[name].notna(), None) for name in categorical}
-        return accounts[numeric].astype(np.float64).assign(**texts)
-
-    kinds = ["continuous"] * len(numeric) + ["nominal"] * len(categorical)
-    model = ExplainableBoostingClassifier(feature_types=kinds, n_jobs=-1)
-    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
-    return lambda others: model.predict_proba(given(others))[:, 1]
-
-
-# The models that are compared: the package each needs, and how it is fitted.
-MODELS: dict[str, tuple[str, Fitter]] = {
-    "churn": ("churn", fit_churn),
-    "CatBoost": ("catboost", fit_catboost),
-    "LightGBM": ("lightgbm", native(default_lightgbm)),
-    "XGBoost": ("xgboost", native(default_xgboost)),
-    "EBM": ("interpret", fit_ebm),
-    "logistic regression": ("sklearn", encoded(logistic_regression)),
-}
-
-
-def fitters(without: Sequence[str] = ()) -> dict[str, Fitter]:
-    """The models whose packages are installed, by name; the others are named."""
-    found = {}
-    for name, (package, fitter) in MODELS.items():
-        if name in without:
-            continue
-        if importlib.util.find_spec(package) is None:
-            print(f"{package} is not installed: {name} is left out", file=sys.stderr)
-            continue
-        found[name] = fitter
-    return found
-
-
-def measured(table: Table, fitter: Fitter, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """Measures on the test rows and seconds to fit."""
-    start = time.perf_counter()
-    predict = fitter(table, train)
-    seconds = time.perf_counter() - start
-    probability = np.asarray(predict(test), dtype=np.float64)
-    labels = test[table.schema.label.column].to_numpy(np.int8)
-    values = classification_metrics(labels, probability, 0.5)
-    made = profit_policies(labels, probability, np.full(len(test), PROFIT.account_value), PROFIT, 0.5)
-    return {
-        **{name: values[name] for name in MEASURES},
-        "floor": floor(probability),
-        "profit": made["expected_profit"],
-        "profit_at_half": made["profit_threshold"],
-        "seconds": seconds,
-    }
-
-
-def floor(probability: np.ndarray, samples: int = 20) -> float:
-    """Calibration error of probabilities that are exactly right, by chance alone: outcomes are drawn from them."""
-    random = np.random.default_rng(0)
-    drawn = [calibration_error(random.random(len(probability)) < probability, probability) for _ in range(samples)]
-    return float(np.mean(drawn))
 
 
 def cross_validated(table: Table, models: dict[str, Fitter], repeats: int) -> list[dict[str, Any]]:
@@ -203,73 +54,6 @@ def cross_validated(table: Table, models: dict[str, Fitter], repeats: int) -> li
         folds = pd.DataFrame(each)
         won = int((folds["profit"] > folds["profit_at_half"]).sum())
         found.append({"model": name, **folds.mean().to_dict(), "folds_won": f"{won} of {len(folds)}"})
-    return found
-
-
-def folds_of(table: Table, models: dict[str, Fitter], repeats: int) -> pd.DataFrame:
-    """Measures of each model on each fold: one row a fold and model."""
-    splitter = RepeatedStratifiedKFold(n_splits=5, n_repeats=repeats, random_state=0)
-    found = []
-    for fold, (train, test) in enumerate(splitter.split(table.labels, table.labels)):
-        rows = table.accounts.iloc[train].reset_index(drop=True), table.accounts.iloc[test].reset_index(drop=True)
-        found += [
-            {"table": table.name, "fold": fold, "model": name, **measured(table, fitter, *rows)}
-            for name, fitter in models.items()
-        ]
-    return pd.DataFrame(found)
-
-
-def board(folds: pd.DataFrame, repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Tables of Markdown: ROC AUC and log loss of each model on each table, ranks over all, and what this model takes.
-
-    The interval of a difference is that of the mean over folds, which share training rows: the variance is corrected for it
-    (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366).
-    """
-    from scipy.stats import t
-
-    means = folds.groupby(["table", "model"], sort=False).mean(numeric_only=True)
-    models = list(folds["model"].unique())
-    others = [name for name in models if name != "churn"]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for measure in ("roc_auc", "log_loss"):
-        sign = 1 if measure == "roc_auc" else -1
-        rows = []
-        for table, values in means[measure].groupby(level="table", sort=False):
-            one = values.droplevel("table")
-            best = (sign * one[others]).idxmax()
-            each = folds[folds["table"] == table].pivot(index="fold", columns="model", values=measure)
-            gains = each["churn"] - each[best]
-            # Five folds: a test part is a quarter of the training part.
-            error = gains.std() * np.sqrt(1 / len(gains) + 1 / 4) if len(gains) > 1 else np.nan
-            reach = t.ppf(0.975, len(gains) - 1) * error
-            rows.append(
-                {"table": table, **{name: float(one[name]) for name in models}, "best other": best}
-                | {"difference": f"{gains.mean():+.4f} ± {reach:.4f}"}
-            )
-        found[f"{measure}, 5 folds, {repeats} x"] = rows
-    ranks = {}
-    for measure in ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10"):
-        wide = means[measure].unstack("model")[models]
-        ranks[measure] = wide.rank(axis=1, ascending=measure in ("log_loss", "brier"))
-    seconds = means["seconds"].unstack("model")[models]
-    above = (means["calibration_error"] - means["floor"]).unstack("model")[models]
-    found["over all tables"] = [
-        {
-            "model": name,
-            **{f"rank {measure}": float(each[name].mean()) for measure, each in ranks.items()},
-            "wins roc_auc": int((ranks["roc_auc"][name] == 1).sum()),
-            "wins log_loss": int((ranks["log_loss"][name] == 1).sum()),
-            "calibration above floor": float(above[name].mean()),
-            "seconds, median": float(seconds[name].median()),
-        }
-        for name in models
-    ]
-    best = means["roc_auc"].unstack("model")[others].max(axis=1)
-    summary = {"mean ROC AUC minus the best other": float((means["roc_auc"].unstack("model")["churn"] - best).mean())}
-    if "CatBoost" in models:
-        summary["time beside CatBoost, median"] = float((seconds["churn"] / seconds["CatBoost"]).median())
-    summary["largest calibration error above its floor"] = float(above["churn"].max())
-    found["summary"] = [summary]
     return found
 
 
@@ -362,16 +146,6 @@ def _parameters(files: list[Path]) -> dict[str, Any]:
     return merged
 
 
-def markdown(title: str, rows: list[dict[str, Any]]) -> str:
-    """A table of Markdown."""
-    names = list(rows[0])
-    lines = [f"\n### {title}\n", f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
-    for row in rows:
-        cells = [f"{value:.4f}" if isinstance(value, float) else f"{value}" for value in row.values()]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure and print tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -383,6 +157,10 @@ def main() -> None:
     )
     parser.add_argument("--table", type=Path, help="CSV file of a table of your own")
     parser.add_argument("--roles", type=Path, help="YAML file with its `accounts`")
+    parser.add_argument(
+        "--kept", type=Path, default=ROOT / ".cache/quality.jsonl", help="file of the folds (default: %(default)s)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="measure everything again")
     parser.add_argument("--json", type=Path, help="file to write the figures to as well")
     arguments = parser.parse_args()
     if (arguments.table is None) != (arguments.roles is None):
@@ -407,9 +185,11 @@ def main() -> None:
         show(f"simulated accounts, {FRESH_ROWS:,} fresh test rows", list(simulated((3_000, 10_000, 30_000), some)))
     else:
         given = [read_table(arguments.table, [arguments.roles])] if arguments.table else map(public_table, names)
-        folds = []
+        if arguments.fresh:
+            arguments.kept.unlink(missing_ok=True)
+        kept, folds = Kept(arguments.kept), []
         for table in given:
-            folds.append(folds_of(table, models, arguments.repeats))
+            folds.append(folds_of(table, models, arguments.repeats, kept))
             means = folds[-1].groupby("model", sort=False)[["roc_auc", "log_loss", "seconds"]].mean()
             print(
                 f"{table.name}: {len(table.accounts):,} rows",

@@ -71,7 +71,7 @@ def plain_seconds(project: Project, trees: int) -> float:
 def measure(rows: int, trees: int) -> tuple[Cost, Cost, float]:
     """Costs of both pipelines, and seconds of the plain fit."""
     with tempfile.TemporaryDirectory() as scratch:
-        project = make_project(Path(scratch))
+        project = make_project(Path(scratch), portfolio="full")
         write_partitions(project.staging / "training", rows, labelled=True)
         known = yaml.safe_load((project.conf / "local/globals.yml").read_text())
         project.configure("local", "globals", {**known, "tables": {"training": str(project.staging / "training")}})

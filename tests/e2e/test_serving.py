@@ -1,10 +1,14 @@
-"""`churn serve` as a process: it starts, answers, follows the champion, keeps its log through a kill, and ends in peace."""
+"""`churn serve` as a process: it starts, answers, follows the champion and its tokens, keeps its log through a kill, gives way to
+another process, and ends in peace."""
 
+import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,8 +32,14 @@ from tests.stack import free_ports
 
 pytestmark = pytest.mark.e2e
 
-TOKEN = "0123456789abcdef"
+TOKEN, OTHER = "0123456789abcdef", "fedcba9876543210"
 PATIENCE = 120.0
+# As systemd starts a process: the socket is descriptor 3.
+HAND_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.execve(sys.argv[2], sys.argv[2:], {**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
+"""
 
 
 class Running:
@@ -43,7 +53,7 @@ class Running:
     def until(self, reached: Any) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:
-            with suppress(requests.ConnectionError):
+            with suppress(requests.ConnectionError, requests.ReadTimeout):
                 if reached():
                     return
             assert self.process.poll() is None, self._log.read_text()
@@ -51,7 +61,7 @@ class Running:
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
-        return requests.get(f"{self.url}/readyz", timeout=PATIENCE).status_code == 200
+        return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
 
     def score(self, rows: list[dict[str, Any]], session: requests.Session | None = None) -> Any:
         answer = (session or self.session).post(f"{self.url}/v1/score", json={"rows": rows}, timeout=PATIENCE)
@@ -60,15 +70,20 @@ class Running:
 
 
 @contextmanager
-def serving(project: Project, **settings: Any) -> Iterator[Running]:
-    (port,) = free_ports(1)
+def serving(project: Project, listening: socket.socket | None = None, **settings: Any) -> Iterator[Running]:
+    """A service; with a socket, it is handed that as systemd hands one."""
+    port = listening.getsockname()[1] if listening else free_ports(1)[0]
     parameters = ",".join(
         f"serve.{name.replace('__', '.')}={value}" for name, value in {"port": port, **settings}.items()
     )
-    log = project.folder / "serve.log"
+    log = project.folder / f"serve-{uuid.uuid4().hex[:8]}.log"
+    command = [sys.executable, "-m", "churn", "serve", "--conf-source", str(project.conf), "--params", parameters]
+    if listening:
+        command = [sys.executable, "-c", HAND_OVER, str(listening.fileno()), *command]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "churn", "serve", "--conf-source", str(project.conf), "--params", parameters],
+            command,
+            pass_fds=[listening.fileno()] if listening else [],
             cwd=ROOT,
             env={**clean_environment(), "CHURN_SERVE_TOKEN": TOKEN},
             stdout=out,
@@ -120,7 +135,11 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
     project, models = trained
     table, rows = rows_of(project, 20)
     expected = {"1": models[0].score(table)}
-    with serving(project, workers=workers, poll=0.2, drain=0.5) as running:
+    settings: dict[str, Any] = {"workers": workers, "poll": 0.2, "drain": 0.5}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        serving(project, listening, **settings) as running,
+    ):
         assert requests.post(f"{running.url}/v1/score", json={"rows": rows}, timeout=PATIENCE).status_code == 401
         content = running.score(rows)
         assert content["model"]["version"] == "1"
@@ -136,10 +155,13 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
         # Under load, the champion moves there and back: no answer fails or mixes versions.
         failures, seen, ends = list[str](), set[str](), threading.Event()
 
-        def load() -> None:
+        def load(keeps: bool) -> None:
+            """Ask on one connection, or on a new one for each request."""
             with requests.Session() as session:
                 session.headers["Authorization"] = f"Bearer {TOKEN}"
                 while not ends.is_set():
+                    if not keeps:
+                        session.close()
                     try:
                         content = running.score(rows, session)
                         version = content["model"]["version"]
@@ -153,7 +175,7 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
 
         expected["2"] = replace(models[1]).score(table)
         assert expected["2"]["prediction"].tolist() != expected["1"]["prediction"].tolist()
-        threads = [threading.Thread(target=load) for _ in range(3)]
+        threads = [threading.Thread(target=load, args=(keeps,)) for keeps in (True, True, False)]
         for thread in threads:
             thread.start()
         for model in (models[1], models[0], models[1]):
@@ -168,17 +190,40 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
             )
             for session in fresh:
                 session.close()
-        # The end: what was accepted is answered.
-        running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-        ends.set()
-        for thread in threads:
-            thread.join()
+        # Tokens follow the credentials.
+        tokens = {"default": {"token": TOKEN}, "crm": {"token": OTHER, "scopes": ["read"]}}
+        assert _status(running, OTHER) == 401
+        project.configure("local", "credentials", {"serve": {"tokens": tokens}})
+        running.until(lambda: {_status(running, OTHER) for _ in range(6)} == {200})  # all workers
+        running.process.send_signal(signal.SIGHUP)
+
+        # Another process begins on the same socket, then this one ends: what was accepted is answered.
+        with serving(project, listening, **settings) as follower:
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(PATIENCE) == 0
+            follower.until(lambda: follower.score(rows)["model"]["version"] == "2")
+            ends.set()
+            for thread in threads:
+                thread.join()
+            follower.process.send_signal(signal.SIGTERM)
+            assert follower.process.wait(PATIENCE) == 0
         assert failures == []
         assert seen == {"1", "2"}
-        assert running.process.wait(PATIENCE) == 0
     logged = [parquet.read_table(file) for file in (project.results / "requests").rglob("*.parquet")]
     assert set(pa.concat_tables(logged)["model_version"].to_pylist()) == {"1", "2"}
+
+    if workers > 1:
+        return
+    # The log is judged; the same accounts were asked for again and again.
+    today = next(project.results.glob("requests/*")).name
+    project.run("monitoring", monitoring={"source": "requests", "requests_day": today, "requests_version": 2})
+    health = json.loads((project.results / "requests" / today / "health_metrics.json").read_text())
+    assert (health["total_samples"], health["provenance"]["model_version"]) == (20, "2")
+
+
+def _status(running: Running, token: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.get(f"{running.url}/v1/model", headers=headers, timeout=PATIENCE).status_code
 
 
 def test_a_kill_loses_a_second_at_most_and_leaves_whole_files(trained: tuple[Project, list[ChurnModel]]) -> None:

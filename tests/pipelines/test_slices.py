@@ -75,10 +75,11 @@ def features(small: Parameters, snapshots: dict[str, Any]) -> dict[str, Any]:
     described = run(pipeline, small, training_accounts__table=snapshots["training_accounts@table"])
     source = described["training_source"]
     assert {name: source[name] for name in SOURCE} == SOURCE
-    assert set(described) == {"training_source", "training_split"}
+    assert set(described) == {"training_source", "training_split", "data_report_page"}
+    assert "Data report of the training rows" in described["data_report_page"]
     others = pipeline.only_nodes(*(each.name for each in pipeline.nodes if each.name != "describe_source"))
     encoded = run(others, small, training_accounts__table=snapshots["training_accounts@table"])
-    assert set(encoded) == {"train_features", "test_features", "training_split"}
+    assert set(encoded) == {"train_features", "test_features", "training_split", "data_report_page"}
     assert source["train_rows"] == len(encoded["train_features"])
     assert source["train_rows"] + source["test_rows"] == 2000
     parts = run(

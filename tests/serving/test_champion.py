@@ -11,6 +11,7 @@ import pytest
 
 from churn.config import Parameters
 from churn.model import ChurnModel
+from churn.model.calibration import Calibration
 from churn.serving.canaries import canary_faults, canary_rows
 from churn.serving.champion import AGAIN, FORMER, ModelRegistry
 from churn.tables import check_accounts
@@ -91,6 +92,7 @@ def test_a_faulty_version_is_refused_and_the_one_in_use_stays(
         "3": (replace(model, encoder=replace(model.encoder, vocabularies={})), "does not know"),
         "4": (Broken(model), "differ"),
         "5": (object(), "AttributeError"),
+        "7": (replace(model, calibration=Calibration("sigmoid", 1.1, 0.0)), "instead of"),
         "6": (replace(model, schema=schema, encoder=replace(model.encoder, numeric=())), ""),
     }
     for version, (candidate, says) in faulty.items():
@@ -113,7 +115,7 @@ def test_a_faulty_version_is_refused_and_the_one_in_use_stays(
     driven.champion.look()
     assert driven.get("/readyz").json["status"] == "ready"
     page = driven.get("/metrics").content.decode()
-    assert 'churn_serve_models_total{result="refused"} 6.0' in page
+    assert 'churn_serve_models_total{result="refused"} 7.0' in page
     assert 'churn_serve_model_info{version="1"} 1.0' in page
 
 
@@ -164,6 +166,13 @@ def test_canaries_are_accounts_of_the_model(model: ChurnModel) -> None:
     )
     assert len({json.dumps(row) for row in rows}) == len(rows) > 5
     assert canary_faults(model) == []
+
+
+def test_a_model_without_stored_canaries_is_used(driven: Driven, model: ChurnModel, accounts: pd.DataFrame) -> None:
+    """As models of earlier versions."""
+    driven.registry.add("2", replace(model, canaries=None))
+    driven.champion.look()
+    assert driven.score(records_of(accounts.head(1))).json["model"]["version"] == "2"
 
 
 def test_the_copy_is_read_without_mlflow(tmp_path: Any, model: ChurnModel) -> None:

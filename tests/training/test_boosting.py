@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from churn.errors import AccountsError
 from churn.model.trees import average, scaled
 from churn.tables import FrameTable
 from churn.training import boosting
-from churn.training.boosting import Grown, assign_folds, booster_parameters, fit_booster, fit_booster_of, grow
+from churn.training.boosting import (
+    ASKED_EACH,
+    Grown,
+    assign_folds,
+    booster_parameters,
+    fit_booster,
+    fit_booster_of,
+    grow,
+)
 from tests.conftest import rng
 
 # A value for each parameter that XGBoost would not use by itself.
@@ -241,3 +250,21 @@ def test_the_trees_of_a_fold_of_a_long_table_see_the_rows_of_the_others(monkeypa
     fitted = fit_booster_of(table, ["a", "b"], "left", folds, watched, Training(booster=booster))
     assert seen == [(600, labels[folds != fold].sum(), 150) for fold in range(3)]
     assert len(fitted.margin) == 450
+
+
+def test_a_booster_can_be_given_up() -> None:
+    features = rng(7).normal(size=(600, 4)).astype(np.float32)
+    labels = (features[:, 0] + rng(8).normal(size=600) > 0).astype(np.int8)
+    watched = np.arange(600) < 200
+    asked: list[tuple[np.ndarray, int]] = []
+
+    def give_up(margin: np.ndarray, losses: Sequence[float]) -> bool:
+        asked.append((margin, len(losses)))
+        return len(asked) == 2
+
+    slow = Training(booster=Booster(learning_rate=0.01))
+    grown = grow(features, labels, watched, slow, seed=1, give_up=give_up)
+    assert [count for _, count in asked] == [ASKED_EACH, 2 * ASKED_EACH]
+    assert len(grown.losses) == 2 * ASKED_EACH
+    found = grown.booster.inplace_predict(features[watched], predict_type="margin")
+    np.testing.assert_allclose(asked[-1][0], found, atol=1e-5)

@@ -70,7 +70,7 @@ def test_one_setting_is_chosen_for_a_long_table() -> None:
     chosen, summary = choose_setting(features, labels, assign_folds(labels, FULL), FULL)
     [name] = [name for name, each in summary["settings"].items() if each["weight"]]
     assert name != CONFIGURED
-    assert chosen == settings_of(FULL, 8)[name]
+    assert chosen == settings_of(FULL, 3000, 8)[name]
     assert "on 3,000 of the rows" in in_words(summary)
 
 
@@ -148,9 +148,10 @@ def test_one_setting_that_is_left_is_the_booster_of_quick(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(full.margin, quick.margin)
 
 
-def test_a_wide_table_has_fewer_bins() -> None:
-    def bins(features: int) -> set[int]:
-        return {each.booster.max_bin for name, each in settings_of(FULL, features).items() if name != CONFIGURED}
+def test_a_wide_or_short_table_has_fewer_bins() -> None:
+    def bins(rows: int, features: int) -> set[int]:
+        return {each.booster.max_bin for name, each in settings_of(FULL, rows, features).items() if name != CONFIGURED}
 
-    assert (bins(30), bins(600)) == ({256}, {64})
-    assert settings_of(FULL, 600)[CONFIGURED] == FULL
+    assert (bins(20_000, 30), bins(20_000, 600)) == ({256}, {64})
+    assert (bins(2_000, 30), bins(200, 30)) == ({125}, {64})
+    assert settings_of(FULL, 2_000, 600)[CONFIGURED] == FULL

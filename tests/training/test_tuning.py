@@ -58,6 +58,11 @@ def encoder(accounts: pd.DataFrame) -> Encoder:
 
 
 @pytest.fixture(scope="module")
+def shape(accounts: pd.DataFrame, encoder: Encoder) -> tuple[int, int]:
+    return len(accounts), len(encoder.feature_names)
+
+
+@pytest.fixture(scope="module")
 def trials(accounts: pd.DataFrame) -> list[Trial]:
     return searched(accounts, STUNTED)
 
@@ -90,18 +95,18 @@ def test_hopeless_trials_are_given_up(trials: list[Trial]) -> None:
 
 
 def test_the_loss_is_that_of_rows_the_trees_did_not_see(
-    accounts: pd.DataFrame, trials: list[Trial], encoder: Encoder
+    accounts: pd.DataFrame, trials: list[Trial], shape: tuple[int, int]
 ) -> None:
     best = best_trial(trials)
-    chosen = choose(trials, STUNTED, FEATURES, encoder)
+    chosen = choose(trials, STUNTED, FEATURES, shape)
     model = train_model(accounts, SCHEMA, chosen.features, chosen.training.model_copy(update={"tuning": Tuning()}))
     fresh = table(5_000, 2)
     measured = classification_metrics(fresh["left"], model.probability(fresh), 0.5)
     assert best.loss == pytest.approx(measured["log_loss"], abs=0.04)
 
 
-def test_the_search_finds_the_interaction(accounts: pd.DataFrame, trials: list[Trial], encoder: Encoder) -> None:
-    chosen = choose(trials, STUNTED, FEATURES, encoder)
+def test_the_search_finds_the_interaction(accounts: pd.DataFrame, trials: list[Trial], shape: tuple[int, int]) -> None:
+    chosen = choose(trials, STUNTED, FEATURES, shape)
     assert chosen.trial == best_trial(trials)
     assert chosen.training.booster.max_leaves > 2
     assert chosen.training.booster.n_estimators == 60  # what is not searched stays
@@ -117,13 +122,15 @@ def test_the_search_finds_the_interaction(accounts: pd.DataFrame, trials: list[T
     assert roc_auc(STUNTED) > plain + 0.1
 
 
-def test_the_search_begins_with_the_best_setting_of_the_portfolio(accounts: pd.DataFrame, encoder: Encoder) -> None:
+def test_the_search_begins_with_the_best_setting_of_the_portfolio(
+    accounts: pd.DataFrame, shape: tuple[int, int]
+) -> None:
     full = STUNTED.model_copy(update={"portfolio": "full", "tuning": Tuning(enabled=True, trials=2)})
     first, second = searched(accounts, full)
     assert first.setting == second.setting != "configured"
-    start = settings_of(full, len(encoder.feature_names))[first.setting]
+    start = settings_of(full, *shape)[first.setting]
     assert first.parameters["max_depth"] == start.booster.max_depth
-    chosen = choose([first, second], full, FEATURES, encoder)
+    chosen = choose([first, second], full, FEATURES, shape)
     assert chosen.training.booster.grow_policy == start.booster.grow_policy
     if chosen.trial is None:
         assert chosen.training == start
@@ -140,22 +147,22 @@ def test_the_time_limit_ends_the_search_after_the_first_trial(accounts: pd.DataF
     assert len(searched(accounts, hurried)) == 1
 
 
-def test_a_gain_within_a_standard_error_is_chance(encoder: Encoder) -> None:
+def test_a_gain_within_a_standard_error_is_chance(shape: tuple[int, int]) -> None:
     first = Trial(0, "complete", {"max_depth": 2}, 0.5, 0.0, 0.0)
     lucky = Trial(1, "complete", {"max_depth": 3}, 0.499, 0.001, 0.001)
     better = Trial(2, "complete", {"max_depth": 4}, 0.498, 0.002, 0.001)
     given_up = Trial(3, "pruned", {"max_depth": 5}, 0.1)
-    kept = choose([first, lucky, given_up], STUNTED, FEATURES, encoder)
+    kept = choose([first, lucky, given_up], STUNTED, FEATURES, shape)
     assert (kept.training, kept.features, kept.trial) == (STUNTED, FEATURES, None)
-    taken = choose([first, lucky, better, given_up], STUNTED, FEATURES, encoder)
+    taken = choose([first, lucky, better, given_up], STUNTED, FEATURES, shape)
     assert taken.training.booster == STUNTED.booster.model_copy(update={"max_depth": 4})
     assert "were kept: the best is not clearly better" in in_words(summarise([first, lucky], kept))
     words = in_words(summarise([first, lucky, better, given_up], taken))
     assert words.startswith("4 sets of parameters were tried, 1 of them given up early. Number 2 was taken: ")
 
 
-def test_without_a_search_there_is_nothing_to_choose(encoder: Encoder) -> None:
-    tuned = choose([], STUNTED, FEATURES, encoder)
+def test_without_a_search_there_is_nothing_to_choose(shape: tuple[int, int]) -> None:
+    tuned = choose([], STUNTED, FEATURES, shape)
     assert (tuned.training, tuned.trial) == (STUNTED, None)
     assert summarise([], tuned) == {}
 

@@ -1,11 +1,10 @@
 """The command `churn serve`, which `churn` itself starts without the imports of the other commands."""
 
-import copy
-
 from churn.cli.commands import cli, explained
-from churn.serving.command import serve as started
+from churn.operations.refusals import refusal_messages
+from churn.serving.command import serve_command
 
-serve = copy.copy(started)
-assert started.callback is not None  # noqa: S101
-serve.callback = explained(started.callback)
+serve = serve_command(refusal_messages)
+assert serve.callback is not None  # noqa: S101
+serve.callback = explained(serve.callback)
 cli.add_command(serve)

@@ -24,7 +24,7 @@ from churn.config.operation import EventKind, Inference, Monitoring, Notificatio
 from churn.config.parameters import Parameters, check_parameters
 from churn.config.reading import FileFormat
 from churn.config.retention import Action, Decision, Profit, Reasons, ReasonText, at_costs
-from churn.config.schema import AccountSchema, Label, NotAbove, NumericColumn
+from churn.config.schema import AccountSchema, DateColumn, Label, NotAbove, NumericColumn
 from churn.config.serving import Serve, ServeLog
 from churn.config.training import (
     Booster,
@@ -44,6 +44,7 @@ __all__ = [
     "Block",
     "Booster",
     "Contacts",
+    "DateColumn",
     "Decision",
     "Delivery",
     "DeliveryColumn",

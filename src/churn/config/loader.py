@@ -3,6 +3,7 @@
 import copy
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ LOADER_ARGS: dict[str, Any] = {
 }
 
 
+def _plain(value: Any) -> Any:
+    """Return nested values as plain types: Kedro gives those of its settings, which cannot be handed to another process."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
 class ConfigLoader(OmegaConfigLoader):
     """Kedro's loader with two more resolvers.
 
@@ -36,6 +46,9 @@ class ConfigLoader(OmegaConfigLoader):
 
     ``${env:NAME}`` and ``${env:NAME,default}``, in any file, are environment variables, or else variables of the file
     ``.env`` next to the configuration folder. An empty variable has the value of its default.
+
+    Attributes:
+        options: The arguments; with them another loader reads the files anew.
     """
 
     def __init__(
@@ -47,6 +60,9 @@ class ConfigLoader(OmegaConfigLoader):
     ) -> None:
         # Kedro's constructor reads the globals, so the resolvers and attributes are set first.
         self.conf_source = str(conf_source)
+        self.options: dict[str, Any] = _plain(
+            {"conf_source": str(conf_source), "env": env, "runtime_params": runtime_params, **options}
+        )
         self._resolved: tuple[str, Any] | None = None
         self._dotenv: dict[str, str | None] | None = None
         OmegaConf.register_new_resolver("parameters", self._parameter, replace=True)
@@ -68,15 +84,19 @@ class ConfigLoader(OmegaConfigLoader):
         return copy.deepcopy(_RESOLVED[state])
 
     def _state(self, key: str) -> Any:
-        """Return everything that a section depends on: files by size and time, variables, runtime parameters."""
+        """Return everything that a section depends on: files, variables, runtime parameters."""
+        seen = self.files()
+        variables = frozenset(os.environ.items())
+        set_here = repr({name: self.data.get(name) for name in ("globals", "parameters")})
+        return key, self.conf_source, self.env, repr(self.runtime_params), set_here, seen, variables
+
+    def files(self) -> frozenset[tuple[str, int, int]]:
+        """Return path, size and time of each file of the configuration, and of ``.env``."""
         places = [Path(self.conf_source) / env for env in {self.base_env, self.env or self.default_run_env}]
         files = [file for place in places for file in place.rglob("*")]
         if (dotenv := self._dotenv_file()).exists():
             files.append(dotenv)
-        seen = frozenset((str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)
-        variables = frozenset(os.environ.items())
-        set_here = repr({name: self.data.get(name) for name in ("globals", "parameters")})
-        return key, self.conf_source, self.env, repr(self.runtime_params), set_here, seen, variables
+        return frozenset((str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files)
 
     def _parameter(self, name: str) -> Any:
         # Read once for each set of runtime parameters: one process may run with several sets.

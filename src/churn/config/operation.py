@@ -81,7 +81,15 @@ class Monitoring(Block):
 
 
 EventKind = Literal[
-    "trained", "promoted", "not_promoted", "scored", "health_alarm", "failed", "scores_late", "delivery_failed"
+    "trained",
+    "promoted",
+    "not_promoted",
+    "scored",
+    "health_alarm",
+    "failed",
+    "scores_late",
+    "delivery_failed",
+    "champion_refused",
 ]
 
 

@@ -1,7 +1,8 @@
 """The schema of the account table."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from datetime import date
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -138,6 +139,41 @@ def _named(value: Any) -> Any:
     return {"column": value} if isinstance(value, str) else value
 
 
+class DateColumn(Block):
+    """A column with a date, from which the time up to the date of the snapshot becomes a numeric feature."""
+
+    column: str = Field(description="Name of the column.")
+    unit: Literal["months", "days"] = Field(
+        default="months",
+        description="Unit of the feature, `months_since_<column>` or `days_since_<column>`. A month has 30.4375 days, and months "
+        "have one decimal.",
+    )
+    order: Literal["day", "month"] | None = Field(
+        default=None,
+        description="What comes first in dates such as `03/04/2024`. Empty: a date that has two meanings is a fault.",
+    )
+    future: bool = Field(
+        default=False,
+        description="Whether dates may be after the date of the snapshot, such as the end of a contract; the feature is then "
+        "negative. Otherwise such a date is a fault.",
+    )
+
+    @property
+    def feature(self) -> str:
+        """Name of the numeric column that the canonical table has in place of the date."""
+        return f"{self.unit}_since_{self.column}"
+
+
+def _date_or_name(value: Any) -> Any:
+    """Return a date that is written as text as a date; any other text is the name of a column."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return value
+    return value
+
+
 class NotAbove(Block):
     """A rule between two numeric columns."""
 
@@ -156,8 +192,16 @@ class AccountSchema(_GrownBlock):
         default=(), description="Numeric columns: a name, or a name with its range."
     )
     categorical: tuple[str, ...] = Field(default=(), description="Categorical columns, read as text.")
+    dates: tuple[Annotated[DateColumn, BeforeValidator(_named)], ...] = Field(
+        default=(), description="Date columns: a name, or a name with unit and order. The time since each is a feature."
+    )
+    as_of: Annotated[date | str | None, BeforeValidator(_date_or_name)] = Field(
+        default=None,
+        description="Date of the snapshot, up to which the time since each date is counted: a date (YYYY-MM-DD), or a column "
+        "with a date for each row. Scoring uses `inference.as_of` instead of a date, if that is set.",
+    )
     left_out: tuple[str, ...] = Field(
-        default=(), description="Columns that the model does not use, for example dates or free text."
+        default=(), description="Columns that the model does not use, for example free text."
     )
     carry: tuple[str, ...] = Field(
         default=(),
@@ -185,8 +229,26 @@ class AccountSchema(_GrownBlock):
 
     @property
     def numeric_names(self) -> tuple[str, ...]:
-        """Names of the numeric columns, in declared order."""
-        return tuple(item.column for item in self.numeric)
+        """Names of the numeric columns of the canonical table, in declared order; those of the time since dates come last."""
+        return (*(item.column for item in self.numeric), *(item.feature for item in self.dates))
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """Columns of a file from which the canonical table without its label is made."""
+        as_of = (self.as_of,) if isinstance(self.as_of, str) else ()
+        dates = dict.fromkeys([*(item.column for item in self.dates), *as_of])
+        return (self.id, *(item.column for item in self.numeric), *self.categorical, *dates)
+
+    @property
+    def known_columns(self) -> frozenset[str]:
+        """All columns of a file that the schema names."""
+        return frozenset({*self.source_columns, self.label.column, *self.left_out, *self.carry})
+
+    def counted_to(self, as_of: date | None) -> Self:
+        """Return the schema with another date of the snapshot, unless there is none or a column has it."""
+        if as_of is None or not isinstance(self.as_of, date):
+            return self
+        return self.model_copy(update={"as_of": as_of})
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -210,9 +272,10 @@ class AccountSchema(_GrownBlock):
 
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:
-        if not self.numeric and not self.categorical:
+        if not self.numeric and not self.categorical and not self.dates:
             raise ValueError("name at least one numeric or categorical column")
-        named = [*self.text_columns, *self.numeric_names, *self.left_out]
+        named = [*self.source_columns, self.label.column, *self.numeric_names[len(self.numeric) :]]
+        named += [*self.left_out, *self.carry]
         twice = sorted({name for name in named if named.count(name) > 1})
         if twice:
             raise ValueError(f"a column has one role only, but these are named more than once: {', '.join(twice)}")
@@ -221,6 +284,10 @@ class AccountSchema(_GrownBlock):
         )
         if unknown:
             raise ValueError(f"not_above names columns that are not numeric columns: {', '.join(unknown)}")
+        if self.dates and self.as_of is None:
+            raise ValueError("dates need as_of: the date of the snapshot (YYYY-MM-DD), or a column that has it")
+        if self.as_of in {item.column for item in self.dates}:
+            raise ValueError(f"as_of is {self.as_of}, which dates names too; a date has no time since itself")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from churn.datasets.models import AliasDataset, ChampionDataset, ChurnModelDatas
 from churn.datasets.monitored import MonitoredDataset, RequestOutcomesDataset, RequestsDataset
 from churn.datasets.optional import OptionalDataset
 from churn.datasets.results import HealthReportDataset, ResultsDataset
+from churn.datasets.source import SourceDataset
 from churn.datasets.spark import SparkAccountsDataset, SparkOutcomesDataset, SparkResultsDataset
 from churn.datasets.trials import TuningTrialsDataset
 
@@ -46,6 +47,7 @@ __all__ = [
     "RequestOutcomesDataset",
     "RequestsDataset",
     "ResultsDataset",
+    "SourceDataset",
     "SparkAccountsDataset",
     "SparkOutcomesDataset",
     "SparkResultsDataset",

@@ -113,7 +113,7 @@ class DeliveriesDataset(AbstractDataset[Deliveries, list[dict[str, Any]]]):
             else:
                 logger.info("%s: %s", name, outcome)
             for example in outcome.examples:
-                logger.info("%s: for example %s", name, example)
+                logger.info("%s: for example %s", name, ", ".join(f"{key} {value}" for key, value in example.items()))
         self._store.write_json([outcome.as_dict() for outcome in self.outcomes], OUTCOMES)
 
     def load(self) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A table of a database, through SQLAlchemy: any that it knows, and PostgreSQL by its own ways."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -42,8 +41,6 @@ class Database(Target):
         place = f"credentials.yml: delivery.{self.settings.name}.url"
         if not self._credentials.get("url"):
             return [f"{place} is empty; set the address of the database as SQLAlchemy writes it"]
-        if importlib.util.find_spec("sqlalchemy") is None:
-            return ["a target of the kind sql needs sqlalchemy: uv sync --extra delivery"]
         from sqlalchemy import exc
         from sqlalchemy.engine import make_url
 

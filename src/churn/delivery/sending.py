@@ -62,7 +62,7 @@ class Outcome:
         status: `delivered`, or `dry_run`, or `failed`.
         counts: Numbers of accounts; only that of the rejected ones if it failed.
         reason: Why it failed, or why nothing was sent.
-        examples: Some changed rows of a dry run, without ids.
+        examples: Some changed rows of a dry run, without ids and missing values.
         rejects: File with the rejected rows, if there are any.
     """
 
@@ -233,7 +233,9 @@ class _Delivery:
         for rows, _, to_send in comparison:
             places = np.flatnonzero(to_send)[: EXAMPLES - len(self.examples)]
             shown = rows.drop_columns([fields.id.name]).take(places)
-            self.examples += [{name: str(value) for name, value in each.items()} for each in shown.to_pylist()]
+            self.examples += [
+                {name: str(value) for name, value in each.items() if value is not None} for each in shown.to_pylist()
+            ]
             self.counts = comparison.counts
         self.counts = replace(comparison.counts, removed=0 if self._partial else len(comparison.gone()))
 

@@ -8,6 +8,7 @@ in XGBoost's UBJSON, everything else in JSON, and the SHA-256 of both, which is 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, RiskBand
 from churn.errors import ChurnError
 from churn.model.calibration import Calibration
+from churn.model.canaries import Canaries
 from churn.model.contributions import by_column
 from churn.model.encoder import Encoder
 from churn.model.linear import Linear
@@ -29,6 +31,7 @@ from churn.model.trees import Trees
 from churn.model.xgboost_trees import XGBoostTrees
 from churn.tables import as_text
 from churn.tables.cells import respelled
+from churn.tables.dates import with_time_since
 from churn.tables.split import Split
 
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
@@ -72,6 +75,7 @@ class ChurnModel:
         importance: For each account column the mean absolute contribution to the margin, in log-odds.
         calibration: Strictly increasing function from the margin to the probability.
         split: Which accounts were test rows; None if that is not known.
+        canaries: Training rows and their scores, see `canary_faults`; None for models that were stored without.
         source: Source it was loaded from; None for a model that was just trained.
     """
 
@@ -86,6 +90,7 @@ class ChurnModel:
     calibration: Calibration = field(default_factory=Calibration)
     linear: Linear | None = None
     split: Split | None = None
+    canaries: Canaries | None = None
     source: ModelSource | None = None
 
     @property
@@ -112,6 +117,8 @@ class ChurnModel:
         return self.probability_of(self._encoded(accounts))
 
     def _encoded(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
+        if any(item.feature not in accounts.columns for item in self.schema.dates):
+            accounts = with_time_since(accounts, self.schema)
         return self.encoder.transform(accounts, self.schema.missing, self.schema.missing_text)
 
     def probability_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -163,9 +170,14 @@ class ChurnModel:
         """
         return self.rows.score(records, reasons)
 
-    def score_good_rows(self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False) -> PartialScores:
-        """Score the rows that have no fault, see `score_rows`, and return the faults of the others by row and column."""
-        return self.rows.score_good(records, reasons)
+    def score_good_rows(
+        self, records: Sequence[Mapping[str, Any]], *, reasons: bool = False, as_of: date | None = None
+    ) -> PartialScores:
+        """Score the rows that have no fault, see `score_rows`, and return the faults of the others by row and column.
+
+        The time since dates is counted to `as_of`, if that is given and no column has the date of the snapshot.
+        """
+        return self.rows.score_good(records, reasons, as_of)
 
     @cached_property
     def rows(self) -> RowScorer:
@@ -257,6 +269,28 @@ class ChurnModel:
                 faults.append(f"{role} columns here that the model does not know: {', '.join(sorted(ours - theirs))}")
         return faults
 
+    def canary_faults(self) -> list[str]:
+        """Return in what the scores of the stored canary rows are not those of the training; empty if nothing or without rows.
+
+        On a GPU, whose sums are rounded in another way, they are not compared.
+        """
+        if self.canaries is None or self.device != "cpu":
+            return []
+        return self.canaries.faults(self.probability(self.canaries.frame()))
+
+    def check_canaries(self) -> None:
+        """Check that the model computes here what it computed at its training.
+
+        Raises:
+            ChurnError: If the score of a stored canary row differs.
+        """
+        if faults := self.canary_faults():
+            name = self.source.uri if self.source else "the model"
+            raise ChurnError(
+                f"{name}: {'; '.join(faults)}. Install the locked packages anew (uv sync --locked), score on another machine, or "
+                "train the model again"
+            )
+
     def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
         """Return, for each categorical column that has values, whether the model knows any of them.
 
@@ -347,6 +381,8 @@ class ChurnModel:
             linear=Linear.from_dict(stored["linear"]) if stored.get("linear") else None,
             # Models that were stored before accounts were split by their ids have no entry for it.
             split=Split.from_dict(stored["split"]) if "split" in stored else None,
+            # Models that were stored before there were canary rows have no entry for them.
+            canaries=Canaries.from_dict(stored["canaries"]) if "canaries" in stored else None,
         )
 
     def files(self) -> dict[str, bytes]:
@@ -363,6 +399,7 @@ class ChurnModel:
             "performance": dict(self.performance),
             "importance": dict(self.importance),
             **({"split": self.split.to_dict()} if self.split else {}),
+            **({"canaries": self.canaries.to_dict()} if self.canaries else {}),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False)
         return {BOOSTER_FILE: self.trees.to_bytes(), MODEL_FILE: text.encode() + b"\n"}

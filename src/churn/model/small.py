@@ -8,6 +8,7 @@ column by column, whose fixed costs are milliseconds.
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,9 +99,11 @@ class RowScorer:
             raise AccountsError(SUBJECT, sentences)
         return self._scores(checked, reasons)
 
-    def score_good(self, records: Sequence[Mapping[str, Any]], reasons: bool = False) -> PartialScores:
+    def score_good(
+        self, records: Sequence[Mapping[str, Any]], reasons: bool = False, as_of: date | None = None
+    ) -> PartialScores:
         """Score the rows without faults, see `ChurnModel.score_good_rows`."""
-        checked = self.check(records)
+        checked = self.check(records, as_of)
         return PartialScores(self._scores(checked, reasons), checked.faults)
 
     def _scores(self, checked: CheckedRecords, reasons: bool) -> list[RowScore]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from churn.model.ubjson import decode, encode
+
 if TYPE_CHECKING:
     from xgboost import Booster as Booster
 else:
@@ -82,7 +84,7 @@ def average(boosters: Sequence[Booster]) -> Booster:
     Raises:
         ValueError: If base scores or numbers of trees differ.
     """
-    models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
+    models = [_content(booster) for booster in boosters]
     count = len(models)
     forests = [model["learner"]["gradient_booster"]["model"]["trees"] for model in models]
     bases = {str(model["learner"]["learner_model_param"]["base_score"]) for model in models}
@@ -108,7 +110,7 @@ def combine(boosters: Sequence[Booster], weights: Sequence[float]) -> Booster:
     """
     if len(boosters) == 1:
         return boosters[0]
-    models = [json.loads(bytes(booster.save_raw("json"))) for booster in boosters]
+    models = [_content(booster) for booster in boosters]
     same = ("base_score", "num_feature")
     if any(len({str(model["learner"]["learner_model_param"][name]) for model in models}) > 1 for name in same):
         raise ValueError("boosters must have the same base score and the same number of features")
@@ -130,7 +132,7 @@ def _with_trees(content: dict[str, Any], trees: list[dict[str, Any]], of_round: 
     model["iteration_indptr"] = list(range(0, len(trees) + 1, of_round))
     model["gbtree_model_param"] |= {"num_trees": str(len(trees)), "num_parallel_tree": str(of_round)}
     content["learner"]["attributes"] = {}
-    return _from_json(content)
+    return _from_content(content)
 
 
 class StoredTrees(NamedTuple):
@@ -147,32 +149,56 @@ class StoredTrees(NamedTuple):
 
 def stored_trees(booster: Booster) -> StoredTrees:
     """Return the trees and the base score of a booster."""
-    learner = json.loads(booster.save_raw("json"))["learner"]
+    learner = _content(booster)["learner"]
     # Depending on its version, XGBoost writes a number or a list of one number.
     base_score = float(np.ravel(json.loads(learner["learner_model_param"]["base_score"]))[0])
-    return StoredTrees(learner["gradient_booster"]["model"]["trees"], base_score)
+    trees = [
+        {name: values.tolist() if isinstance(values, np.ndarray) else values for name, values in tree.items()}
+        for tree in learner["gradient_booster"]["model"]["trees"]
+    ]
+    return StoredTrees(trees, base_score)
+
+
+def leaf_depths(booster: Booster) -> list[NDArray[np.int64]]:
+    """Return for each tree the depth of its leaves, 0 for the root."""
+    found = []
+    for tree in _content(booster)["learner"]["gradient_booster"]["model"]["trees"]:
+        left, parents = tree["left_children"], tree["parents"].astype(np.int64)
+        # The parent of the root is a number behind the last node, which stands for itself.
+        above = np.append(np.where(parents < len(parents), parents, len(parents)), len(parents))
+        node = np.flatnonzero(left == -1)
+        depth = np.zeros(len(node), np.int64)
+        while (inside := (node := above[node]) < len(parents)).any():
+            depth += inside
+        found.append(depth)
+    return found
 
 
 def scaled(booster: Booster, factor: float) -> Booster:
     """Return the same trees with all leaves multiplied by `factor`; the base score stays the same."""
-    content = json.loads(bytes(booster.save_raw("json")))
+    content = _content(booster)
     for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
         _scale_leaves(tree, factor)
-    return _from_json(content)
+    return _from_content(content)
 
 
 def _scale_leaves(tree: dict[str, Any], factor: float) -> None:
-    leaf = np.asarray(tree["left_children"]) == -1
     # XGBoost stores the value of a leaf where a split has its threshold.
-    conditions = np.asarray(tree["split_conditions"], dtype=np.float32)
-    conditions[leaf] *= np.float32(factor)
-    tree["split_conditions"] = conditions.tolist()
-    tree["base_weights"] = (np.asarray(tree["base_weights"], dtype=np.float32) * np.float32(factor)).tolist()
+    conditions = tree["split_conditions"].astype(np.float32)
+    conditions[tree["left_children"] == -1] *= np.float32(factor)
+    tree["split_conditions"] = conditions
+    tree["base_weights"] = tree["base_weights"].astype(np.float32) * np.float32(factor)
 
 
-def _from_json(content: dict[str, Any]) -> Booster:
+def _content(booster: Booster) -> dict[str, Any]:
+    """Return a booster as XGBoost stores it, lists of numbers as arrays."""
+    stored: dict[str, Any] = decode(bytes(booster.save_raw("ubj")))
+    return stored
+
+
+def _from_content(content: dict[str, Any]) -> Booster:
     import xgboost as xgb
 
     booster = xgb.Booster()
-    booster.load_model(bytearray(json.dumps(content).encode()))
+    booster.load_model(bytearray(encode(content)))
     return booster

@@ -12,7 +12,7 @@ from churn.model.device import CPU
 from churn.model.few_margins import FewMargins
 from churn.model.margins import LEAST_ROWS, Lookup
 from churn.model.path_contributions import PathAttribution
-from churn.model.trees import Booster, stored_trees
+from churn.model.trees import Booster, leaf_depths
 
 # Tables of large trees take seconds and memory: of several threads that need them, one computes them.
 _PREPARING = Lock()
@@ -53,14 +53,7 @@ class XGBoostTrees:
     @property
     def work(self) -> int:
         """Operations of the contributions of a row, see `Trees.work`."""
-        total = 0
-        for tree in stored_trees(self.booster).trees:
-            left, parents = np.asarray(tree["left_children"]), np.asarray(tree["parents"])
-            depth = np.zeros(len(left), np.int64)
-            for node in range(1, len(left)):  # parents come first
-                depth[node] = depth[parents[node]] + 1
-            total += int(((depth + 1) ** 2)[left == -1].sum())
-        return total
+        return sum(int(((depths + 1) ** 2).sum()) for depths in leaf_depths(self.booster))
 
     @property
     def device(self) -> str:

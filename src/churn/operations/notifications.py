@@ -78,6 +78,13 @@ class Notifier:
             self._note(event.key)
         return all(arrived)
 
+    def settled(self, event: Event) -> bool:
+        """Send an event that is told again and again; return whether nothing remains to be done.
+
+        That is so if every channel accepted it, if it was sent within the cool-down, or if it is not selected.
+        """
+        return event.kind not in self._settings.events or self._was_sent(event.key) or self.tell(event)
+
     def _sent(self, channel: Channel, event: Event) -> bool:
         try:
             channel.send(event)

@@ -101,6 +101,9 @@ class Service:
     """The state of a worker, and its ASGI application.
 
     Attributes:
+        tokens: Who may ask for what; may be replaced at any time.
+        token_fault: Why the tokens cannot be read anew; None if they can.
+        reload: Called when the process is told to read its files anew.
         draining: Whether the worker is about to end: it answers, and says that it is not ready.
     """
 
@@ -139,6 +142,8 @@ class Service:
             champion.on_use = log.describe
             if champion.current is not None:
                 log.describe(champion.current.model)
+        self.token_fault: str | None = None
+        self.reload = hint
         self.draining = False
         self._of_tokens = Rates(settings.burst, settings.rate)
         self._of_strangers = rates or Rates()
@@ -216,8 +221,9 @@ class Service:
         Raises:
             Refusal: If the client gives no token, a wrong one, or one without the scope.
         """
-        client = self.tokens.client_of(asked.header("authorization"))
-        if not len(self.tokens) and not _names_this_machine(asked.header("host")):
+        tokens = self.tokens
+        client = tokens.client_of(asked.header("authorization"))
+        if not len(tokens) and not _names_this_machine(asked.header("host")):
             # A page in a browser here can reach this service under a name of its own.
             raise Refusal(
                 421, "wrong_host", "without a token, the service is called localhost or by a loopback address"
@@ -314,6 +320,8 @@ class Service:
             told["published_scores"] = self.published.error
         if self.log is not None and self.log.error is not None:
             told["request_log"] = self.log.error
+        if self.token_fault is not None:
+            told["tokens"] = self.token_fault
         status = "ending" if self.draining else "ready" if ready else "not ready"
         return {"status": status if len(told) <= 1 or not ready else "ready, with faults", **told}
 

@@ -1,18 +1,22 @@
 """Canary rows: a model is tried on them before it answers anybody.
 
-They are made from the model's own reference profile, so that every stored model has them: the extremes and the quartiles of its
-numeric columns, each of its categories, missing values, and a category that nobody has seen.
+Those that are stored with the model must get the scores that they had at its training. Others are made from its reference
+profile, so that every stored model has them: the extremes and the quartiles of its numeric columns, each of its categories,
+missing values, and a category that nobody has seen.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from churn.config import AccountSchema
 from churn.model import ChurnModel
 from churn.model.profile import NumericProfile
 from churn.tables.checks import check_accounts
+from churn.tables.dates import DAYS_OF_MONTH
 
 # The most categories of a column that get a row of their own.
 MOST_CATEGORIES = 20
@@ -31,25 +35,52 @@ def canary_rows(model: ChurnModel) -> list[dict[str, Any]]:
         for column in schema.numeric:
             known = levels.get(column.column)
             row[column.column] = known[number % len(known)] if known and number < count else None
+        row |= _dates(schema, levels, None if number == count else number)
         for name in schema.categorical:
             seen = values.get(name)
             row[name] = seen[number % len(seen)] if seen and number < count else None
         if number == 1 and schema.categorical:
             row[schema.categorical[0]] = "a category that nobody has seen"
         for rule in schema.not_above:
-            low, high = row[rule.column], row[rule.limit]
+            low, high = row.get(rule.column), row.get(rule.limit)
             if low is not None and high is not None and low > high:
                 row[rule.column] = high
         rows.append(row)
     return rows
 
 
+def _dates(schema: AccountSchema, levels: Mapping[str, list[float]], number: int | None) -> dict[str, str | None]:
+    """Return the dates of a row, which are such a time ago as the profile knows; None for missing ones."""
+    if not schema.dates:
+        return {}
+    end = schema.as_of if isinstance(schema.as_of, date) else date(2024, 1, 1)
+    dates: dict[str, str | None] = {schema.as_of: end.isoformat()} if isinstance(schema.as_of, str) else {}
+    for item in schema.dates:
+        known = levels.get(item.feature)
+        dates[item.column] = None
+        if known and number is not None:
+            days = known[number % len(known)] * (DAYS_OF_MONTH if item.unit == "months" else 1)
+            dates[item.column] = (end - timedelta(days=round(days))).isoformat()
+    return dates
+
+
 def canary_faults(model: ChurnModel) -> list[str]:
     """Return what is wrong with the scores of the canary rows; empty if nothing is.
 
-    They must be probabilities, have a risk band, and be the same, to the last bit, as a table of the rows gets them.
+    They must be probabilities, have a risk band, and be the same, to the last bit, as a table of the rows gets them; those of
+    the stored rows must be the stored ones.
     """
-    return list(_faults(model, canary_rows(model)))
+    return [*_stored_faults(model), *_faults(model, canary_rows(model))]
+
+
+def _stored_faults(model: ChurnModel) -> list[str]:
+    """Return what is wrong with the scores of the rows that are stored with a model, each way that it is asked."""
+    if model.canaries is None:
+        return []
+    scores = model.score_rows(model.canaries.records(model.schema.id))
+    return model.canary_faults() or model.canaries.faults(
+        np.array([score.probability for score in scores], dtype=np.float32)
+    )
 
 
 def _faults(model: ChurnModel, rows: list[Mapping[str, Any]] | list[dict[str, Any]]) -> Iterator[str]:

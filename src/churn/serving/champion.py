@@ -118,6 +118,7 @@ class Champion:
         looked_at: When the last good look ended, in seconds since 1970.
         on_swap: Called after each try with the result: ``swapped``, ``refused``.
         on_use: Called with a model before it is put in place.
+        on_refusal: Called with version and message at each refusal, and whether the version was refused before.
     """
 
     def __init__(self, registry: Registry, schema: AccountSchema, clock: Callable[[], float] = time.time) -> None:
@@ -133,6 +134,7 @@ class Champion:
         self.looked_at: float | None = None
         self.on_swap: Callable[[str], None] = lambda result: None
         self.on_use: Callable[[ChurnModel], None] = lambda model: None
+        self.on_refusal: Callable[..., None] = lambda version, text, *, again: None
 
     def begin(self) -> None:
         """Begin with the last known model, whose copy is here, so that requests need not wait for the registry."""
@@ -216,7 +218,12 @@ class Champion:
         told = {"version": str(key[0]), "reason": reason}
         if self.refused != told:
             logger.warning("Version %s is refused%s: %s", key[0], self._stays, reason)
+        again = self.refused is not None and self.refused["version"] == told["version"]
         self.refused = told
+        stays = self._stays or ", and there is no other to answer with"
+        self.on_refusal(
+            told["version"], f"Version {key[0]} of the model is refused by churn serve{stays}: {reason}", again=again
+        )
         self._not_before = {key: self._clock() + AGAIN}
         self.on_swap("refused")
 

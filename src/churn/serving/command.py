@@ -3,10 +3,16 @@
 Kedro's session would import the hooks of the project and with them MLflow, which takes longer than everything else together.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from churn.config.loader import ConfigLoader
+    from churn.serving.refusals import Tell
 
 
 def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -15,25 +21,35 @@ def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value or None
 
 
-@click.command()
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Number of processes that answer; by default serve.workers."
-)
-@click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
-@click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
-@click.option("--params", default="", help="Parameters, in the form of kedro run, for example serve.port=9000.")
-def serve(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
-    """Answer requests for scores over HTTP, with the champion, until Ctrl-C.
+def serve_command(tell_of: "Callable[[ConfigLoader, Path], Tell] | None" = None) -> click.Command:
+    """Return the command.
 
-    A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
+    Args:
+        tell_of: Returns what tells people of a refused champion, from the configuration and the folder of the project; ``None``
+            for nobody.
     """
-    given = parameters_of(params)
-    from churn.serving.imports import import_xgboost
-    from churn.serving.project import configuration, setup_of
-    from churn.serving.server import run
 
-    import_xgboost()
-    run(setup_of(*configuration(env, conf_source, given), workers))
+    @click.command("serve")
+    @click.option(
+        "--workers", type=click.IntRange(min=1), help="Number of processes that answer; by default serve.workers."
+    )
+    @click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
+    @click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
+    @click.option("--params", default="", help="Parameters, in the form of kedro run, for example serve.port=9000.")
+    def serve(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
+        """Answer requests for scores over HTTP, with the champion, until Ctrl-C.
+
+        A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
+        """
+        given = parameters_of(params)
+        from churn.serving.project import configuration, setup_of
+        from churn.serving.server import run
+
+        loader, project = configuration(env, conf_source, given)
+        setup = setup_of(loader, project, workers)
+        run(setup if tell_of is None else replace(setup, tell=tell_of(loader, project)))
+
+    return serve
 
 
 def parameters_of(text: str) -> dict[str, Any]:

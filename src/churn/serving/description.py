@@ -35,6 +35,7 @@ def described_model(name: str, used: InUse) -> dict[str, Any]:
             "schema": {
                 "id": schema.id,
                 "numeric": [column.model_dump() for column in schema.numeric],
+                **({"dates": [column.model_dump() for column in schema.dates]} if schema.dates else {}),
                 "categorical": {column: list(model.vocabularies.get(column, ())) for column in schema.categorical},
                 "not_above": [rule.model_dump() for rule in schema.not_above],
             },
@@ -56,10 +57,10 @@ def example_row(used: InUse) -> dict[str, Any]:
     for column in used.model.schema.numeric:
         value = used.typical.get(column.column)
         row[column.column] = (round(value) if column.integer else round(value, 4)) if isinstance(value, float) else None
-    for name in used.model.schema.categorical:
-        row[name] = canary[name]
+    others = used.model.schema.source_columns[1 + len(used.model.schema.numeric) :]
+    row |= {name: canary[name] for name in others}
     for rule in used.model.schema.not_above:
-        low, high = row[rule.column], row[rule.limit]
+        low, high = row.get(rule.column), row.get(rule.limit)
         if low is not None and high is not None and low > high:
             row[rule.column] = high
     return row
@@ -73,6 +74,9 @@ def account_schema(used: InUse) -> dict[str, Any]:
     }
     for column in schema.numeric:
         properties[column.column] = _number(column)
+    dates = [column.column for column in schema.dates]
+    for name in [*dates, *([schema.as_of] if isinstance(schema.as_of, str) else [])]:
+        properties[name] = {"type": ["string", "null"], "description": f"{humanize(name) or name}: a date"}
     for name in schema.categorical:
         known = list(used.model.vocabularies.get(name, ()))
         properties[name] = {

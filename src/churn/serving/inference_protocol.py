@@ -37,8 +37,8 @@ def model_metadata(name: str, used: InUse) -> dict[str, Any]:
 
 
 def _inputs(schema: AccountSchema) -> dict[str, str]:
-    texts = dict.fromkeys([schema.id, *schema.categorical], "BYTES")
-    return {schema.id: "BYTES", **dict.fromkeys(schema.numeric_names, "FP64"), **texts}
+    numbers = {item.column for item in schema.numeric}
+    return {name: "FP64" if name in numbers else "BYTES" for name in schema.source_columns}
 
 
 def read_tensors(document: Any, most_rows: int) -> tuple[Wish, str | None, list[str]]:

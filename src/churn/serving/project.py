@@ -17,6 +17,7 @@ from churn.config.secrets import REDACTION, check_credentials
 from churn.errors import ChurnError
 from churn.retention.wording import check_reasons
 from churn.services.database_file import anchored, place_of
+from churn.serving.token_source import TokenSource
 from churn.serving.worker import Setup
 from churn.web.log_format import FORMAT, use_log_format
 
@@ -56,6 +57,7 @@ def setup_of(loader: ConfigLoader, project: Path, workers: int | None = None) ->
         FaultsError: If credentials are empty, well-known or short.
         ParametersError: If a parameter is wrong, or a sentence for reasons is.
     """
+    source = TokenSource.of(loader)  # before they are read
     credentials: dict[str, Any] = {}
     with suppress(MissingConfigException):
         credentials = loader["credentials"]
@@ -93,6 +95,7 @@ def setup_of(loader: ConfigLoader, project: Path, workers: int | None = None) ->
         credentials=credentials.get(entry) if entry else None,
         tokens=credentials.get("serve") or {},
         log_format=loader.variable(FORMAT),
+        token_source=source,
     )
 
 

@@ -40,6 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
     Attributes:
         group: Name under which its client is counted.
         has_header: Whether it has a request in hand whose header is complete.
+        answered: Whether it has had an answer.
     """
 
     def __init__(self, limits: Limits, **options: Any) -> None:
@@ -52,7 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):
         # Requests whose body has not arrived whole; some are answered before.
         self._unread = 0
         self._admitted = False
-        self.group, self.has_header = "", False
+        self.group, self.has_header, self.answered = "", False, False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock, or refuse the connection."""
@@ -111,6 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Stop the clock of the request, or start that of the next one in the pipeline."""
         self._in_hand -= 1
+        self.answered = True
         if self._in_hand > 0:
             self._stop_clock()
             self._whole = self.loop.call_later(self._limits.seconds, self.abort)

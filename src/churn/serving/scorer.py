@@ -150,14 +150,15 @@ class Scorer:
             Refusal: If rows have faults and the request does not want partial answers; lists all of them.
         """
         schema, rows = used.model.schema, wish.rows
+        as_of = wish.as_of or datetime.now(UTC).date()
         faults = list(_form_faults(rows, schema))
         faulty = {fault.row for fault in faults}
         records = [row if isinstance(row, dict) else {} for row in rows] if faulty else rows
         explained = wish.reasons > 0 or (wish.decision and bool(self._reasons.actions))
-        scores, found = used.model.score_good_rows(records, reasons=explained)
+        scores, found = used.model.score_good_rows(records, reasons=explained, as_of=as_of)
         # Of a row without its form, that is told and nothing else.
         faults += [fault for fault in found if fault.row not in faulty]
-        spare = sorted(set().union(*records) - {*_needed(schema), *schema.left_out})
+        spare = sorted(set().union(*records) - (schema.known_columns - {schema.label.column}))
         notes = [f"columns that are not used: {', '.join(spare)}"[:MOST_SHOWN]] if spare else []
         if wish.decision and self._profit.value_column is not None:
             faults += _value_faults(scores, self._profit.value_column)
@@ -255,14 +256,14 @@ def shown_faults(faults: Sequence[RowFault]) -> list[dict[str, Any]]:
 
 
 def _needed(schema: AccountSchema) -> list[str]:
-    return [schema.id, *schema.numeric_names, *schema.categorical]
+    return list(schema.source_columns)
 
 
 def _form_faults(rows: Sequence[Any], schema: AccountSchema) -> Iterator[RowFault]:
     """Yield the faults of rows that are not objects, lack a column, or have one that a strict schema does not know."""
     needed = _needed(schema)
     names = set(needed)
-    known = {*names, schema.label.column, *schema.left_out}
+    known = schema.known_columns
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             yield _form_fault(number, None, "not an object of columns and values")

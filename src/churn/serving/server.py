@@ -12,14 +12,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from churn.config import Serve
 from churn.errors import ChurnError
+from churn.serving.imports import import_xgboost
 from churn.serving.metrics import SHARED
 from churn.serving.tokens import Tokens
 from churn.serving.worker import Setup, Worker
-from churn.web.listening import check_installed, listen
+from churn.web.listening import check_installed, inherited, listen
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +39,17 @@ def run(setup: Setup) -> None:
         ChurnError: If a package is missing, a token is too short or needed, a file for TLS cannot be read, or the port is
             in use.
     """
-    settings = setup.parameters.serve
     check_installed("serve", NEEDED)
+    given = inherited("serve")
+    if given is not None:
+        setup = _placed(setup, *given.getsockname()[:2])
+    settings = setup.parameters.serve
     tokens = Tokens(setup.tokens)
     tokens.check_place(settings.host)
     _check_files(settings)
     if settings.workers > 1 and sys.platform == "win32":
         raise ChurnError(f"serve.workers = {settings.workers}: on Windows the service has one worker")
-    with listen(settings.host, settings.port, "serve") as listening:
+    with given or listen(settings.host, settings.port, "serve") as listening:
         host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
         logger.info(
             "Scores at %s://%s:%d/v1/score, described at /docs%s; the log of requests is in %s",
@@ -55,9 +60,16 @@ def run(setup: Setup) -> None:
             setup.requests if settings.log.sample > 0 else "no place",
         )
         if settings.workers == 1:
+            import_xgboost()
             Worker(setup).run(listening)
         else:
             Workers(setup, listening).run()
+
+
+def _placed(setup: Setup, host: str, port: int) -> Setup:
+    """Return a setup with the place of a socket, which decides whether a token is needed."""
+    serve = setup.parameters.serve.model_copy(update={"host": host, "port": port})
+    return replace(setup, parameters=setup.parameters.model_copy(update={"serve": serve}))
 
 
 def _check_files(settings: Serve) -> None:
@@ -84,7 +96,14 @@ class Workers:
             came.append(number)
             self._told.set()
 
+        def pass_on(number: int, _: object) -> None:
+            for process, since in list(self._running.items()):
+                # One that has just begun has read its files, and may not handle the signal yet.
+                if time.monotonic() - since > LEAST_LIFE:
+                    process.send_signal(number)
+
         before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, pass_on)
         try:
             with _shared_metrics():
                 for _ in range(self._setup.parameters.serve.workers):

@@ -61,6 +61,17 @@ class Tokens:
     def __len__(self) -> int:
         return len(self._known)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tokens) and self._known == other._known
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._known))
+
+    @property
+    def names(self) -> list[str]:
+        """Names that have a token, each once."""
+        return list(dict.fromkeys(client.name for _, client in self._known))
+
     def client_of(self, authorization: str) -> Client | None:
         """Return who a header ``Authorization`` belongs to; ``None`` for nobody. Without tokens it is anybody."""
         if not self._known:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,10 +29,12 @@ from churn.serving.application import Service
 from churn.serving.champion import Champion, ModelRegistry
 from churn.serving.imports import import_xgboost
 from churn.serving.published import PublishedScores
+from churn.serving.refusals import Refusals, Tell
 from churn.serving.request_log import RequestLog
 from churn.serving.results import StoredResults
 from churn.serving.routes import routes
 from churn.serving.scorer import Scorer
+from churn.serving.token_source import FollowedTokens, TokenSource
 from churn.serving.tokens import Tokens
 from churn.stores import open_store
 from churn.web.http_guard import Connections, most_connections
@@ -46,6 +49,8 @@ LOGGING = "KEDRO_LOGGING_CONFIG"
 # Seconds after which a thread that computes lets that of the requests go on, if this wants to; Python's default is ten times
 # as long, which looks at the registry and the log of requests would add to the time of an answer.
 SWITCH = 0.0005
+# Seconds in which the first request of a new connection is waited for at the end.
+LINGER = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Setup:
         artifacts: Address of the folder of its artifacts; ``None`` if MLflow's server chooses it.
         credentials: Credentials of these two; ``None`` for none.
         tokens: Entry ``serve`` of the credentials.
+        token_source: Where to read it anew; ``None`` for nowhere.
+        tell: Tells people of a refused champion, see `churn.serving.refusals`; ``None`` for nobody.
         log_format: Form of the log, see `churn.web.log_format`.
     """
 
@@ -79,6 +86,8 @@ class Setup:
     credentials: dict[str, Any] | None = None
     tokens: Mapping[str, Any] = field(default_factory=dict)
     log_format: str | None = None
+    token_source: TokenSource | None = None
+    tell: Tell | None = None
 
 
 def check_database(address: str, experiment: str, artifacts: str | None) -> None:
@@ -137,10 +146,19 @@ class Worker:
             log=self.log,
             hint=self.tell,
         )
+        if setup.tell is not None:
+            self.champion.on_refusal = Refusals(setup.tell)
+        self._tokens: FollowedTokens | None = None
+        if setup.token_source is not None:
+            self._tokens = FollowedTokens(setup.token_source, self.service)
+            self._looks.append(LookLoop(self._tokens.look, settings.poll))
+            self.service.reload = self.reload
 
     def begin(self) -> None:
         """Begin with the copy of the last known model."""
         self.champion.begin()
+        if self._tokens is not None:
+            self._tokens.look()  # a worker that was started again must not begin with tokens that are void
         # What is there now stays: the collector need not go through it again and again while requests wait.
         gc.freeze()
 
@@ -163,6 +181,12 @@ class Worker:
         """Look at once."""
         for each in self._looks:
             each.tell()
+
+    def reload(self) -> None:
+        """Read the tokens anew, and look at once."""
+        if self._tokens is not None:
+            self._tokens.force()
+        self.tell()
 
     def stop(self) -> None:
         """Write what is to be logged, and stop the threads."""
@@ -238,7 +262,8 @@ def server_of(service: Service) -> Any:
 async def serve(service: Service, listening: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
-    After SIGTERM, it says for `serve.drain` seconds that it is not ready, and still answers; a second signal ends that.
+    After SIGTERM, it says for `serve.drain` seconds that it is not ready, and still answers; a second signal ends that. Then it
+    accepts no more connections, and answers what was sent on those that it has accepted.
     """
     server, loop = server_of(service), asyncio.get_running_loop()
     told = asyncio.Event()
@@ -263,6 +288,9 @@ async def serve(service: Service, listening: socket.socket, ready: Callable[[], 
         await told.wait()
         if not server.should_exit:
             await asyncio.sleep(service.settings.drain)
+        for each in server.servers:
+            each.close()
+        await first_requests(server)
         server.should_exit = True
 
     def faulty(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -274,11 +302,23 @@ async def serve(service: Service, listening: socket.socket, ready: Callable[[], 
         server.capture_signals = _no_signals
         loop.add_signal_handler(signal.SIGTERM, end)
         loop.add_signal_handler(signal.SIGINT, end_at_once)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, service.reload)
     draining = asyncio.ensure_future(drain())
     try:
         await server.serve(sockets=[listening])
     finally:
         draining.cancel()
+
+
+async def first_requests(server: Any) -> None:
+    """Wait until connections that were accepted just before the end have had an answer, `LINGER` seconds at most.
+
+    uvicorn closes a connection at once if no request has arrived on it yet, although it may be on its way.
+    """
+    deadline = time.monotonic() + LINGER
+    while time.monotonic() < deadline and not all(each.answered for each in server.server_state.connections):
+        await asyncio.sleep(0.01)
 
 
 class _no_signals:  # noqa: N801, in place of a function
@@ -291,6 +331,8 @@ class _no_signals:  # noqa: N801, in place of a function
 
 def main() -> None:
     """Be a worker of `churn.serving.server`."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is handled
     setup: Setup = pickle.load(sys.stdin.buffer)  # noqa: S301, from the process that started this one
     os.environ["MLFLOW_TRACKING_URI"] = setup.tracking_uri
     use_project_settings()

@@ -131,7 +131,7 @@ class SparkAccounts:
     def _names(self) -> list[str]:
         """Names of the columns to read."""
         more = [self.schema.label.column] if self.model is None else self.schema.carry
-        return [self.schema.id, *self.schema.numeric_names, *self.schema.categorical, *more]
+        return [*self.schema.source_columns, *more]
 
     def row_schema(self, more: Mapping[str, DataType] | None = None) -> StructType:
         """Return the schema of the resulting rows: number, canonical columns, further columns, and the note."""

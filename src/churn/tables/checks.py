@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables.cells import as_numbers, as_written, text_of
+from churn.tables.dates import since_dates
 from churn.tables.faults import (
     CARRIED_ADVICE,
     CATEGORICAL_ADVICE,
@@ -101,7 +102,7 @@ def check_columns(
     """Check the column names of a table against its schema; return the faults, and notes on ignored columns."""
     faults = list(_column_faults(names, schema, labelled))
     notes: list[str] = []
-    known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
+    known = schema.known_columns
     spare = [name for name in names if name not in known]
     if spare and schema.strict:
         faults.append(
@@ -182,6 +183,10 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
                     values,
                     NUMERIC_ADVICE,
                 )
+    if schema.dates:
+        since, faults = since_dates(frame, schema, first_row)
+        columns |= since
+        found += faults
     for name in schema.categorical:
         columns[name], wrong = text_of(frame[name], schema.missing_text)
         fault(name, NOT_ONE_VALUE, wrong, None, CATEGORICAL_ADVICE)
@@ -198,12 +203,7 @@ def check_rows(frame: pd.DataFrame, schema: AccountSchema, first_row: int = 1) -
 
 
 def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) -> Iterable[str]:
-    needed = [
-        schema.id,
-        *schema.numeric_names,
-        *schema.categorical,
-        *([schema.label.column] if labelled else schema.carry),
-    ]
+    needed = [*schema.source_columns, *([schema.label.column] if labelled else schema.carry)]
     missing = [name for name in needed if name not in names]
     if missing:
         remedy = (
@@ -215,6 +215,9 @@ def _column_faults(names: Sequence[str], schema: AccountSchema, labelled: bool) 
             else ""
         )
         yield f"missing columns: {', '.join(missing)}; the table has: {', '.join(names) or 'none'}{remedy}"
+    for item in schema.dates:
+        if item.feature in names:
+            yield f"{item.feature}: is the name of the time since {item.column}, which accounts.dates names; rename the column"
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         yield f"columns that occur more than once: {', '.join(twice)}; rename or remove all but one of each"

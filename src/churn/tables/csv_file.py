@@ -257,7 +257,7 @@ class CsvFile:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        used = {*self._schema.text_columns, *self._schema.numeric_names}
+        used = {*self._schema.source_columns, self._schema.label.column}
         texts = [item.name for item in table.schema if item.name in used and pa.types.is_string(item.type)]
         found = {name: _rows_where(pc.match_substring(table.column(name), UNREADABLE)) for name in texts}
         return {name: rows for name, rows in found.items() if rows}

@@ -84,7 +84,7 @@ def layout_of(text: bytes, schema: AccountSchema, *, whole: bool) -> tuple[Layou
         ChurnError: If the file has no header, or its rows and its header do not fit.
     """
     given = schema.format
-    known = {*schema.text_columns, *schema.numeric_names, *schema.left_out}
+    known = set(schema.known_columns)
     header = _header(text, schema, known, whole=whole)
     notes = []
     if given.delimiter is None and header.delimiter != ",":
@@ -152,7 +152,7 @@ def placeholders(names: Sequence[str]) -> list[str]:
 def _header(text: bytes, schema: AccountSchema, known: set[str], *, whole: bool) -> Header:
     delimiter, title_lines = schema.format.delimiter, schema.format.title_lines
     # With the columns of accounts to score, a line can only be the header.
-    needed = len({schema.id, *schema.numeric_names, *schema.categorical})
+    needed = len(set(schema.source_columns))
     raw = text.split(b"\n", (title_lines or MAX_TITLE_LINES) + 100)
     offsets = [0]
     for line in raw:

@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 BLANKS = " \u00a0\u2007\u2009\u202f"
 _SEPARATORS = {"": "", ",": ",", ".": ".", " ": BLANKS, "'": "'\u2019"}
 _MINUS = "\u2212-"
-_SYMBOL = (
+CURRENCY = (
     r"(?:US\$|R\$|[$€£¥₹₽₩₺₴฿]|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|TRY|BRL|MXN|ZAR"
     r"|SGD|HKD|KRW|ILS|THB|RUB|UAH|kr\.?|Kč|zł|Ft|Fr\.)"
 )
 _EXPONENT = r"(?:[eE][+-]?[0-9]+)?"
 # A number in any notation, and what surrounds its digits and separators.
 ANY_NUMBER = (
-    f"^[(+{BLANKS}{_MINUS}]*(?:{_SYMBOL}[{BLANKS}]?)?[+{_MINUS}]?[.,]?[0-9][0-9.,'\u2019{BLANKS}]*{_EXPONENT}"
-    f"[{_MINUS}]?[{BLANKS}]?(?:{_SYMBOL}|%)?\\)?$"
+    f"^[(+{BLANKS}{_MINUS}]*(?:{CURRENCY}[{BLANKS}]?)?[+{_MINUS}]?[.,]?[0-9][0-9.,'\u2019{BLANKS}]*{_EXPONENT}"
+    f"[{_MINUS}]?[{BLANKS}]?(?:{CURRENCY}|%)?\\)?$"
 )
 # Characters that a number with a decimal point does not have.
 _SPECIAL = "[^0-9.eE+-]"
 # The same for words too, such as those for missing values; a letter beside a digit may be a currency.
 _NOT_PLAIN = "[^0-9A-Za-z.#/-]|[0-9][A-DF-Za-df-z]|[A-DF-Za-df-z][0-9]"
-_AROUND = f"{_SYMBOL}|{_EXPONENT}$|[()%+{_MINUS}]"
+_AROUND = f"{CURRENCY}|{_EXPONENT}$|[()%+{_MINUS}]"
 # What a number of another notation than the rest of its file is shown with in messages.
 HINT, WITHOUT_PERCENT, OTHER_CURRENCY = " (see accounts.format)", " (without %)", " (another currency)"
 
@@ -95,7 +95,7 @@ class Numbers:
         if is_percent:
             hint = pc.if_else(pc.match_substring(cells, "%"), HINT, WITHOUT_PERCENT)
         elif symbol:
-            hint = pc.if_else(pc.match_substring_regex(cells, _SYMBOL), OTHER_CURRENCY, HINT)
+            hint = pc.if_else(pc.match_substring_regex(cells, CURRENCY), OTHER_CURRENCY, HINT)
         others = pc.if_else(
             pc.match_substring_regex(cells, ANY_NUMBER), pc.binary_join_element_wise(texts, hint, ""), texts
         )
@@ -236,9 +236,9 @@ class Evidence:
 
         if pc.any(pc.match_substring(cells, "%")).as_py():
             self.percent.add(column)
-        at = pc.index(pc.match_substring_regex(cells, _SYMBOL), True).as_py()
+        at = pc.index(pc.match_substring_regex(cells, CURRENCY), True).as_py()
         if at >= 0 and column not in self.currencies:
-            found = re.search(_SYMBOL, cells[at].as_py())
+            found = re.search(CURRENCY, cells[at].as_py())
             self.currencies[column] = found.group() if found else ""
 
     def is_undecided(self, given: FileFormat) -> bool:

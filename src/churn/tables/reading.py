@@ -46,8 +46,7 @@ class AccountBatches:
         Raises:
             ChurnError: If there is no file.
         """
-        more = (schema.label.column,) if labelled else schema.carry
-        used = {schema.id, *schema.numeric_names, *schema.categorical, *more}
+        used = {*schema.source_columns, *([schema.label.column] if labelled else schema.carry)}
         self._wanted = used
         self._uri = files.store.address()
         self._tables = {

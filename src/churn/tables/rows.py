@@ -5,12 +5,14 @@ The values, the faults and their words are those of `churn.tables.checks`, which
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple, cast
 
 from churn.config import AccountSchema
 from churn.tables.cells import number_markers, quoted, text_markers
 from churn.tables.checks import check_columns
+from churn.tables.dates import DATE_ADVICE, NOT_A_DATE, TOO_LATE, TWO_DATES, RowDates
 from churn.tables.faults import (
     CATEGORICAL_ADVICE,
     EMPTY,
@@ -106,12 +108,21 @@ class RowCheck:
             )
             for place, item in enumerate(schema.numeric, 1)
         ]
-        self._categorical = list(enumerate(schema.categorical, 1 + len(schema.numeric)))
-        rules = enumerate(schema.not_above, 1 + len(schema.numeric) + len(schema.categorical))
+        # The order of the batch check: the column of the snapshot comes before the dates.
+        self._dates = RowDates(schema)
+        first = 1 + len(schema.numeric) + 1 + len(schema.dates)
+        self._categorical = list(enumerate(schema.categorical, first))
+        rules = enumerate(schema.not_above, first + len(schema.categorical))
         self._rules = [(place, rule.column, rule.limit) for place, rule in rules]
 
-    def __call__(self, records: Sequence[Mapping[str, Any]]) -> CheckedRecords:
-        """Check rows, each by itself, except that an id may occur once."""
+    def __call__(self, records: Sequence[Mapping[str, Any]], as_of: date | None = None) -> CheckedRecords:
+        """Check rows, each by itself, except that an id may occur once.
+
+        Args:
+            records: The rows.
+            as_of: Date of the snapshot, if it is not that of the schema; see `AccountSchema.counted_to`.
+        """
+        dates = self._dates if as_of is None or not self._dates.columns else RowDates(self._schema.counted_to(as_of))
         whole: dict[int, list[str]] = {}
         found: list[_Found] = []
         ids: dict[int, str | None] = {}
@@ -137,7 +148,7 @@ class RowCheck:
         faulty = {each.row for each in found}
         for row, text in ids.items():
             before = len(found)
-            account = self._account(row, records[row], text, seen, found)
+            account = self._account(row, records[row], text, seen, dates, found)
             if len(found) == before and row not in faulty:
                 rows.append(row)
                 accounts.append(account)
@@ -166,7 +177,13 @@ class RowCheck:
         return self._header(record)[0]
 
     def _account(
-        self, row: int, record: Mapping[str, Any], text: str | None, ids: set[str], found: list[_Found]
+        self,
+        row: int,
+        record: Mapping[str, Any],
+        text: str | None,
+        ids: set[str],
+        dates: RowDates,
+        found: list[_Found],
     ) -> dict[str, Value]:
         """Return the canonical values of a row and add its faults."""
         account: dict[str, Value] = {self._schema.id: text}
@@ -196,6 +213,8 @@ class RowCheck:
             account[name] = number
             if not (low <= number <= high) or (whole and not number.is_integer()):
                 found += self._number_faults(place, row, name, number)
+        if dates.columns:
+            found += self._date_faults(row, record, ids, dates, account)
         for place, name in self._categorical:
             try:
                 account[name] = text_cell(record[name], self._missing_text)
@@ -207,6 +226,19 @@ class RowCheck:
             if low > most and math.isfinite(low):
                 found.append(_Found((place, 0), row, name, f"above {limit}", quoted(low), ""))
         return account
+
+    def _date_faults(
+        self, row: int, record: Mapping[str, Any], ids: set[str], dates: RowDates, account: dict[str, Value]
+    ) -> Iterator[_Found]:
+        """Add the time since each date to the canonical values of a row, and yield the faults of the dates."""
+        first = 1 + len(self._schema.numeric)
+        end, wrong = dates.end(record)
+        if wrong and dates.as_of:
+            yield _date_fault(first, row, dates.as_of, wrong, ids)
+        for place, item in enumerate(dates.columns, first + 1):
+            account[item.feature], wrong = dates.since(record, item, end)
+            if wrong:
+                yield _date_fault(place, row, item.column, wrong, ids)
 
     def _number_faults(self, place: int, row: int, name: str, number: float) -> list[_Found]:
         """Return the faults of a number, in the order of the batch check; none if it is missing."""
@@ -236,6 +268,13 @@ def _not_a_number(place: int, row: int, name: str, value: Any, ids: set[str]) ->
     # Text in a numeric column may be a shifted row: an id must not reach the log.
     example = None if text in ids else quoted(text)
     return _Found((place, 2), row, name, NOT_A_NUMBER, example, NUMERIC_ADVICE[NOT_A_NUMBER])
+
+
+def _date_fault(place: int, row: int, name: str, wrong: tuple[str, str | None], ids: set[str]) -> _Found:
+    reason, text = wrong
+    rank = (NOT_ONE_VALUE, NOT_A_DATE, TWO_DATES, TOO_LATE, EMPTY).index(reason)
+    example = None if text is None or text in ids else quoted(text)
+    return _Found((place, rank), row, name, reason, example, DATE_ADVICE[reason])
 
 
 def _of_rows(whole: Mapping[int, list[str]], found: Sequence[_Found]) -> list[RowFault]:

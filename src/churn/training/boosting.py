@@ -36,10 +36,16 @@ from churn.model.trees import Booster, average
 
 # With fewer rows than these, a second thread for the same booster makes it slower.
 ROWS_A_THREAD = 100_000
+# Trees after which it is asked whether to give up, see `grow`.
+ASKED_EACH = 50
 # Threads that prepare batches for the temporary files of the folds.
 PREPARING = 2
 # Rows read from the temporary files at a time.
 READ_ROWS = 100_000
+
+
+# Of margins of held-out rows and their log loss after each tree: whether to stop.
+GiveUp = Callable[[NDArray[np.float32], Sequence[float]], bool]
 
 
 class FittedTrees(NamedTuple):
@@ -136,6 +142,7 @@ def grow_each(
     labels: NDArray[np.int8],
     folds: NDArray[np.int8],
     tasks: Sequence[tuple[Training, int]],
+    give_up: GiveUp | None = None,
 ) -> Generator[Grown, None, None]:
     """Grow boosters, several at once, and yield them in the order of the tasks.
 
@@ -146,6 +153,7 @@ def grow_each(
         labels: Their outcomes, shape (n,), 0 or 1.
         folds: Their folds, shape (n,), from 0.
         tasks: Parameters of each booster, and the fold that is held out. Device and number of threads are those of the first.
+        give_up: Whether to stop early, see `grow`.
     """
     if not tasks:
         return
@@ -160,7 +168,7 @@ def grow_each(
         training, fold = task
         # A seed for each fold: with the same one, all boosters would sample the same columns.
         seed = training.random_state + fold
-        return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop)
+        return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop, give_up=give_up)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -289,6 +297,7 @@ def grow(
     seed: int,
     threads: int = 1,
     stop: threading.Event | None = None,
+    give_up: GiveUp | None = None,
 ) -> Grown:
     """Grow trees until the log loss of held-out rows has not fallen for ``training.early_stopping_rounds`` rounds.
 
@@ -300,12 +309,18 @@ def grow(
         seed: Seed of XGBoost.
         threads: Number of threads of XGBoost.
         stop: Event that stops the growth early when it is set.
+        give_up: Given the margins of the held-out rows and their log loss after each tree so far, whether more trees are not
+            worth while; asked after every `ASKED_EACH` trees.
     """
     import xgboost as xgb
 
     class Stopping(xgb.callback.TrainingCallback):
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            return stop is not None and stop.is_set()
+            if stop is not None and stop.is_set():
+                return True
+            if give_up is None or (epoch + 1) % ASKED_EACH:
+                return False
+            return give_up(model.predict(watch, output_margin=True), evals_log["watched"]["logloss"])
 
     rows, unseen = (features[~watched], labels[~watched]), (features[watched], labels[watched])
     fit: xgb.DMatrix

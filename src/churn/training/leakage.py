@@ -104,27 +104,57 @@ def find_leaks(
         has one class only. They never contain ids.
     """
     found = [] if test_accounts is None else list(_shared_rows(accounts, test_accounts, schema))
+    return found + [
+        f"{each.column}: {each.said} (ROC AUC {_rounded_down(each.roc_auc)} alone, limit {leakage.roc_auc_limit:g}); "
+        f"name it in {LEFT_OUT}, or in {ALLOWED}"
+        for each in columns_alone(accounts, schema, leakage)
+        if each.leaks and each.column not in leakage.allowed
+    ]
+
+
+class ColumnAlone(NamedTuple):
+    """How well a column predicts the outcome by itself.
+
+    Attributes:
+        column: Its name.
+        said: What about it predicts the outcome.
+        roc_auc: The ROC AUC.
+        leaks: Whether it reaches the limit.
+    """
+
+    column: str
+    said: str
+    roc_auc: float
+    leaks: bool
+
+
+def columns_alone(accounts: pd.DataFrame, schema: AccountSchema, leakage: Leakage) -> list[ColumnAlone]:
+    """Return how well each column that a model would use predicts the outcome by itself, see `find_leaks`.
+
+    Args:
+        accounts: Canonical labelled table; n rows.
+        schema: Schema of the table.
+        leakage: The limit.
+
+    Returns:
+        The columns in the order of the schema; none if the label has one class only.
+    """
     labels = accounts[schema.label.column].to_numpy(dtype=np.int64)
     churned, stayed = int(labels.sum()), int(len(labels) - labels.sum())
     if not churned or not stayed:
-        return found
+        return []
     least = 0.5 + STANDARD_ERRORS * np.sqrt((churned + stayed + 1) / (12.0 * churned * stayed))
     limit = max(leakage.roc_auc_limit, float(least))
     half = _halves(labels)
+    found = []
     for name in (*schema.numeric_names, *schema.categorical):
-        if name in leakage.allowed:
-            continue
         numeric = name in schema.numeric_names
         column = _counted(accounts[name], labels, numeric)
         said, roc_auc = _single_value(column)
         if roc_auc < limit:
             said = "predicts the outcome by itself"
             roc_auc = _by_order(column) if numeric else _by_churn_rate(column, labels, half)
-        if roc_auc >= limit:
-            found.append(
-                f"{name}: {said} (ROC AUC {_rounded_down(roc_auc)} alone, limit {leakage.roc_auc_limit:g}); "
-                f"name it in {LEFT_OUT}, or in {ALLOWED}"
-            )
+        found.append(ColumnAlone(name, said, roc_auc, roc_auc >= limit))
     return found
 
 

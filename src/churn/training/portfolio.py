@@ -17,21 +17,28 @@ from numpy.typing import NDArray
 from churn.config import Training
 from churn.model.calibration import Calibration, log_loss
 from churn.model.trees import Booster, average, combine
-from churn.training.boosting import FittedTrees, Grown, cut, fit_booster, grow_each
+from churn.tables.parallel import one_thread
+from churn.training.boosting import ASKED_EACH, FittedTrees, GiveUp, Grown, cut, fit_booster, grow_each
 
 # The configured parameters are the first setting; the others replace some of them. Found on two dozen public tables.
 CONFIGURED = "configured"
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "medium": {"max_depth": 6, "learning_rate": 0.05, "min_child_weight": 1.0, "reg_lambda": 3.0, "subsample": 0.8}
+    "medium": {"max_depth": 6, "learning_rate": 0.07, "min_child_weight": 1.0, "reg_lambda": 3.0, "subsample": 0.8}
     | {"colsample_bytree": 0.7},
     "whole": {"max_depth": 6, "learning_rate": 0.1, "min_child_weight": 1.0, "reg_lambda": 1.0, "subsample": 1.0}
     | {"colsample_bytree": 1.0},
     "deep": {"max_depth": 7, "learning_rate": 0.15, "min_child_weight": 0.5, "reg_lambda": 0.5, "subsample": 0.9}
     | {"colsample_bytree": 0.8},
 }
+# Settings with large steps, which need few trees.
+SOON = ("whole", "deep")
 OF_ALL: Mapping[str, Any] = {"grow_policy": "depthwise", "max_leaves": 0, "max_bin": 256}
-# With more features than these, fewer bins: a level takes features times bins times nodes, however few the rows are.
+# A level takes features times bins times nodes, however few the rows are: a bin has at least so many rows, and with more
+# features than these there are fewer bins.
+BIN_ROWS = 16
 WIDE, BINS_IF_WIDE = 100, 64
+# The fall of the log loss that is still to come is taken to be so many times what a geometric series would give.
+CAUTION = 3.0
 # A setting stops after the first fold if its loss there is above the least by more than so many standard errors.
 STANDARD_ERRORS = 1.0
 # Smaller weights are left out: their trees take as long to apply as those of any other.
@@ -51,14 +58,18 @@ class Portfolio(NamedTuple):
     summary: dict[str, Any]
 
 
-def settings_of(training: Training, features: int) -> dict[str, Training]:
-    """Return the parameters of each setting for a number of features, the configured ones first."""
+def settings_of(training: Training, rows: int, features: int) -> dict[str, Training]:
+    """Return the parameters of each setting for a table with so many training rows and features, the configured ones first."""
     found = {CONFIGURED: training}
-    bins = {"max_bin": BINS_IF_WIDE} if features > WIDE else {}
+    most = BINS_IF_WIDE if features > WIDE else OF_ALL["max_bin"]
+    bins = {"max_bin": min(most, max(BINS_IF_WIDE, rows // BIN_ROWS))}
     if training.portfolio == "full":
         for name, values in SETTINGS.items():
             booster = training.booster.model_copy(update={**OF_ALL, **values, **bins})
-            found[name] = training.model_copy(update={"booster": booster})
+            # With larger steps it shows sooner that more trees do not help.
+            steps = min(1.0, training.booster.learning_rate / booster.learning_rate)
+            patience = math.ceil(training.early_stopping_rounds * math.sqrt(steps))
+            found[name] = training.model_copy(update={"booster": booster, "early_stopping_rounds": patience})
     return found
 
 
@@ -99,8 +110,7 @@ def fit_portfolio(
         booster = combine(*zip(*parts, strict=True))
     losses = {name: float(_losses(each.margin, labels).mean()) for name, each in fitted.items()} | stopped
     summary = {
-        name: {"loss": losses[name], "weight": given.get(name, 0.0)}
-        for name in settings_of(training, features.shape[1])
+        name: {"loss": losses[name], "weight": given.get(name, 0.0)} for name in settings_of(training, *features.shape)
     }
     return Portfolio(FittedTrees(booster, margin.astype(np.float32)), {"settings": summary})
 
@@ -117,7 +127,7 @@ def choose_setting(
     """
     if training.portfolio == "quick":
         return training, {}
-    settings = settings_of(training, features.shape[1])
+    settings = settings_of(training, *features.shape)
     fitted, stopped = _grown(features, labels, folds, training)
     losses = {name: _losses(each.margin, labels) for name, each in fitted.items()}
     best = min(losses, key=lambda name: float(losses[name].mean()))
@@ -128,6 +138,7 @@ def choose_setting(
     return settings[best], {"settings": summary, "rows": len(labels)}
 
 
+@one_thread()
 def weigh(
     margins: Sequence[NDArray[np.floating]], beside: Sequence[NDArray[np.floating]], labels: NDArray[np.int8]
 ) -> list[float]:
@@ -178,18 +189,40 @@ def _grown(
     features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
 ) -> tuple[dict[str, _Setting], dict[str, float]]:
     """Grow the boosters; return those that did not stop after the first fold, and the losses of those that did."""
-    settings = settings_of(training, features.shape[1])
-    first = dict(
-        zip(settings, grow_each(features, labels, folds, [(each, 0) for each in settings.values()]), strict=True)
-    )
+    settings = settings_of(training, *features.shape)
     here = folds == 0
-    losses = {name: _first_losses(grown, features[here], labels[here]) for name, grown in first.items()}
+    # Those that need few trees come first; the others give up where they cannot come near the best of these.
+    first: dict[str, Grown] = {}
+    losses: dict[str, NDArray[np.float64]] = {}
+    for names in (SOON, [name for name in settings if name not in SOON]):
+        some = [name for name in settings if name in names]
+        give_up = _hopeless(min(losses.values(), key=np.mean), labels[here]) if losses else None
+        for name, grown in zip(
+            some, grow_each(features, labels, folds, [(settings[name], 0) for name in some], give_up), strict=True
+        ):
+            first[name], losses[name] = grown, _first_losses(grown, features[here], labels[here])
     best = min(losses, key=lambda name: float(losses[name].mean()))
     kept = [name for name in settings if not _is_worse(losses[name], losses[best])]
     others = range(1, int(folds.max()) + 1)
-    grown = iter(grow_each(features, labels, folds, [(settings[name], fold) for name in kept for fold in others]))
-    fitted = {name: _Setting(*cut([first[name], *(next(grown) for _ in others)], features, folds)) for name in kept}
+    rest = iter(grow_each(features, labels, folds, [(settings[name], fold) for name in kept for fold in others]))
+    fitted = {name: _Setting(*cut([first[name], *(next(rest) for _ in others)], features, folds)) for name in kept}
     return fitted, {name: float(losses[name].mean()) for name in settings if name not in kept}
+
+
+def _hopeless(best: NDArray[np.float64], labels: NDArray[np.int8]) -> GiveUp:
+    """Return whether a booster will stay clearly worse than the best one, whose losses of the held-out rows are given."""
+
+    def give_up(margin: NDArray[np.float32], losses: Sequence[float]) -> bool:
+        if len(losses) <= 2 * ASKED_EACH:
+            return False
+        middle = losses[-1 - ASKED_EACH]
+        now, before = middle - losses[-1], losses[-1 - 2 * ASKED_EACH] - middle
+        if now >= before:
+            return False
+        to_come = CAUTION * max(now, 0.0) ** 2 / (before - now)
+        return _is_worse(_losses(margin, labels) - to_come, best)
+
+    return give_up
 
 
 def _first_losses(grown: Grown, features: NDArray[np.float32], labels: NDArray[np.int8]) -> NDArray[np.float64]:

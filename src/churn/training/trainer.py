@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.metrics import Ranking, classification_metrics
-from churn.model import ChurnModel, Encoder
+from churn.model import ChurnModel, Encoder, canaries
 from churn.model.encoder import encode_rows
 from churn.model.linear import Linear
 from churn.model.profile import fit_profile, fit_score_profile
@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Rows from which mean contributions are computed: the more, the better, as long as it takes a second or two. What a row takes
 # grows with the splits of the trees and their depth.
-IMPORTANCE_ROWS = range(100, 501)
-IMPORTANCE_WORK = 100_000_000
+IMPORTANCE_ROWS = range(50, 501)
+IMPORTANCE_WORK = 30_000_000
 # From this number of rows on, the folds are grown one after the other from files; with fewer, all at once in memory.
 SHARED_ROWS = 1_000_000
 # Rows of such a table on which the setting of the booster is chosen.
@@ -109,7 +109,7 @@ def choose_parameters(
         features: Configured encoding.
         training: Configured parameters.
     """
-    chosen = tuning.choose(trials, training, features, encoder)
+    chosen = tuning.choose(trials, training, features, (len(accounts), len(encoder.feature_names)))
     if chosen.features != features:
         narrower = fit_encoder(accounts, schema, chosen.features)
         # The accounts may be a sample of a long table; the medians stay those of all rows.
@@ -259,7 +259,12 @@ def assemble_model(
     # Evenly spaced rows: a table may be sorted.
     rows = min(max(IMPORTANCE_WORK // (model.trees.work + 1), IMPORTANCE_ROWS[0]), IMPORTANCE_ROWS[-1])
     few = accounts.iloc[:: spacing(len(accounts), rows)]
-    return replace(model, importance=model.mean_contributions(encoder.transform(few)))
+    some = accounts.iloc[:: spacing(len(accounts), canaries.CANDIDATES)]
+    return replace(
+        model,
+        importance=model.mean_contributions(encoder.transform(few)),
+        canaries=canaries.Canaries.of(some, model.probability(some), schema.numeric_names, schema.categorical),
+    )
 
 
 def unseen_probability(

@@ -150,19 +150,19 @@ def _start(
     return start, next(chosen, CONFIGURED)
 
 
-def choose(trials: Sequence[Trial], training: Training, features: FeatureEngineering, encoder: Encoder) -> Tuned:
+def choose(trials: Sequence[Trial], training: Training, features: FeatureEngineering, shape: tuple[int, int]) -> Tuned:
     """Choose the best trial if it is better than the first one by more than `STANDARD_ERRORS`.
 
     Args:
         trials: Trials of `search`; empty if there was none.
         training: Configured parameters.
         features: Configured encoding.
-        encoder: Encoder that the search was given.
+        shape: Number of rows and of features of the encoded accounts that the search was given.
     """
     if not trials:
         return Tuned(training, features, None)
     best = best_trial(trials)
-    training = settings_of(training, len(encoder.feature_names))[best.setting]
+    training = settings_of(training, *shape)[best.setting]
     if best.gain is None or best.gain_error is None or best.gain <= STANDARD_ERRORS * best.gain_error:
         return Tuned(training, features, None)
     return _with(training, features, best.parameters)._replace(trial=best)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from churn.config.secrets import REDACTION, is_loopback
+from churn.config.source import Source
 from churn.errors import ChurnError
 from churn.operations.backup.databases import Database, PostgresDatabase, SqliteDatabase, sqlite_path
 from churn.services.postgres import socket_folder
@@ -136,7 +137,7 @@ def places_of(loader: Any, project: Path, servers: Path) -> Places:
         if not str(table).startswith(inside_staging):
             left_out.append(f"{table}, the {name} table: it lies outside the stores")
     if source := settings.get("source_accounts"):
-        left_out.append(f"{source}, the source of the tables: it lies outside the stores")
+        left_out.append(f"{Source.of(source).shown}, the source of the tables: it lies outside the stores")
     return Places(
         environment=environment,
         project=project,

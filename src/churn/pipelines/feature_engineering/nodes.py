@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from churn.config import AccountSchema, FeatureEngineering
+from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.errors import AccountsError
 from churn.model import Encoder
 from churn.model.encoder import encode_rows
+from churn.survey.report import SAMPLE_ROWS, SetAside, data_report
 from churn.tables import Batches, CheckedTable, Table, checked_table
 from churn.training import encoding
 from churn.training.splitting import split_fault, split_of
@@ -68,3 +69,36 @@ def fit_encoder(
 def encode_accounts(split: Table, encoder: dict[str, Any], schema: AccountSchema) -> Table:
     """Encode the rows of a split: id, label, then one float32 column per feature."""
     return encode_rows(split, Encoder.from_dict(encoder), [schema.id, schema.label.column])
+
+
+def describe_accounts(
+    train_accounts: Table, training_accounts: Batches, schema: AccountSchema, training: Training
+) -> dict[str, Any]:
+    """Describe the training rows column by column, by outcome, for a person to read before a model is trained."""
+    known = {*schema.source_columns, schema.label.column}
+    others = [str(name) for name in training_accounts.columns if name not in known]
+    some = train_accounts.frame(most_rows=SAMPLE_ROWS)
+    return data_report(
+        some,
+        schema,
+        name="the training rows",
+        rows=len(train_accounts),
+        is_sampled=len(some) < len(train_accounts),
+        leakage=training.leakage,
+        set_aside=[_set_aside(name, schema) for name in others],
+    )
+
+
+def _set_aside(name: str, schema: AccountSchema) -> SetAside:
+    if name in schema.carry:
+        return SetAside(name, "carry", "accounts.carry names it")
+    if name in schema.left_out:
+        return SetAside(name, "left_out", "accounts.left_out names it")
+    return SetAside(name, "left_out", "the schema does not name it")
+
+
+def render_report(data_report: dict[str, Any]) -> str:
+    """Render the data report as an HTML page."""
+    from churn.reporting.data_report import render_data_report
+
+    return render_data_report(data_report)

@@ -3,9 +3,11 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from churn.pipelines.feature_engineering.nodes import (
+    describe_accounts,
     describe_source,
     encode_accounts,
     fit_encoder,
+    render_report,
     split_accounts,
     validate_accounts,
 )
@@ -31,6 +33,18 @@ def create_pipeline() -> Pipeline:
                 outputs=["train_accounts@batches", "test_accounts@batches", "training_split"],
                 name="split_accounts",
             ),
+            node(
+                describe_accounts,
+                inputs={
+                    "train_accounts": "train_accounts@batches",
+                    "training_accounts": "training_accounts@batches",
+                    "schema": "params:accounts",
+                    "training": "params:training",
+                },
+                outputs="data_report",
+                name="describe_accounts",
+            ),
+            node(render_report, inputs="data_report", outputs="data_report_page", name="render_report"),
             node(
                 fit_encoder,
                 inputs={

@@ -40,10 +40,16 @@ def select_partitions(
 
 
 def validate_scoring_accounts(
-    scoring_accounts: Batches, selected_partitions: Selection, champion: ChurnModel, schema: AccountSchema
+    scoring_accounts: Batches,
+    selected_partitions: Selection,
+    champion: ChurnModel,
+    schema: AccountSchema,
+    inference: Inference,
 ) -> Any:
-    """Check the table against the schema and the model, and convert it to canonical form."""
+    """Check the table against the schema and the model, and the model on its canary rows; convert it to canonical form."""
     champion.check_fits(schema)
+    champion.check_canaries()
+    schema = schema.counted_to(inference.as_of)
     return checked_table(scoring_accounts.only(selected_partitions.names), schema, champion, SUBJECT)
 
 

@@ -33,6 +33,7 @@ def create_pipeline() -> Pipeline:
                     "selected_partitions": "selected_partitions",
                     "champion": "champion@model",
                     "schema": "params:accounts",
+                    "inference": "params:inference",
                 },
                 outputs="valid_scoring_accounts",
                 name="validate_scoring_accounts",

@@ -1,0 +1,169 @@
+"""This project's model and others at their defaults, and what is measured of each on the same rows."""
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from churn.config import Profit
+from churn.metrics import calibration_error, classification_metrics
+from churn.retention.profit import profit_policies
+from churn.training import train_model
+from churn.training.encoding import fit_encoder
+from tests.benchmarks.public_tables import Table
+
+MEASURES = ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10", "calibration_error")
+# The example costs of the base environment.
+PROFIT = Profit()
+
+
+# Fits on training rows and gives the probabilities of test rows.
+Fitter = Callable[[Table, pd.DataFrame], Callable[[pd.DataFrame], np.ndarray]]
+
+
+def fit_churn(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+    """This project's model with the configured parameters."""
+    return train_model(rows, table.schema, table.features, table.training).probability
+
+
+def encoded(estimator: Any) -> Fitter:
+    """An estimator of scikit-learn's interface on the same encoded features."""
+
+    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+        encoder = fit_encoder(rows, table.schema, table.features)
+        fitted = estimator().fit(encoder.transform(rows), rows[table.schema.label.column].to_numpy(np.int8))
+        return lambda others: fitted.predict_proba(encoder.transform(others))[:, 1]
+
+    return fit
+
+
+def logistic_regression() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+
+
+def columns(table: Table, accounts: pd.DataFrame, categories: dict[str, pd.CategoricalDtype]) -> pd.DataFrame:
+    """The account columns themselves: numbers, and categories as pandas has them."""
+    numeric = list(table.schema.numeric_names)
+    return (
+        accounts[numeric]
+        .astype(np.float64)
+        .assign(**{name: accounts[name].astype(object).astype(kind) for name, kind in categories.items()})
+    )
+
+
+def native(estimator: Callable[[], Any]) -> Fitter:
+    """An estimator that splits categories by itself, on the account columns."""
+
+    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+        kinds = {name: pd.CategoricalDtype(sorted(rows[name].dropna().unique())) for name in table.schema.categorical}
+        names = {
+            name: f"c{at}" for at, name in enumerate([*table.schema.numeric_names, *kinds])
+        }  # no special characters
+
+        def given(accounts: pd.DataFrame) -> pd.DataFrame:
+            return columns(table, accounts, kinds).rename(columns=names)
+
+        fitted = estimator().fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+        return lambda others: fitted.predict_proba(given(others))[:, 1]
+
+    return fit
+
+
+def default_xgboost() -> Any:
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(enable_categorical=True, random_state=0)
+
+
+def default_lightgbm() -> Any:
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(random_state=0, verbose=-1)
+
+
+def fit_catboost(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+    """CatBoost with its default parameters, on the account columns themselves."""
+    from catboost import CatBoostClassifier
+
+    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
+
+    def given(accounts: pd.DataFrame) -> pd.DataFrame:
+        texts = {name: accounts[name].astype(object).where(accounts[name].notna(), "(missing)") for name in categorical}
+        return accounts[numeric].astype(np.float64).assign(**texts)
+
+    model = CatBoostClassifier(random_seed=0, verbose=0, allow_writing_files=False, cat_features=categorical)
+    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+    return lambda others: model.predict_proba(given(others))[:, 1]
+
+
+def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+    """InterpretML's explainable boosting machine with its default parameters, on the account columns themselves."""
+    from interpret.glassbox import ExplainableBoostingClassifier
+
+    numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
+
+    def given(accounts: pd.DataFrame) -> pd.DataFrame:
+        texts = {name: accounts[name].astype(object).where(accounts[name].notna(), None) for name in categorical}
+        return accounts[numeric].astype(np.float64).assign(**texts)
+
+    kinds = ["continuous"] * len(numeric) + ["nominal"] * len(categorical)
+    model = ExplainableBoostingClassifier(feature_types=kinds, n_jobs=-1)
+    model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8))
+    return lambda others: model.predict_proba(given(others))[:, 1]
+
+
+# The models that are compared: the package each needs, and how it is fitted.
+MODELS: dict[str, tuple[str, Fitter]] = {
+    "churn": ("churn", fit_churn),
+    "CatBoost": ("catboost", fit_catboost),
+    "LightGBM": ("lightgbm", native(default_lightgbm)),
+    "XGBoost": ("xgboost", native(default_xgboost)),
+    "EBM": ("interpret", fit_ebm),
+    "logistic regression": ("sklearn", encoded(logistic_regression)),
+}
+
+
+def fitters(without: Sequence[str] = ()) -> dict[str, Fitter]:
+    """The models whose packages are installed, by name; the others are named."""
+    found = {}
+    for name, (package, fitter) in MODELS.items():
+        if name in without:
+            continue
+        if importlib.util.find_spec(package) is None:
+            print(f"{package} is not installed: {name} is left out", file=sys.stderr)
+            continue
+        found[name] = fitter
+    return found
+
+
+def measured(table: Table, fitter: Fitter, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
+    """Measures on the test rows and seconds to fit."""
+    start = time.perf_counter()
+    predict = fitter(table, train)
+    seconds = time.perf_counter() - start
+    probability = np.asarray(predict(test), dtype=np.float64)
+    labels = test[table.schema.label.column].to_numpy(np.int8)
+    values = classification_metrics(labels, probability, 0.5)
+    made = profit_policies(labels, probability, np.full(len(test), PROFIT.account_value), PROFIT, 0.5)
+    return {
+        **{name: values[name] for name in MEASURES},
+        "floor": floor(probability),
+        "profit": made["expected_profit"],
+        "profit_at_half": made["profit_threshold"],
+        "seconds": seconds,
+    }
+
+
+def floor(probability: np.ndarray, samples: int = 20) -> float:
+    """Calibration error of probabilities that are exactly right, by chance alone: outcomes are drawn from them."""
+    random = np.random.default_rng(0)
+    drawn = [calibration_error(random.random(len(probability)) < probability, probability) for _ in range(samples)]
+    return float(np.mean(drawn))
