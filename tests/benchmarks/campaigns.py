@@ -6,11 +6,12 @@
 import argparse
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from churn.config import Experiment, FeatureEngineering, Intervention, Parameters, Profit, Simulation
+from churn.config import Experiment, Intervention, Parameters, Profit, Simulation
 from churn.experiment.always_valid import always_valid_mean, doubly_robust, enough
 from churn.experiment.effect import adjusted_difference, difference_of_shares
 from churn.experiment.learning import trial_of
@@ -18,6 +19,7 @@ from churn.experiment.power import campaign_power
 from churn.pipelines.data_generation.frames import columns_of
 from churn.pipelines.data_generation.intervention import mean_effect
 from churn.pipelines.data_generation.simulation import simulate_accounts
+from churn.training.encoding import fit_encoder
 from tests.conftest import base_parameters
 
 # Mean and standard deviation of the log of an account's value.
@@ -148,7 +150,7 @@ def persuadable(
 ) -> list[dict[str, float]]:
     """Return for each world whether the order by effect is taken, and what the orders bring on accounts not seen."""
     parameters = Parameters.model_validate(base_parameters())
-    features = FeatureEngineering.model_validate(parameters.feature_engineering.model_dump())
+    encoder_of = partial(fit_encoder, schema=parameters.accounts, settings=parameters.feature_engineering)
     found = []
     for world in range(worlds):
         past = World(called, holdout, heterogeneity, seed + 2 * world)
@@ -157,7 +159,7 @@ def persuadable(
         rate = max(0.02, 1 - rates[0] / rates[1])
         # The error rate of the first trial.
         level = 1 - 0.05 / 2
-        trees, gain = trial_of(known, rate, Profit(), Experiment(), parameters.accounts, features, level, logged=True)
+        trees, gain = trial_of(known, rate, Profit(), Experiment(), parameters.accounts, encoder_of, level, logged=True)
         each = {"taken": float(gain.low > 0), "gain": gain.value}
         if test_called:
             new = World(test_called, holdout, heterogeneity, seed + 2 * world + 1)

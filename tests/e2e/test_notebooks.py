@@ -27,7 +27,7 @@ def test_notebook_runs(path: Path, checkout: Path) -> None:
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= 6
+    assert len(pictures) >= 4
     assert (checkout / "data/ml-result/latest.json").exists()
     assert (checkout / "data/mlflow-artifacts/mlflow.db").exists()
     assert not (checkout / "notebooks/data").exists()

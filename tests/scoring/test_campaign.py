@@ -13,6 +13,8 @@ from churn.experiment import ContactLog, campaign_for
 from churn.experiment.assignment import drawn_rows
 from churn.experiment.cohort import COLUMNS
 from churn.model import ChurnModel
+from churn.reporting.retention_page import render_retention_page
+from churn.reporting.retention_view import ListView
 from churn.scoring import CampaignRun
 from tests.scoring.test_run import ROWS, accounts, scored
 
@@ -127,6 +129,17 @@ def test_who_was_contacted_or_asked_not_to_be_is_not_on_the_list(
     assert not set(marked.loc[marked[column] == "Yes", "account_id"]) & set(record.retention_list["account_id"])
 
 
+def test_the_page_of_the_list_says_what_is_left_out(accounts: pd.DataFrame, model: ChurnModel) -> None:
+    run = run_of(HELD, Policy(), log_of((str(accounts["account_id"].iloc[0]), "2026-10-25", True)))
+    profit = Profit().with_save_rate(0.25, 90.0, "measured in 2 campaigns with 900 called accounts")
+    _, record = scored(accounts, model, 100, Decision(), profit=profit, campaign=run)
+    rows = {name: (value, meaning) for name, value, meaning in ListView(record, record.facts).assumptions()}
+    assert rows["Campaign"] == ("2026-11", record.campaign["power"]["sentence"])
+    assert rows["Kept back"][0] == record.campaign["held_out"]
+    assert rows["Save rate"] == (0.25, "0.25, measured in 2 campaigns with 900 called accounts")
+    assert rows["Campaign"][1] in render_retention_page(record)
+
+
 def test_too_few_kept_back_are_named_or_refused(accounts: pd.DataFrame, model: ChurnModel) -> None:
     few = Experiment(holdout=0.02)
     _, record = scored(accounts, model, 100, Decision(), profit=Profit(), campaign=run_of(few))
@@ -144,3 +157,18 @@ def test_a_table_in_which_nobody_is_worth_a_call(accounts: pd.DataFrame, model: 
     assert record.campaign["power"]["power"] == 0
     _, one = scored(accounts.head(1), model, 100, Decision(), profit=Profit(), campaign=run_of())
     assert one.campaign["to_call"] + one.campaign["held_out"] <= 1
+
+
+def test_with_a_capacity_by_owner_those_kept_back_rank_before_the_last_of_their_owner(
+    accounts: pd.DataFrame, model: ChurnModel, schema: AccountSchema
+) -> None:
+    column = "operating_country"
+    rule = Decision(rule="capacity", capacity=3, capacity_by=column)
+    _, record = scored(accounts, model, 100, rule, profit=Profit(), campaign=run_of())
+    cohort = record.campaign_accounts
+    assert cohort["held_out"].sum() > 0
+    for _, rows in cohort.groupby(f"x.{column}", dropna=False):
+        called, held = rows[~rows["held_out"]], rows[rows["held_out"]]
+        assert len(called) <= 3
+        if len(called) == 3 and len(held):
+            assert held["expected_profit"].min() >= called["expected_profit"].min()

@@ -15,7 +15,8 @@ from churn.model.profile import count_profile
 from churn.retention import expected_profit
 from churn.retention.profit import choose
 from churn.scoring import Record, select
-from churn.scoring.run import MOST_GROUPS, PROBABILITY, VALUE, Candidates, ScoringRun, check_groups
+from churn.scoring.candidates import MOST_GROUPS, PROBABILITY, VALUE, Candidates, check_groups
+from churn.scoring.run import ScoringRun
 from churn.tables import CheckedBatches
 from tests.conftest import in_batches
 

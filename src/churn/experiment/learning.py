@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import AccountSchema, Experiment, FeatureEngineering, Profit
+from churn.config import AccountSchema, Experiment, Profit
 from churn.experiment.always_valid import doubly_robust, enough
 from churn.experiment.measure import rows_of
 from churn.experiment.record import Record
 from churn.experiment.save_rate import CallEffect, EffectOrder, MeasuredRate, measured_rate, updated_rate
-from churn.experiment.uplift import EffectTrees, Gain, fit_effects, gain_of_order
+from churn.experiment.uplift import EffectTrees, EncoderOf, Gain, fit_effects, gain_of_order
 from churn.retention import expected_profit
 
 # The order is tried again when so many times the called accounts of the last trial are known.
@@ -26,7 +26,7 @@ def call_effect_of(
     profit: Profit,
     experiment: Experiment,
     schema: AccountSchema,
-    features: FeatureEngineering,
+    encoder_of: EncoderOf,
 ) -> CallEffect:
     """Return what the campaigns have shown so far.
 
@@ -37,7 +37,7 @@ def call_effect_of(
         profit: Assumed save rate, and costs.
         experiment: When the order by effect is tried.
         schema: Schema of the account table, for the model of the effect.
-        features: Ratios and categories of that model.
+        encoder_of: Returns the encoder that is fitted to account rows, for the same.
     """
     rows, logged = record.rows, record.counts.logged is not None
     measured: MeasuredRate | None = None
@@ -59,7 +59,7 @@ def call_effect_of(
         campaigns=tuple(reversed(names)),
         order=before
         if measured is None
-        else tried_order(rows, rate.value, before, profit, experiment, schema, features, logged=logged),
+        else tried_order(rows, rate.value, before, profit, experiment, schema, encoder_of, logged=logged),
         verdict=report["sentence"],
         summary={
             "verdict": report["verdict"],
@@ -77,7 +77,7 @@ def tried_order(
     profit: Profit,
     experiment: Experiment,
     schema: AccountSchema,
-    features: FeatureEngineering,
+    encoder_of: EncoderOf,
     *,
     logged: bool,
 ) -> EffectOrder:
@@ -94,7 +94,7 @@ def tried_order(
         profit: Costs.
         experiment: When a trial is due, and its error rate.
         schema: Schema of the account table.
-        features: Ratios and categories.
+        encoder_of: Returns the encoder that is fitted to account rows.
         logged: Whether there is a log of contacts.
     """
     settings = experiment.effects
@@ -110,7 +110,7 @@ def tried_order(
         return before
     trial = before.trials + 1
     level = 1 - settings.wrong_switch_rate / 2**trial
-    trees, gain = trial_of(known, save_rate, profit, experiment, schema, features, level, logged=logged)
+    trees, gain = trial_of(known, save_rate, profit, experiment, schema, encoder_of, level, logged=logged)
     in_use = gain.low > 0 or (before.in_use and gain.value > 0)
     said = (
         f"on {called:,} called accounts, the order by effect brings {gain.value:,.2f} an account over that by risk, between "
@@ -134,17 +134,17 @@ def trial_of(
     profit: Profit,
     experiment: Experiment,
     schema: AccountSchema,
-    features: FeatureEngineering,
+    encoder_of: EncoderOf,
     level: float,
     *,
     logged: bool,
 ) -> tuple[EffectTrees, Gain]:
     """Fit the model of the effect, and return it with the gain of its order on accounts that it has not seen."""
-    fitted = fit_effects(known, save_rate, schema, features, experiment.effects)
+    fitted = fit_effects(known, save_rate, schema, encoder_of, experiment.effects)
     score, value = known["probability"].to_numpy(np.float64), known["account_value"].to_numpy(np.float64)
     assumed = profit.model_copy(update={"save_rate": save_rate})
     by_risk = expected_profit(score, value, assumed)
-    by_effect = expected_profit(score, value, assumed, fitted.saved)
+    by_effect = expected_profit(score, value, assumed, saved=fitted.saved)
     money = _money_terms(known, save_rate, profit, fitted.saved, logged=logged)
     return fitted.trees, gain_of_order(money, by_effect, by_risk, level)
 

@@ -12,6 +12,7 @@ doi:10.1080/01621459.2024.2393466) for differences of rank-weighted effects. The
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -19,11 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn.config import AccountSchema, EffectModel, Experiment, FeatureEngineering
+from churn.config import AccountSchema, EffectModel, Experiment
 from churn.experiment.cohort import FEATURE
 from churn.experiment.save_rate import CallEffect
 from churn.model import Encoder
-from churn.training.encoding import fit_encoder
 
 if TYPE_CHECKING:
     import xgboost as xgb
@@ -43,6 +43,8 @@ TREES = {
     "colsample_bytree": 0.7,
 }
 ROUNDS = 200
+# Fits an encoder to account rows: training is another room.
+EncoderOf = Callable[[pd.DataFrame], Encoder]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ def fit_effects(
     rows: pd.DataFrame,
     save_rate: float,
     schema: AccountSchema,
-    features: FeatureEngineering,
+    encoder_of: EncoderOf,
     settings: EffectModel,
 ) -> Fitted:
     """Fit the model of the effect to the accounts of the campaigns whose outcome is known.
@@ -128,11 +130,11 @@ def fit_effects(
         rows: Rows of `churn.experiment.record.Record` with a known outcome, n of them.
         save_rate: Save rate that the trees start from.
         schema: Schema of the account table.
-        features: Ratios and categories.
+        encoder_of: Returns the encoder that is fitted to account rows, see `churn.training.encoding.fit_encoder`.
         settings: Folds and seed.
     """
     accounts = _accounts(rows, schema)
-    encoder = fit_encoder(accounts, schema, features)
+    encoder = encoder_of(accounts)
     score, share = rows["probability"].to_numpy(np.float64), 1 - rows["share"].to_numpy(np.float64)
     called, stayed = ~rows["held_out"].to_numpy(bool), 1 - rows["churned"].to_numpy(np.float64)
     group = called - share

@@ -107,7 +107,9 @@ class ListView:
             (
                 "Save rate",
                 profit.save_rate,
-                example.get("save_rate", "chance that an offer keeps an account that leaves"),
+                profit.save_rate_sentence
+                if profit.measured
+                else example.get("save_rate", "chance that an offer keeps an account that leaves"),
             ),
             (
                 "Account value",
@@ -123,7 +125,20 @@ class ListView:
             rows.append(("Capacity", decision.capacity, each))
         if decision.minimum_gain > 0:
             rows.append(("Minimum gain", decision.minimum_gain, f"{money}, expected of each contact"))
-        return rows
+        return [*rows, *self._campaign()]
+
+    def _campaign(self) -> Iterator[tuple[str, str | float, str]]:
+        """Yield what the list leaves out for a campaign, and why."""
+        campaign = self.record.campaign or {}
+        if campaign.get("holdout"):
+            why = "accounts that are not called, drawn at random, so that the effect of the calls can be measured"
+            yield "Campaign", campaign["campaign"], campaign["power"]["sentence"]
+            yield "Kept back", campaign["held_out"], why
+        for name, why in (("contacted_lately", "as they were lately"), ("asked_not_to_be", "as they must not be")):
+            if left_out := campaign.get("not_contacted", {}).get(name):
+                yield "Not contacted", left_out, f"accounts that would be, {why}"
+        if campaign.get("order") == "effect":
+            yield "Order", "effect", "by what a call is expected to change, as measured in campaigns"
 
 
 def shown_name(column: str) -> str:

@@ -9,8 +9,10 @@ from churn.config import AccountSchema, Contacts, Experiment, FeatureEngineering
 from churn.experiment import CallEffect, Record, call_effect_of, measured_campaigns, read_contacts, updated_record
 from churn.experiment.measure import flat_campaign_metrics
 from churn.experiment.record import known_outcomes
+from churn.model import Encoder
 from churn.scoring import Publication
 from churn.tables import Batches
+from churn.training.encoding import fit_encoder
 
 
 def update_record(
@@ -60,7 +62,11 @@ def learn_from_calls(
     feature_engineering: FeatureEngineering,
 ) -> CallEffect:
     """Return the save rate as measured, and whether the order by effect has proved better than that by risk."""
-    return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema, feature_engineering)
+
+    def encoder_of(accounts: pd.DataFrame) -> Encoder:
+        return fit_encoder(accounts, schema, feature_engineering)
+
+    return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema, encoder_of)
 
 
 def report_campaigns(measured: dict[str, Any], effect: CallEffect) -> dict[str, Any]:
