@@ -164,6 +164,7 @@ def test_a_table_without_an_id_is_numbered(project: Project, tmp_path: Path) -> 
     assert init(project, str(file), "--yes").exit_code == 0
     assert written(project, "nameless", "globals")["source_accounts"] == {"path": str(file), "row_number": True}
     assert written(project, "nameless", "parameters")["accounts"]["id"] == "row_number"
+    assert init(project, str(file), "--check").exit_code == 0
 
 
 def test_a_folder_of_files(project: Project, tmp_path: Path) -> None:

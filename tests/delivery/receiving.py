@@ -46,7 +46,11 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def _take(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender was killed
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 outer.times.append(time.monotonic())
                 outer.requests.append((self.command, self.path, headers, body))

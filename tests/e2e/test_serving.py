@@ -25,6 +25,7 @@ import requests
 from pyarrow import parquet
 
 from churn.model import ChurnModel
+from churn.model.calibration import Calibration
 from churn.registry.flavor import load_model, log_model
 from churn.registry.versions import find_version
 from tests.conftest import ROOT, Project, clean_environment
@@ -59,6 +60,11 @@ class Running:
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.05)
+
+    @property
+    def said(self) -> str:
+        """Its log, in one line."""
+        return " ".join(self._log.read_text().split())
 
     def is_ready(self) -> bool:
         return requests.get(f"{self.url}/readyz", timeout=2).status_code == 200
@@ -190,6 +196,14 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
             )
             for session in fresh:
                 session.close()
+        # One that scores its canary rows in another way is refused by all workers, and told once.
+        refused = alias_to(replace(models[0], calibration=Calibration("sigmoid", 1.1, 0.0), source=None))
+        told = f"Champion refused: Version {refused} of the model is refused by churn serve, version 2 stays in use"
+        running.until(lambda: {_refused(running) for _ in range(6)} == {refused} and told in running.said)
+        alias_to(models[1])
+        running.until(lambda: {_refused(running) for _ in range(6)} == {None})
+        assert running.said.count(told) == 1
+
         # Tokens follow the credentials.
         tokens = {"default": {"token": TOKEN}, "crm": {"token": OTHER, "scopes": ["read"]}}
         assert _status(running, OTHER) == 401
@@ -199,6 +213,7 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
 
         # Another process begins on the same socket, then this one ends: what was accepted is answered.
         with serving(project, listening, **settings) as follower:
+            follower.until(lambda: follower.said.count("Version 2 is in use") >= workers)
             running.process.send_signal(signal.SIGTERM)
             assert running.process.wait(PATIENCE) == 0
             follower.until(lambda: follower.score(rows)["model"]["version"] == "2")
@@ -219,6 +234,11 @@ def test_a_service_from_start_to_end(trained: tuple[Project, list[ChurnModel]], 
     project.run("monitoring", monitoring={"source": "requests", "requests_day": today, "requests_version": 2})
     health = json.loads((project.results / "requests" / today / "health_metrics.json").read_text())
     assert (health["total_samples"], health["provenance"]["model_version"]) == (20, "2")
+
+
+def _refused(running: Running) -> str | None:
+    refused = requests.get(f"{running.url}/readyz", timeout=PATIENCE).json().get("refused")
+    return refused and str(refused["version"])
 
 
 def _status(running: Running, token: str) -> int:

@@ -100,6 +100,9 @@ class FakeRegistry:
         self.kept = model
         return model
 
+    def keep(self, model: ChurnModel) -> None:
+        self.kept = model
+
     def copy(self) -> ChurnModel | None:
         return self.kept
 

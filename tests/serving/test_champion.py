@@ -119,6 +119,21 @@ def test_a_faulty_version_is_refused_and_the_one_in_use_stays(
     assert 'churn_serve_model_info{version="1"} 1.0' in page
 
 
+def test_a_process_begins_with_the_last_sound_version(
+    parameters: Parameters, model: ChurnModel, driven: Driven
+) -> None:
+    """Although a faulty one was loaded after it, and the registry is silent by now."""
+    driven.registry.kept = driven.registry.versions["1"]
+    driven.registry.add("2", replace(model, calibration=Calibration("sigmoid", 1.1, 0.0)))
+    driven.champion.look()
+    assert driven.get("/readyz").json["refused"]["version"] == "2"
+    started = Driven(parameters, None)
+    started.registry.kept, started.registry.silent = driven.registry.kept, True
+    started.champion.begin()
+    started.champion.look()
+    assert started.get("/v1/model").json["version"] == "1"
+
+
 def test_while_the_registry_is_silent_the_known_model_answers(
     parameters: Parameters, model: ChurnModel, accounts: pd.DataFrame
 ) -> None:
@@ -187,6 +202,12 @@ def test_the_copy_is_read_without_mlflow(tmp_path: Any, model: ChurnModel) -> No
     found = registry.copy()
     assert found is not None
     assert (found.version, found.sha256) == ("7", model.sha256)
+    copies.remember("sqlite:///x.db models:/churn@champion", "8", "2" * 32, "0" * 64)
+    assert registry.copy() is None
+    registry.keep(found)
+    kept = registry.copy()
+    assert kept is not None
+    assert kept.source == found.source
     (tmp_path / model.sha256 / "model.json").write_text("{}")
     with pytest.raises(ValueError, match="damaged"):
         registry.copy()

@@ -21,6 +21,7 @@ from churn.tables import Table
 from churn.training.encoding import fit_encoder
 from tests.conftest import Project
 from tests.spark.conftest import for_spark
+from tests.survey.tables import customers
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,6 +55,30 @@ def write(table: pd.DataFrame, folder: Path, kind: str) -> Path:
         else:
             part.to_parquet(folder / f"{name}.parquet", index=kind == "index")
     return folder
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_time_since_dates_is_the_local_one(tmp_path: Path, kind: str) -> None:
+    frame = customers(1500)
+    if kind == "parquet":
+        frame["Joined On"] = pd.to_datetime(frame["Joined On"]).dt.date
+        frame["Contract End"] = pd.to_datetime(frame["Contract End"])
+    schema = AccountSchema.model_validate(
+        {
+            "id": "Customer No",
+            "label": {"column": "Left", "positive": "Yes"},
+            "categorical": ["Plan"],
+            "dates": ["Joined On", {"column": "Contract End", "unit": "days", "future": True}],
+            "as_of": "2024-06-30",
+        }
+    )
+    folder = write(frame, tmp_path / "accounts", kind)
+    here, there = (splits(folder, schema, FeatureEngineering(), spark=spark) for spark in (False, True))
+    pd.testing.assert_frame_equal(here.train.frame(), there.train.frame(), check_dtype=False, check_exact=True)
+    assert fit_encoder(here.train, schema, FeatureEngineering()) == fit_encoder(
+        there.train, schema, FeatureEngineering()
+    )
+    assert "months_since_Joined On" in there.train.columns
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

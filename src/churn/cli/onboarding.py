@@ -369,9 +369,15 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
 def _check(source: Any, env: str, conf: Path, options: dict[str, Any]) -> None:
     """Say what the table would change in an environment that exists; the exit code is 1 if anything."""
     from churn.config import check_parameters
+    from churn.config.source import Source
     from churn.operations import environments
 
     loader, _ = configuration(env, str(conf))
+    if known := loader["globals"].get("source_accounts"):
+        # A newer file of the same kind: its sheet, and whether its rows are numbered, are as before.
+        before = Source.of(known)
+        sheet = source.sheet or (before.sheet if source.is_workbook else None)
+        source = source.model_copy(update={"row_number": before.row_number, "sheet": sheet})
     accounts = check_parameters(loader["parameters"]).accounts
     changes = environments.changes(source, accounts)
     if not changes:

@@ -159,7 +159,8 @@ def guard_secrets(context: KedroContext) -> None:
     except MissingConfigException:
         credentials = {}
     tracking_uri = loader["mlflow"]["server"]["mlflow_tracking_uri"]
-    REDACTION.learn(credentials, tracking_uri)
+    source = loader["globals"].get("source_accounts") or ""
+    REDACTION.learn(credentials, tracking_uri, source if isinstance(source, str) else str(source.get("path", "")))
     for name in (None, "mlflow"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(REDACTION)

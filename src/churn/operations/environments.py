@@ -113,22 +113,20 @@ def changes(source: Source, accounts: AccountSchema, credentials: dict[str, Any]
         for name, role in roles.items()
         if name not in names
     ]
-    needed = {accounts.id: "the id", accounts.label.column: "the label"}
+    needed = {accounts.label.column: "the label"} | ({} if source.row_number else {accounts.id: "the id"})
     found += [
         f"{name}: the table has no such column, which is {role}" for name, role in needed.items() if name not in names
     ]
     label = accounts.label
     known = label.column in names
     answers = Answers(
-        id=accounts.id if accounts.id in names else None,
+        id=accounts.id if accounts.id in names else ROW_NUMBER,
         label=label.column if known else None,
         positive=label.positives,
         negative=label.negatives or (),
         drop=label.drop,
         unknown=label.unknown,
-        as_of=str(accounts.as_of)
-        if accounts.as_of is not None and str(accounts.as_of) in (*names, str(accounts.as_of))
-        else None,
+        as_of=None if accounts.as_of is None else str(accounts.as_of),
     )
     proposal = propose(survey.frame, survey.facts, answers, survey.rows)
     if known and proposal.label is not None:

@@ -65,6 +65,10 @@ class Registry(Protocol):
         """Return the last known model from its copy on this machine, verified; ``None`` if there is none."""
         ...
 
+    def keep(self, model: ChurnModel) -> None:
+        """Make a model the last known one: a later one was refused."""
+        ...
+
 
 class ModelRegistry:
     """MLflow's registry, with the verified copies on this machine."""
@@ -106,6 +110,13 @@ class ModelRegistry:
             return None
         model = ChurnModel.load(folder, known.sha256)
         return model.loaded_from(ModelSource(self._uri, known.version or known.sha256[:12], known.run_id))
+
+    def keep(self, model: ChurnModel) -> None:
+        """Note it with the copies: loading the refused one has noted that one, with which no process could begin."""
+        source = model.source
+        if source is not None:
+            known = f"{self._tracking_uri} {self._uri}"
+            ModelCache(self._cache).remember(known, source.version, source.run_id, model.sha256)
 
 
 class Champion:
@@ -189,7 +200,9 @@ class Champion:
             model.use(threads=1)
             faults = model.misfits(self._schema)
             if not faults:
+                # What the first requests would compute, in their threads, is computed in this one; see `look`.
                 model.rows.prepare(reasons=True)
+                _ = model.sha256
                 faults = canary_faults(model)
             reason = "; ".join(faults)
         except Exception as error:  # whatever a faulty model does, the one in use stays
@@ -218,6 +231,8 @@ class Champion:
         told = {"version": str(key[0]), "reason": reason}
         if self.refused != told:
             logger.warning("Version %s is refused%s: %s", key[0], self._stays, reason)
+        if self.current is not None:
+            self._registry.keep(self.current.model)
         again = self.refused is not None and self.refused["version"] == told["version"]
         self.refused = told
         stays = self._stays or ", and there is no other to answer with"

@@ -67,9 +67,9 @@ def run(setup: Setup) -> None:
 
 
 def _placed(setup: Setup, host: str, port: int) -> Setup:
-    """Return a setup with the place of a socket, which decides whether a token is needed."""
+    """Return a setup with the place of a socket that a parent holds: the place decides whether a token is needed."""
     serve = setup.parameters.serve.model_copy(update={"host": host, "port": port})
-    return replace(setup, parameters=setup.parameters.model_copy(update={"serve": serve}))
+    return replace(setup, holds=True, parameters=setup.parameters.model_copy(update={"serve": serve}))
 
 
 def _check_files(settings: Serve) -> None:

@@ -70,6 +70,7 @@ class Setup:
         credentials: Credentials of these two; ``None`` for none.
         tokens: Entry ``serve`` of the credentials.
         token_source: Where to read it anew; ``None`` for nowhere.
+        holds: Whether connections wait for the first model: the socket is that of a parent, and keeps them.
         tell: Tells people of a refused champion, see `churn.serving.refusals`; ``None`` for nobody.
         log_format: Form of the log, see `churn.web.log_format`.
     """
@@ -88,6 +89,7 @@ class Setup:
     log_format: str | None = None
     token_source: TokenSource | None = None
     tell: Tell | None = None
+    holds: bool = False
 
 
 def check_database(address: str, experiment: str, artifacts: str | None) -> None:
@@ -148,6 +150,7 @@ class Worker:
         )
         if setup.tell is not None:
             self.champion.on_refusal = Refusals(setup.tell)
+        self._holds = setup.holds
         self._tokens: FollowedTokens | None = None
         if setup.token_source is not None:
             self._tokens = FollowedTokens(setup.token_source, self.service)
@@ -206,6 +209,8 @@ class Worker:
         """
         sys.setswitchinterval(SWITCH)
         self.begin()
+        if self._holds and self.champion.current is None:
+            self._look()
 
         def start() -> None:
             # Not before requests are answered: the first look imports MLflow, which takes seconds of this process.
