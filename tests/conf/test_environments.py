@@ -105,7 +105,7 @@ def test_mlflow_is_set_up(context: KedroContext) -> None:
 
 def test_the_registry_has_the_six_and_their_sum() -> None:
     bootstrap_project(ROOT)
-    assert set(pipelines) == {*NAMES, "__default__"}
+    assert set(pipelines) == {*NAMES, "campaign", "simulate_campaign", "__default__"}
     assert len(pipelines["__default__"].nodes) == sum(len(pipelines[name].nodes) for name in NAMES)
 
 
@@ -135,7 +135,7 @@ def test_entries_have_one_shape(file: Path) -> None:
 
 def test_no_environment_copies_a_catalog() -> None:
     files = sorted((ROOT / "conf").rglob("catalog*"))
-    assert [path.parent.name for path in files] == ["base"] * 6 + ["spark"]
+    assert [path.parent.name for path in files] == ["base"] * 7 + ["spark"]
 
 
 def test_spark_declares_the_data_sets_that_base_has() -> None:

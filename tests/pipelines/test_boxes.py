@@ -51,7 +51,7 @@ def pipelines() -> dict[str, Pipeline]:
 
 
 def test_every_node_lies_in_the_box_of_its_pipeline(pipelines: dict[str, Pipeline]) -> None:
-    assert set(pipelines) == {*LABELS, "__default__"}
+    assert set(pipelines) == {*LABELS, "campaign", "simulate_campaign", "__default__"}
     for name, label in LABELS.items():
         assert {each.namespace for each in pipelines[name].nodes} == {label}
     assert {each.namespace for each in pipelines["__default__"].nodes} == set(LABELS.values())
