@@ -183,13 +183,7 @@ class ChurnModel:
     def rows(self) -> RowScorer:
         """What scores a few rows, prepared once; `RowScorer.prepare` does so before the first rows come."""
         return RowScorer(
-            self.schema,
-            self.encoder,
-            self.trees,
-            self.linear,
-            self.calibration,
-            self.threshold,
-            self.risk_bands,
+            self.schema, self.encoder, self.trees, self.linear, self.calibration, self.threshold, self.risk_bands
         )
 
     def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
