@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kedro.framework.cli.project import run as kedro_run
 
+from churn.cli import run
 from churn.config import check_parameters, idle_parameters
 from churn.pipeline_registry import register_pipelines
 
@@ -85,12 +85,12 @@ def commands() -> list[tuple[Path, list[str]]]:
 
 
 def options(arguments: list[str]) -> dict[str, Any]:
-    """Arguments as Kedro itself reads them; words of the sentence around a command are left out."""
+    """Arguments as the command reads them; words of the sentence around a command are left out."""
     taken = []
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
             taken += arguments[position : position + 2]
-    context = kedro_run.make_context("run", [*taken], resilient_parsing=False)
+    context = run.make_context("run", [*taken], resilient_parsing=False)
     return context.params
 
 

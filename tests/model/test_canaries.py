@@ -92,8 +92,8 @@ def test_a_scoring_run_begins_with_them(model: ChurnModel, parameters: Parameter
     accounts = InMemory(canonical.head(5))
     other = replace(model, calibration=Calibration("sigmoid", 1.1, 0.0))
     with pytest.raises(ChurnError, match="canary rows are scored in another way"):
-        validate_scoring_accounts(accounts, chosen, other, parameters.accounts)
-    validate_scoring_accounts(accounts, chosen, model, parameters.accounts)
+        validate_scoring_accounts(accounts, chosen, other, parameters.accounts, parameters.inference)
+    validate_scoring_accounts(accounts, chosen, model, parameters.accounts, parameters.inference)
     best = min(_seconds(model) for _ in range(20))
     assert best < 0.1  # a scoring run takes seconds
 

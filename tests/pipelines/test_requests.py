@@ -46,6 +46,7 @@ def test_a_day_of_requests_is_judged_beside_the_results(
     health = json.loads((folder / "health_metrics.json").read_text())
     assert health["provenance"] == {
         "run_id": None,
+        "model_run_id": "0" * 32,
         "model_version": "3",
         "as_of": str(yesterday),
         "input": f"requests of {yesterday}",

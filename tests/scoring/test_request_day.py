@@ -96,7 +96,7 @@ def test_the_health_is_that_of_a_batch(
     differing = {name for name in expected if json.dumps(expected[name]) != json.dumps(health[name])}
     assert differing == {"provenance", "notes"}
     assert health["notes"] == [*day_of(found).notes, *expected["notes"]]
-    report = report_health(health)
+    report = report_health(health, lambda _: None)
     assert (report["run_id"], report["day"]) == (None, "2026-01-30")
     assert "600 of 600 answers" in report["html"]
     # Before outcomes come, and where only some have.

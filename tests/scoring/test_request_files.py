@@ -172,10 +172,10 @@ def test_what_does_not_fit_together_stays_apart(
 ) -> None:
     from dataclasses import replace
 
-    fill(service, accounts, 2)
+    fill(service, accounts, 3)
+    [damaged, *_] = sorted((tmp_path / f"requests/{DAY}").glob("*.parquet"))
     fill(Logging(store, service.model, redact=("login_count_p1m",)), accounts.head(20), 2)
     fill(Logging(store, named(replace(model, threshold=0.1), "1"), sample=1.0), accounts.tail(20), 2)
-    [damaged, *_] = sorted((tmp_path / f"requests/{DAY}").glob("*.parquet"))
     damaged.write_bytes(b"PAR1 damaged")
     before = sorted(rows_of(store))
     done = merge_day(store, DAY, files_of(store))

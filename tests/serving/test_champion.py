@@ -13,7 +13,7 @@ from churn.config import Parameters
 from churn.model import ChurnModel
 from churn.model.calibration import Calibration
 from churn.serving.canaries import canary_faults, canary_rows
-from churn.serving.champion import AGAIN, FORMER, ModelRegistry
+from churn.serving.champion import AGAIN, ModelRegistry
 from churn.tables import check_accounts
 from tests.serving.driving import Driven, records_of
 
@@ -216,14 +216,17 @@ def test_the_copy_is_read_without_mlflow(tmp_path: Any, model: ChurnModel) -> No
 def test_a_former_model_is_kept_for_the_last_requests_and_then_gone(
     driven: Driven, other: ChurnModel, accounts: pd.DataFrame
 ) -> None:
-    used = weakref.ref(driven.champion.require())
+    of_request: Any = driven.champion.require()
+    used = weakref.ref(of_request)
     driven.score(records_of(accounts.head(1)), reasons=2)
     for path in ("/docs", "/v1/model", "/openapi.json"):
         assert driven.get(path).status == 200
     driven.registry.add("2", other)
     driven.champion.look()
-    assert used() is not None
-    driven.now += FORMER
+    driven.champion.look()
+    assert used() is of_request
+    of_request = None
+    assert used() is not None  # the request does not end it
     driven.champion.look()
     gc.collect()
     assert used() is None

@@ -183,13 +183,7 @@ class ChurnModel:
     def rows(self) -> RowScorer:
         """What scores a few rows, prepared once; `RowScorer.prepare` does so before the first rows come."""
         return RowScorer(
-            self.schema,
-            self.encoder,
-            self.trees,
-            self.linear,
-            self.calibration,
-            self.threshold,
-            self.risk_bands,
+            self.schema, self.encoder, self.trees, self.linear, self.calibration, self.threshold, self.risk_bands
         )
 
     def bands_of(self, probability: NDArray[np.float32]) -> "pd.Categorical[str]":
@@ -270,10 +264,7 @@ class ChurnModel:
         return faults
 
     def canary_faults(self) -> list[str]:
-        """Return in what the scores of the stored canary rows are not those of the training; empty if nothing or without rows.
-
-        On a GPU, whose sums are rounded in another way, they are not compared.
-        """
+        """Return how the scores of the stored canary rows differ from those of the training; not compared on a GPU."""
         if self.canaries is None or self.device != "cpu":
             return []
         return self.canaries.faults(self.probability(self.canaries.frame()))
@@ -286,10 +277,8 @@ class ChurnModel:
         """
         if faults := self.canary_faults():
             name = self.source.uri if self.source else "the model"
-            raise ChurnError(
-                f"{name}: {'; '.join(faults)}. Install the locked packages anew (uv sync --locked), score on another machine, or "
-                "train the model again"
-            )
+            advice = "Install the locked packages anew (uv sync --locked), score on another machine, or train the model again"
+            raise ChurnError(f"{name}: {'; '.join(faults)}. {advice}")
 
     def familiar(self, accounts: pd.DataFrame, columns: Iterable[str] | None = None) -> dict[str, bool]:
         """Return, for each categorical column that has values, whether the model knows any of them.

@@ -6,6 +6,7 @@ version. A faulty version is refused and told, and the one in use stays. While t
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds after which a version that was refused is tried again: a download may have been damaged.
 AGAIN = 60.0
-# Seconds for which a model is kept that is no longer in use: longer than any request.
-FORMER = 20.0
+# References to a former model that no request uses: of the list of these, of the loop over it, and of the count itself.
+UNUSED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ class Champion:
         self._lock = threading.Lock()
         self._key: tuple[str | None, str | None] | None = None
         self._not_before: dict[tuple[str | None, str | None], float] = {}
-        self._former: list[tuple[InUse, float]] = []
+        self._former: list[InUse] = []
         self.current: InUse | None = None
         self.error: str | None = None
         self.refused: dict[str, str] | None = None
@@ -165,7 +166,7 @@ class Champion:
         with self._lock:
             # Here and not where the last request ends: what XGBoost has kept for a booster in the memory of the thread that has
             # prepared it, a megabyte, is given back only if the booster ends in that thread.
-            self._former = [each for each in self._former if abs(self._clock() - each[1]) < FORMER]
+            self._former = [each for each in self._former if sys.getrefcount(each) > UNUSED]
             try:
                 key = self._registry.version()
             except Exception as error:
@@ -212,7 +213,7 @@ class Champion:
             return False
         before = self.current
         if before is not None:
-            self._former.append((before, self._clock()))
+            self._former.append(before)
         self.on_use(model)
         self.current = InUse(
             model,
