@@ -33,6 +33,7 @@ def run(pipeline: Pipeline, parameters: Parameters, **data: Any) -> dict[str, An
     catalog = DataCatalog({name: MemoryDataset(copy_mode="assign") for name in pipeline.all_outputs()})
     for name in ("contacts", "campaign_accounts", "known_call_effect"):  # there are none without campaigns
         catalog[name] = MemoryDataset(None)
+    catalog["model_cards"] = MemoryDataset(lambda run_id: None, copy_mode="assign")
     for name, value in data.items():
         stored = {name.replace("__", "@"): value}
         if name == "training_accounts__table":
