@@ -112,7 +112,7 @@ def rewrite(page: Path, made: Mapping[str, str]) -> bool:
 
 def summary_of(output: str, folder: Path) -> str:
     """The summary at the end of a run, with paths as they are in a checkout."""
-    found = re.search(r"^  model .*?(?=\n\n)", output, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^  (?:list|model) .*?(?=\n\n)", output, re.MULTILINE | re.DOTALL)
     assert found, output
     return found[0].replace(f"{folder}/", "data/") + "\n"
 

@@ -21,15 +21,16 @@ class Published:
 @pytest.mark.parametrize(
     ("example_costs", "said"),
     [
-        (AMOUNTS, "expected profit 1,234 at example costs: "),
-        (("save_rate",), "expected profit 1,234 at the example save rate: "),
-        ((), "expected profit 1,234: "),
+        (AMOUNTS, "1,234 expected of acting on them at example costs"),
+        (("save_rate",), "1,234 expected of acting on them at the example save rate"),
+        ((), "1,234 expected of acting on them"),
     ],
 )
 def test_money_at_example_costs_says_so(example_costs: tuple[str, ...], said: str) -> None:
     results = Published(to_act_on=4, expected_profit=1234.4, example_costs=example_costs)
     lines = dict(_result_lines(results))
-    assert lines["act on"] == f"4 accounts to act on: because; {said}results/r-1/retention_list.csv"
+    assert lines["act on"] == "4 accounts: because"
+    assert lines["profit"] == said
 
 
 def test_the_page_of_the_list_leads_and_the_two_numbers_are_explained() -> None:
@@ -37,4 +38,5 @@ def test_the_page_of_the_list_leads_and_the_two_numbers_are_explained() -> None:
     assert _list_lines(results) == [("list", "results/r-1/retention_list.html")]
     lines = dict(_result_lines(results))
     assert lines["accounts"] == "9 scored, model version 3; 2 accounts at risk: why"
-    assert lines["act on"].startswith("4 accounts to act on: because; expected profit 1,234 EUR: ")
+    assert lines["act on"] == "4 accounts: because"
+    assert lines["profit"] == "1,234 EUR expected of acting on them"

@@ -10,12 +10,13 @@ import click
 import pytest
 
 from churn.config import Parameters
+from churn.config.loader import configuration
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, FaultsError
 from churn.model import ChurnModel, ModelSource
 from churn.serving.champion import Champion
 from churn.serving.command import parameters_of, serve_command
-from churn.serving.project import configuration, setup_of
+from churn.serving.project import setup_of
 from churn.serving.worker import check_database
 from tests.conftest import ROOT, Project, clean_environment, make_project
 from tests.serving.driving import Driven, FakeRegistry

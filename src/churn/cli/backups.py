@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
-from churn.cli.commands import cli, configuration, explained
+from churn.cli.commands import cli, explained
+from churn.config.loader import configuration
 
 if TYPE_CHECKING:
     from churn.operations.backup.manifest import Part

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -14,6 +13,7 @@ from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.options import check_options
 from churn.config.console import VERBOSE, hide_bars
+from churn.config.loader import configuration
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NothingToDo
 from churn.operations.tracked_run import TRACKED_RUN
@@ -99,30 +99,6 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
             raise ShownError(REDACTION.text(message), exit_code(error)) from None
 
     return wrapper
-
-
-def configuration(env: str | None, conf_source: str | None) -> tuple[Any, Path]:
-    """Return the configuration of an environment of the project in the current folder, and the project's folder.
-
-    No session is opened: its hooks would refuse a database that is to be upgraded, and create one where a backup is to be
-    restored.
-
-    Raises:
-        ChurnError: If the current folder is in no project.
-    """
-    from kedro.framework.project import settings
-    from kedro.utils import find_kedro_project
-
-    found = find_kedro_project(Path.cwd())
-    if found is None:
-        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
-    project = Path(found)
-    loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=conf_source or str(project / settings.CONF_SOURCE),
-        env=env or os.environ.get("KEDRO_ENV"),
-        **settings.CONFIG_LOADER_ARGS,
-    )
-    return loader, project
 
 
 @cli.command()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 from kedro.framework.cli.utils import validate_conf_source
 
-from churn.cli.commands import cli, configuration, explained
+from churn.cli.commands import cli, explained
 from churn.config import Label, Profit
+from churn.config.loader import configuration
 from churn.config.retention import AMOUNTS
 from churn.errors import ChurnError, FaultsError
 

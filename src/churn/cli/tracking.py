@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
-from churn.cli.commands import cli, configuration, explained
+from churn.cli.commands import cli, explained
+from churn.config.loader import configuration
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
+from kedro.utils import find_kedro_project
 from omegaconf import OmegaConf
 
 from churn.errors import ChurnError, FaultsError, closest
@@ -19,6 +20,8 @@ _REQUIRED = re.compile(r"\$\{env:(\w+)\}")
 _RESOLVED: dict[Any, dict[str, Any]] = {}
 _MOST_RESOLVED = 64
 
+# Folder of the configuration in a project.
+SOURCE = "conf"
 # Arguments of the loader in this project.
 LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
@@ -164,3 +167,27 @@ class ConfigLoader(OmegaConfigLoader):
         missing = [name for name in dict.fromkeys(needed) if self.variable(name) is None]
         if missing:
             raise FaultsError(f"environment '{env}'", [f"{name} is not set; {self._remedy()}" for name in missing])
+
+
+def configuration(
+    env: str | None, conf_source: str | None, given: Mapping[str, Any] | None = None
+) -> tuple[ConfigLoader, Path]:
+    """Return the configuration of an environment of the project in the current folder, and the project's folder.
+
+    No session is opened: its hooks import MLflow, which takes seconds, refuse a database that is to be upgraded, and create one
+    where a backup is to be restored.
+
+    Args:
+        env: Name of the environment; ``None`` for the variable ``KEDRO_ENV``, or ``local``.
+        conf_source: Folder of the configuration; ``None`` for that of the project.
+        given: Parameters that replace those of the files.
+
+    Raises:
+        ChurnError: If the current folder is in no project, or if the environment does not exist.
+    """
+    found = find_kedro_project(Path.cwd())
+    if found is None:
+        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
+    project = Path(found)
+    source = conf_source or str(project / SOURCE)
+    return ConfigLoader(source, env or os.environ.get("KEDRO_ENV"), dict(given or {}), **LOADER_ARGS), project

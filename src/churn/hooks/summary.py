@@ -72,11 +72,8 @@ def _result_lines(results: Any) -> list[tuple[str, str]]:
     return [
         ("accounts", f"{manifest['rows']:,} scored, {version}; {said['at_risk']}"),
         *_kept_back_lines(manifest.get("campaign", {})),
-        (
-            "act on",
-            f"{said['to_act_on']}; expected profit {manifest['expected_profit']:,.0f}{money}{costs}: "
-            + shown_path(f"{results.folder(manifest['run_id'])}/retention_list.csv"),
-        ),
+        ("act on", said["to_act_on"].replace(" to act on:", ":")),
+        ("profit", f"{manifest['expected_profit']:,.0f}{money} expected of acting on them{costs}"),
         ("scores", shown_path(f"{results.folder(manifest['run_id'])}/inference_result.csv")),
     ]
 

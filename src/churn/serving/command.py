@@ -42,7 +42,8 @@ def serve_command(tell_of: "Callable[[ConfigLoader, Path], Tell] | None" = None)
         A new champion is used within seconds, without a restart. docs/serving.md describes requests, tokens and limits.
         """
         given = parameters_of(params)
-        from churn.serving.project import configuration, setup_of
+        from churn.config.loader import configuration
+        from churn.serving.project import setup_of
         from churn.serving.server import run
 
         loader, project = configuration(env, conf_source, given)

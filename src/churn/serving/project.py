@@ -2,45 +2,21 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kedro.config import MissingConfigException
-from kedro.utils import find_kedro_project
 
 from churn.config import check_parameters
-from churn.config.loader import LOADER_ARGS, ConfigLoader
+from churn.config.loader import ConfigLoader
 from churn.config.mlflow_environment import use_project_settings
 from churn.config.secrets import REDACTION, check_credentials
-from churn.errors import ChurnError
 from churn.retention.wording import check_reasons
 from churn.services.database_file import anchored, place_of
 from churn.serving.token_source import TokenSource
 from churn.serving.worker import Setup
 from churn.web.log_format import FORMAT, use_log_format
-
-SOURCE = "conf"
-
-
-def configuration(env: str | None, conf_source: str | None, given: Mapping[str, Any]) -> tuple[ConfigLoader, Path]:
-    """Return the configuration of an environment of the project in the current folder, and the project's folder.
-
-    Args:
-        env: Name of the environment; ``None`` for the variable ``KEDRO_ENV``, or ``local``.
-        conf_source: Folder of the configuration; ``None`` for that of the project.
-        given: Parameters that replace those of the files.
-
-    Raises:
-        ChurnError: If the current folder is in no project, or if the environment does not exist.
-    """
-    found = find_kedro_project(Path.cwd())
-    if found is None:
-        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
-    project = Path(found)
-    source = conf_source or str(project / SOURCE)
-    return ConfigLoader(source, env or os.environ.get("KEDRO_ENV"), dict(given), **LOADER_ARGS), project
 
 
 def setup_of(loader: ConfigLoader, project: Path, workers: int | None = None) -> Setup:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-SOURCE = "conf"
 # Exit code if something needs a look.
 LOOK = 4
 
@@ -29,22 +28,14 @@ def status(as_json: bool, env: str | None, conf_source: str | None) -> None:
     Nothing is started or changed. What cannot be read is unknown, with the reason. The exit code is 0 if the scores can be
     used, 4 if something needs a look: there is no champion or there are no scores, an alarm is open, or something is unknown.
     """
-    from kedro.utils import find_kedro_project
-
-    from churn.config.loader import LOADER_ARGS, ConfigLoader
-    from churn.errors import ChurnError
+    from churn.config.loader import LOADER_ARGS, configuration
     from churn.operations.status.facts import state_of
     from churn.operations.status.text import dated, render
 
-    found = find_kedro_project(Path.cwd())
-    if found is None:
-        raise ChurnError("this folder is in no Kedro project; go to the one with conf and pyproject.toml")
-    project = Path(found)
-    environment = env or os.environ.get("KEDRO_ENV")
-    loader = ConfigLoader(conf_source or str(project / SOURCE), environment, **LOADER_ARGS)
+    loader, project = configuration(env, conf_source)
     now = time.time()
     state = state_of(loader, project, now)
-    shown = environment or LOADER_ARGS["default_run_env"]
+    shown = env or os.environ.get("KEDRO_ENV") or LOADER_ARGS["default_run_env"]
     if as_json:
         click.echo(json.dumps(dated({"environment": shown, "at": now, **state}), indent=2, ensure_ascii=False))
     else:
