@@ -137,3 +137,11 @@ def test_a_column_that_only_churned_accounts_have() -> None:
     found = next(each for each in proposal(frame).columns if each.name == "Refund")
     assert (found.role, found.suspected) == ("left_out", True)
     assert replace(found).facts.missing > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "currency"),
+    [("Umsatz (€)", "EUR"), ("fee in CHF", "CHF"), ("Revenue [US$]", "USD"), ("price_usd", "USD"), ("Aufeuro", None)],
+)
+def test_a_currency_in_the_name_of_a_column(name: str, currency: str | None) -> None:
+    assert proposal(customers().rename(columns={"Monthly Fee": name})).currency == currency

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from churn.config import AccountSchema, FileFormat, Profit, Reasons
+from churn.config import AccountSchema, FileFormat
 from churn.config.retention import AMOUNTS
 from churn.config.schema import MISSING_NUMBERS
 from churn.config.source import Source
@@ -174,8 +174,6 @@ def _lines(proposal: Proposal, answers: Answers, accounts: dict[str, Any], shown
     yield ""
     yield "reasons:"
     yield "  texts: []  # sentences of your own: docs/retention-list.md"
-    if "actions" in Reasons.model_fields:
-        yield "  actions: []"
     if accounts.get("as_of") and not isinstance(proposal.as_of, str):
         yield ""
         yield "inference:"
@@ -191,8 +189,7 @@ def _suspicion(each: ColumnProposal | None) -> str:
 def _money(proposal: Proposal, answers: Answers) -> Iterator[str]:
     unit = f", in {proposal.currency}" if proposal.currency else ""
     fields: list[str] = []
-    has_currency = "currency" in Profit.model_fields
-    if proposal.currency and has_currency:
+    if proposal.currency:
         fields.append(f"  currency: {_scalar(proposal.currency)}")
     fields += [
         _with(f"  {name}: {answers.amounts[name]:g}", f"{MEANINGS[name]}{unit if name != 'save_rate' else ''}")

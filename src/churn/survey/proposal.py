@@ -356,5 +356,10 @@ def _value(proposal: Proposal, answers: Answers) -> tuple[str | None, Sure]:
 
 def _currency(facts: Sequence[ColumnFacts]) -> str | None:
     signs = [words.CURRENCIES.get(each.currency.lower()) for each in facts if each.currency]
-    signs += [words.CURRENCIES.get(part) for each in facts for part in parts_of(each.name)]
+    signs += [words.CURRENCIES.get(part) for each in facts for part in (*parts_of(each.name), *_signs(each.name))]
     return next((sign for sign in signs if sign), None)
+
+
+def _signs(name: str) -> list[str]:
+    """Return the signs of currencies in a name, which are in no word of it."""
+    return [sign for sign in words.CURRENCIES if not sign[0].isalnum() and sign in name]
