@@ -172,3 +172,22 @@ def test_init_of_a_workbook(project: Project, tmp_path: Path) -> None:
     assert written(project, "kunden", "globals")["source_accounts"] == {"path": str(file), "sheet": "März"}
     accounts = written(project, "kunden", "parameters")["accounts"]
     assert accounts["dates"] == ["Joined On", {"column": "Contract End", "future": True}]
+
+
+def test_init_names_the_tables_of_a_database_and_makes_none(project: Project, database: str, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.db"
+    refused = init(project, f"sqlite:///{missing}", "--yes")
+    assert refused.exit_code == 1
+    assert f"there is no file {missing}" in refused.output
+    assert not missing.exists()
+    file = database.removeprefix("sqlite:///")
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE VIEW active AS SELECT * FROM members WHERE left = 0")
+    connection.close()
+    several = init(project, database, "--yes")
+    assert several.exit_code == 1
+    assert "name the table with --table, or write a --query; it has active, members" in several.output
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP VIEW active")
+    connection.close()
+    assert f"{database} has one table, members" in init(project, database, "--yes").output

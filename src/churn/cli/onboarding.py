@@ -116,10 +116,25 @@ def _places(conf_source: str | None) -> tuple[Path, Path]:
 
 
 def _source(source: str, options: dict[str, Any]) -> Any:
-    from churn.config.source import Source
+    from churn.config.source import Source, is_database
 
     fields = {name: options[name] for name in ("sheet", "table", "query") if options[name]}
+    if is_database(source) and not {"table", "query"} & fields.keys():
+        fields["table"] = _only_table(source)
     return Source.of({"path": source, **fields})
+
+
+def _only_table(address: str) -> str:
+    from churn.config.source import Source
+    from churn.datasets.databases import tables_of
+
+    names = tables_of(address)
+    shown = Source(path=address, query="-").shown
+    if len(names) != 1:
+        found = f"it has {', '.join(names)}" if names else "its default schema has none"
+        raise ChurnError(f"{shown}: name the table with --table, or write a --query; {found}")
+    click.echo(f"{shown} has one table, {names[0]}")
+    return names[0]
 
 
 def _format(options: dict[str, Any]) -> Any:

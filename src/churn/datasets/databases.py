@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,22 @@ from churn.errors import ChurnError
 
 # Rows that are fetched at once.
 CHUNK = 50_000
+
+
+def tables_of(address: str) -> list[str]:
+    """Return the names of the tables and views of a database, sorted; of its default schema, if it has several.
+
+    Args:
+        address: Its connection URL.
+
+    Raises:
+        ChurnError: If the driver is not installed or the database cannot be reached; without passwords.
+    """
+    import sqlalchemy as sql
+
+    with _connected(Source(path=address, query="-")) as connection:
+        found = sql.inspect(connection)
+        return sorted({*found.get_table_names(), *found.get_view_names()})
 
 
 def read_database(source: Source) -> Iterator[pd.DataFrame]:
@@ -48,7 +65,7 @@ def read_database(source: Source) -> Iterator[pd.DataFrame]:
 def _frame(rows: list[tuple[Any, ...]], names: list[str]) -> pd.DataFrame:
     columns = zip(*rows, strict=True) if rows else [[] for _ in names]
     made = {name: pd.Series(list(cells), dtype=object) for name, cells in zip(names, columns, strict=True)}
-    return pd.DataFrame(made).convert_dtypes(convert_string=False)
+    return pd.DataFrame(made).convert_dtypes()
 
 
 @contextmanager
@@ -58,6 +75,12 @@ def _connected(source: Source) -> Iterator[Any]:
 
     try:
         engine = sql.create_engine(source.path)
+        # The driver would make an empty database of the file.
+        file = engine.url.database if engine.url.get_backend_name() in ("sqlite", "duckdb") else None
+        if file and file != ":memory:" and "mode=memory" not in file and not Path(file.removeprefix("file:")).exists():
+            raise ChurnError(
+                f"{source.shown}: there is no file {file}; a path that begins with / has four slashes in the URL"
+            )
         with engine.connect() as connection:
             yield connection
     except (ModuleNotFoundError, NoSuchModuleError) as error:

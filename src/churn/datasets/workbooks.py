@@ -65,7 +65,7 @@ def read_sheet(path: str, sheet: str | None = None, credentials: dict[str, Any] 
             f"{path}, sheet '{chosen}': columns that occur more than once: {twice}; rename or remove all but one of each"
         )
     columns = {names[place]: pd.Series([row[place] for row in body], dtype=object) for place in kept}
-    return pd.DataFrame(columns).convert_dtypes(convert_string=False) if body else pd.DataFrame(columns)
+    return pd.DataFrame(columns).convert_dtypes() if body else pd.DataFrame(columns)
 
 
 def _header(rows: Sequence[list[Any]]) -> int | None:
