@@ -48,7 +48,12 @@ def _serve() -> NoReturn:
     from churn.web.log_format import use_log_file
 
     use_log_file(os.environ[LOGGING])
-    _run_alone(serve_command(refusal_messages))
+    try:
+        _run_alone(serve_command(refusal_messages))
+    except SystemExit as ended:
+        from churn.serving.worker import leave
+
+        leave(ended.code if isinstance(ended.code, int) else 0)
 
 
 def _status() -> NoReturn:

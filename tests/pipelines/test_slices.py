@@ -549,7 +549,7 @@ def test_health_with_and_without_outcomes(small: Parameters, snapshots: dict[str
 
     published = replace(scored, run_id="r-1")
     pipeline = monitoring.create_pipeline()
-    none = {"request_outcomes__batches": None}
+    none = {"request_outcomes": None}
     early = run(pipeline, small, results__monitored=published, scoring_outcomes__batches=None, **none)
     outcomes = InMemory(snapshots["scoring_outcomes@table"])
     later = run(pipeline, small, results__monitored=published, scoring_outcomes__batches=outcomes, **none)
@@ -574,7 +574,7 @@ def test_outcomes_have_the_labels_that_the_model_was_trained_with(
 
     def realised(outcomes: pd.DataFrame, **profile: Any) -> Any:
         published = replace(scored, run_id="r-1", profile=scored.profile | profile)
-        given: dict[str, Any] = {"results__monitored": published, "request_outcomes__batches": None}
+        given: dict[str, Any] = {"results__monitored": published, "request_outcomes": None}
         given["scoring_outcomes__batches"] = InMemory(outcomes)
         return run(monitoring.create_pipeline(), own, **given)["health_report"]["metrics"]["realised_performance"]
 

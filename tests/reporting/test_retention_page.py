@@ -126,14 +126,14 @@ def test_the_table_of_calls_is_equal_to_profit() -> None:
     record = record_of(120, COSTS)
     assert record.facts is not None
     rows = {row[0]: row for row in Page(render_retention_page(record)).rows if len(row) == 6}
-    acted = rows[f"{record.to_act_on:,}"]
+    acted = rows[f"{record.to_act_on:,} contacts"]
     assert acted[3] == f"{record.expected_profit:,.2f}"
     assert acted[1] == f"{record.facts.cost:,.2f}"
     assert acted[5] == "the accounts to act on; the last that pays"
     listed = record.retention_list["expected_profit"]
     for calls in (10, 20, 50, 100, 120):
-        assert rows[str(calls)][3] == f"{listed.head(calls).sum():,.2f}"
-        assert rows[str(calls)][4] == f"{listed[calls - 1]:,.2f}"
+        assert rows[f"{calls} contacts"][3] == f"{listed.head(calls).sum():,.2f}"
+        assert rows[f"{calls} contacts"][4] == f"{listed[calls - 1]:,.2f}"
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -223,7 +223,7 @@ def test_a_partition_is_scored_as_a_batch(table: pd.DataFrame, model: ChurnModel
     from churn.spark.scoring import PROBABILITY, ShippedModel, scored_partition
 
     columns = pa.schema([(ROW, pa.int64()), (schema.id, pa.string()), (PROBABILITY, pa.float32()), (NOTE, pa.string())])
-    run = scored_partition(ShippedModel.of(model), schema, Profit(), Decision(), columns)
+    run = scored_partition(ShippedModel.of(model), schema, Profit(), Decision(), Reasons(), None, columns)
     rows = pa.RecordBatch.from_pandas(table.head(50), preserve_index=False)
     first, second, last = run([rows.slice(0, 30), rows.slice(30)])
     assert second[ROW].to_pylist() == list(range(30, 50))

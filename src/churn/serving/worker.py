@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from churn.config import Parameters
 from churn.config.mlflow_environment import use_project_settings
@@ -334,6 +334,19 @@ class _no_signals:  # noqa: N801, in place of a function
         pass
 
 
+def leave(code: int) -> NoReturn:
+    """End the process without the interpreter's own end, after everything was stopped and written.
+
+    A thread that looks for a champion or a result may be in the code of a library then. The interpreter would break it off
+    there, which aborts the process.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 def main() -> None:
     """Be a worker of `churn.serving.server`."""
     if hasattr(signal, "SIGHUP"):
@@ -358,6 +371,7 @@ def main() -> None:
     threading.Thread(target=ends_with_parent, name="parent", daemon=True).start()
     with socket.socket(fileno=int(sys.argv[1])) as listening:
         Worker(setup).run(listening)
+    leave(0)
 
 
 if __name__ == "__main__":

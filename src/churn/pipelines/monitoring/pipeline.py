@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "results": "results@monitored",
                     "scoring_outcomes": "scoring_outcomes@batches",
-                    "request_outcomes": "request_outcomes@batches",
+                    "request_outcomes": "request_outcomes",
                     "schema": "params:accounts",
                     "monitoring": "params:monitoring",
                     "call_effect": "known_call_effect",
