@@ -57,7 +57,7 @@ ARG LIBRARY_TESTS=".*/site-packages/\(pandas\|scipy\|sklearn\|pyarrow\|matplotli
 
 FROM packages AS packages-train
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv sync --locked --no-default-groups --extra watch --no-install-project \
+    uv sync --locked --no-default-groups --extra watch --extra sql --no-install-project \
     && rm -f /opt/venv/.lock \
     && find /opt/venv/lib -type d -name tests -regex "${LIBRARY_TESTS}" -prune -exec rm -rf {} + \
     # MLflow's pages are for its server.
