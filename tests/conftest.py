@@ -165,6 +165,11 @@ def clean_environment() -> dict[str, str]:
     return {**known, "COLUMNS": "200", "DO_NOT_TRACK": "1"}
 
 
+def telling_environment() -> dict[str, str]:
+    """The same for a process that says which node runs, for tests that wait for one."""
+    return {**clean_environment(), "CHURN_VERBOSE": "1"}
+
+
 def nested(params: dict[str, Any]) -> dict[str, Any]:
     """Dotted names, written with double underscores, as nested dictionaries."""
     tree: dict[str, Any] = {}

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Project, clean_environment, make_project
+from tests.conftest import ROOT, Project, clean_environment, make_project, telling_environment
 from tests.samples import default_samples, outdated, telco_samples
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ def started(project: Project, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "kedro", "run", "--conf-source", str(project.conf), *options],
         cwd=ROOT,
+        env=telling_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -315,10 +316,11 @@ def test_kedro_viz_sees_pipelines_layers_and_names(tmp_path: Path) -> None:
     assert "Layers visualisation is disabled" not in output
     graph = json.loads((saved / "api/main").read_text())
     assert {pipeline["id"] for pipeline in graph["pipelines"]} == {
-        *("data_generation", "feature_engineering", "training", "inference", "monitoring", "__default__")
+        *("data_generation", "feature_engineering", "training", "inference", "monitoring", "delivery", "__default__"),
+        *("campaign", "simulate_campaign"),
     }
     assert graph["layers"] == [
-        *("source", "staging", "features", "model", "evaluation", "champion", "results", "health")
+        *("source", "staging", "features", "model", "evaluation", "champion", "results", "delivery", "health")
     ]
     tasks = {node["name"] for node in graph["nodes"] if node["type"] == "task"}
     assert {"fit_encoder", "fit_parts", "score_accounts", "measure_health"} <= tasks

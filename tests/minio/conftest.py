@@ -13,7 +13,7 @@ import pytest
 
 from churn.cli.commands import user_error
 from churn.stores import Store, open_store
-from tests.conftest import ROOT, Project, clean_environment
+from tests.conftest import ROOT, Project, telling_environment
 from tests.proxy import FaultyProxy
 from tests.stack import Stack, stack
 
@@ -79,7 +79,7 @@ class MinioProject:
                 *("--pipelines", ",".join(pipelines), *options),
             ],
             cwd=ROOT,
-            env=clean_environment(),
+            env=telling_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

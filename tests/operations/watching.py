@@ -12,7 +12,7 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import ROOT, Project, clean_environment
+from tests.conftest import ROOT, Project, telling_environment
 from tests.stack import free_ports
 
 TOKEN = "0123456789abcdef"
@@ -88,7 +88,7 @@ def watching(
         process = subprocess.Popen(
             [sys.executable, "-m", "kedro", "watch", "--env", environment, "--conf-source", str(project.conf)],
             cwd=checkout,
-            env=clean_environment() | {"CHURN_WATCH_TOKEN": TOKEN} | dict(variables or {}),
+            env=telling_environment() | {"CHURN_WATCH_TOKEN": TOKEN} | dict(variables or {}),
             stdout=log,
             stderr=subprocess.STDOUT,
         )

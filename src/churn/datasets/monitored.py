@@ -89,12 +89,12 @@ class MonitoredDataset(AbstractDataset[NoReturn, Publication]):
         self.source, self.metadata = source or "results", metadata
         chosen = {"results": results, "requests": requests}[self.source]
         config = {**chosen, "credentials": credentials} if credentials else chosen
-        self._chosen: AbstractDataset[Any, Any] = AbstractDataset.from_config("monitored", config)
+        self.chosen: AbstractDataset[Any, Any] = AbstractDataset.from_config("monitored", config)
 
     def follow(self, run_id: str | None) -> None:
         """Load the results of a run in place of the current ones; ``None`` for these. Requests have no run."""
         if self.source == "results":
-            chosen: Any = self._chosen
+            chosen: Any = self.chosen
             chosen.follows = run_id
 
     def load(self) -> Publication:
@@ -103,7 +103,7 @@ class MonitoredDataset(AbstractDataset[NoReturn, Publication]):
         Raises:
             ChurnError: If there are none.
         """
-        found: Publication = self._chosen.load()
+        found: Publication = self.chosen.load()
         return found
 
     def save(self, data: NoReturn) -> NoReturn:
@@ -113,10 +113,10 @@ class MonitoredDataset(AbstractDataset[NoReturn, Publication]):
         )
 
     def _exists(self) -> bool:
-        return self._chosen.exists()
+        return self.chosen.exists()
 
     def _describe(self) -> dict[str, Any]:
-        return self._chosen._describe()
+        return self.chosen._describe()
 
 
 class RequestOutcomesDataset(OutcomeBatchesDataset):

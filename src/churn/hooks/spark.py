@@ -56,4 +56,5 @@ class SparkHook:
 
 def _is_of_spark(dataset: object) -> bool:
     """Return whether a data set uses Spark frames, by its module name: importing its class may need pyspark."""
-    return any(part.startswith("spark") for part in type(dataset).__module__.split("."))
+    inner = getattr(dataset, "chosen", dataset)
+    return any(part.startswith("spark") for part in type(inner).__module__.split("."))
