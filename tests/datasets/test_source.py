@@ -190,4 +190,4 @@ def test_init_names_the_tables_of_a_database_and_makes_none(project: Project, da
     with sqlite3.connect(file) as connection:
         connection.execute("DROP VIEW active")
     connection.close()
-    assert f"{database} has one table, members" in init(project, database, "--yes").output
+    assert "The database has one table, members" in init(project, database, "--yes").output

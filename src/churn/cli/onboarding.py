@@ -12,6 +12,7 @@ from churn.cli.commands import cli, explained
 from churn.config import Label, Profit
 from churn.config.loader import configuration
 from churn.config.retention import AMOUNTS
+from churn.config.source import Source, is_database
 from churn.errors import ChurnError, FaultsError
 
 if TYPE_CHECKING:
@@ -115,26 +116,13 @@ def _places(conf_source: str | None) -> tuple[Path, Path]:
     return Path(loader.conf_source).absolute(), project
 
 
-def _source(source: str, options: dict[str, Any]) -> Any:
-    from churn.config.source import Source, is_database
+def _source(source: str, options: dict[str, Any]) -> Source:
+    from churn.datasets.databases import only_table
 
     fields = {name: options[name] for name in ("sheet", "table", "query") if options[name]}
     if is_database(source) and not {"table", "query"} & fields.keys():
-        fields["table"] = _only_table(source)
+        click.echo(f"The database has one table, {fields.setdefault('table', only_table(source))}")
     return Source.of({"path": source, **fields})
-
-
-def _only_table(address: str) -> str:
-    from churn.config.source import Source
-    from churn.datasets.databases import tables_of
-
-    names = tables_of(address)
-    shown = Source(path=address, query="-").shown
-    if len(names) != 1:
-        found = f"it has {', '.join(names)}" if names else "its default schema has none"
-        raise ChurnError(f"{shown}: name the table with --table, or write a --query; {found}")
-    click.echo(f"{shown} has one table, {names[0]}")
-    return names[0]
 
 
 def _format(options: dict[str, Any]) -> Any:
@@ -385,7 +373,6 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
 def _check(source: Any, env: str, conf: Path, options: dict[str, Any]) -> None:
     """Say what the table would change in an environment that exists; the exit code is 1 if anything."""
     from churn.config import check_parameters
-    from churn.config.source import Source
     from churn.operations import environments
 
     loader, _ = configuration(env, str(conf))

@@ -31,6 +31,20 @@ def tables_of(address: str) -> list[str]:
         return sorted({*found.get_table_names(), *found.get_view_names()})
 
 
+def only_table(address: str) -> str:
+    """Return the name of the table of a database that has only one.
+
+    Raises:
+        ChurnError: See `tables_of`; or if it has none or several, which it names.
+    """
+    names = tables_of(address)
+    if len(names) != 1:
+        shown = Source(path=address, query="-").shown
+        found = f"it has {', '.join(names)}" if names else "its default schema has none"
+        raise ChurnError(f"{shown}: name the table with --table, or write a --query; {found}")
+    return names[0]
+
+
 def read_database(source: Source) -> Iterator[pd.DataFrame]:
     """Yield the rows of a table or query in chunks, at least one, in the order of the database.
 
