@@ -206,7 +206,7 @@ def process(
 
 
 def serving(project: Project, port: int, workers: int = 1) -> Any:
-    parameters = f"serve.port={port},serve.poll=0.5"
+    parameters = f"serve.port={port},serve.poll=0.5,serve.rate=100000"
     command = [sys.executable, "-m", "churn", "serve", "--conf-source", str(project.conf), "--params", parameters]
     return process([*command, "--workers", str(workers)], port, "/readyz", CHURN_SERVE_TOKEN=TOKEN)
 
