@@ -20,7 +20,7 @@ from churn.pipelines.monitoring.nodes import measure_health, report_health
 from churn.scoring import Publication
 from churn.scoring.publication import reference_of
 from churn.scoring.request_day import requests_of
-from churn.stores import DamagedError, Store, open_store
+from churn.stores import DamagedError, Store
 from churn.tables import FrameTable, Table
 from tests.conftest import InMemory
 from tests.scoring.logged import DAY, NOW, Logging, at, named
@@ -30,11 +30,6 @@ from tests.scoring.logged import DAY, NOW, Logging, at, named
 def accounts(canonical: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
     """Accounts that the service is asked for."""
     return canonical.drop(columns=schema.label.column).head(600)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "requests"))
 
 
 @pytest.fixture

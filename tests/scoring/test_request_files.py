@@ -25,18 +25,13 @@ from churn.scoring.request_files import (
     remove_day,
     segments,
 )
-from churn.stores import DamagedError, Entry, Store, open_store
+from churn.stores import DamagedError, Entry, Store
 from tests.scoring.logged import DAY, Logging, at, named
 
 
 @pytest.fixture(scope="module")
 def accounts(canonical: pd.DataFrame, schema: AccountSchema) -> pd.DataFrame:
     return canonical.drop(columns=schema.label.column).head(300)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "requests"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
 from churn.datasets.accounts import AccountsDataset, outcome_schema
-from churn.datasets.results import ResultsDataset
+from churn.datasets.results import InResults
 from churn.errors import ChurnError
 from churn.experiment.save_rate import CallEffect
 from churn.scoring.pointer import CAMPAIGN_ACCOUNTS
@@ -21,22 +21,7 @@ REPORT = "campaign_report"
 WORKBOOK = ".xlsx"
 
 
-class _ResultsFolder:
-    """Place of the results; for data sets that take nothing else."""
-
-    def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Declare the folder of results by its path or URL."""
-        self._store = open_store(filepath, credentials)
-        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
-        self.metadata = metadata
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._store.uri}
-
-
-class CampaignAccountsDataset(_ResultsFolder, AbstractDataset[NoReturn, pd.DataFrame | None]):
+class CampaignAccountsDataset(InResults, AbstractDataset[NoReturn, pd.DataFrame | None]):
     """The accounts of all campaigns so far, as the current results carry them; loads only."""
 
     def load(self) -> pd.DataFrame | None:
@@ -186,7 +171,7 @@ class CallEffectDataset(AbstractDataset[CallEffect, CallEffect | None]):
         return {"filepath": self._store.uri}
 
 
-class CampaignReportDataset(_ResultsFolder, AbstractDataset[dict[str, Any], NoReturn]):
+class CampaignReportDataset(InResults, AbstractDataset[dict[str, Any], NoReturn]):
     """The campaign report of the results folder: ``metrics`` as JSON and the page ``html``."""
 
     def save(self, data: dict[str, Any]) -> None:

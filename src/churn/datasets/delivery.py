@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets.results import ResultsDataset
+from churn.datasets.results import InResults
 from churn.delivery import Deliveries, Outcome, PublishedAccounts, PublishedRun, Run, Target, deliver, make_target
 from churn.errors import ChurnError
 from churn.scoring.pointer import LEDGER
@@ -18,19 +18,11 @@ logger = logging.getLogger(__name__)
 OUTCOMES, REJECTED = "deliveries.json", "rejected"
 
 
-class PublishedRunDataset(AbstractDataset[NoReturn, PublishedRun]):
+class PublishedRunDataset(InResults, AbstractDataset[NoReturn, PublishedRun]):
     """The run to which ``latest.json`` points, with its scores and its retention list; loads only.
 
     Unlike `ResultsDataset`, it never follows another run: what is delivered is what is current.
     """
-
-    def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Declare the folder of results by its path or URL."""
-        self._store = open_store(filepath, credentials)
-        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
-        self.metadata = metadata
 
     def load(self) -> PublishedRun:
         """Compare the files of the run with their hashes, and return it; the accounts are read in batches.
@@ -63,12 +55,9 @@ class PublishedRunDataset(AbstractDataset[NoReturn, PublishedRun]):
     def _exists(self) -> bool:
         return self._results.exists()
 
-    def _describe(self) -> dict[str, Any]:
-        return self._results._describe()
-
 
 class DeliveriesDataset(AbstractDataset[Deliveries, list[dict[str, Any]]]):
-    """The deliveries of a run: saving sends them, loading returns what became of the last ones."""
+    """The deliveries of a run: saving sends them, loading returns the outcomes of the last ones."""
 
     def __init__(
         self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None

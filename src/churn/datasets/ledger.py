@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.datasets.results import ResultsDataset
+from churn.datasets.results import InResults
 from churn.scoring import CurrentLedger
 from churn.scoring.pointer import LEDGER, REMEDY
 from churn.stores import DamagedError
@@ -13,15 +13,8 @@ from churn.stores import DamagedError
 logger = logging.getLogger(__name__)
 
 
-class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
+class LedgerDataset(InResults, AbstractDataset[NoReturn, CurrentLedger]):
     """The ledger of the current results: the run that scored each file of the table; loads only."""
-
-    def __init__(
-        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Declare the folder of results by its path or URL."""
-        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
-        self.metadata = metadata
 
     def load(self) -> CurrentLedger:
         """Return the ledger; empty if nothing was published yet, or by a version of the project without ledgers.
@@ -48,9 +41,6 @@ class LedgerDataset(AbstractDataset[NoReturn, CurrentLedger]):
     def _exists(self) -> bool:
         # An empty ledger is a ledger too.
         return True
-
-    def _describe(self) -> dict[str, Any]:
-        return self._results._describe()
 
 
 def _complete(stored: Any, run_id: str) -> dict[str, dict[str, Any]]:

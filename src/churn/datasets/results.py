@@ -311,6 +311,21 @@ def _of_facts(record: Record) -> dict[str, Any]:
     return {"expected_cost": record.facts.cost, "currency": profit.currency, "explained": said._asdict()}
 
 
+class InResults:
+    """Place of the results; for data sets that take nothing else."""
+
+    def __init__(
+        self, *, filepath: str, credentials: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Declare the folder of results by its path or URL."""
+        self._store = open_store(filepath, credentials)
+        self._results = ResultsDataset(filepath=filepath, credentials=credentials)
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._store.uri}
+
+
 class HealthReportDataset(AbstractDataset[dict[str, Any], NoReturn]):
     """A health report, saved with the results of ``run_id``, or the log of ``day``.
 

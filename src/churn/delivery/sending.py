@@ -54,7 +54,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a delivery to a target.
+    """The outcome of a delivery to a target.
 
     Attributes:
         target: Name of the target.

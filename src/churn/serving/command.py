@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from churn.config.command_options import environment_options
+
 if TYPE_CHECKING:
     from churn.config.loader import ConfigLoader
     from churn.serving.refusals import Tell
-
-
-def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value and ("://" not in value or value.startswith("file://")) and not Path(value).exists():
-        raise click.BadParameter(f"conf source '{value}' does not exist.")
-    return value or None
 
 
 def serve_command(tell_of: "Callable[[ConfigLoader, Path], Tell] | None" = None) -> click.Command:
@@ -33,8 +29,7 @@ def serve_command(tell_of: "Callable[[ConfigLoader, Path], Tell] | None" = None)
     @click.option(
         "--workers", type=click.IntRange(min=1), help="Number of processes that answer; by default serve.workers."
     )
-    @click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
-    @click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
+    @environment_options
     @click.option("--params", default="", help="Parameters, in the form of kedro run, for example serve.port=9000.")
     def serve(workers: int | None, env: str | None, conf_source: str | None, params: str) -> None:
         """Answer requests for scores over HTTP, with the champion, until Ctrl-C.

@@ -4,24 +4,18 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
+
+from churn.config.command_options import environment_options
 
 # Exit code if something needs a look.
 LOOK = 4
 
 
-def _existing(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value and not Path(value).exists():
-        raise click.BadParameter(f"conf source '{value}' does not exist.")
-    return value or None
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document, with all findings and alarms.")
-@click.option("--env", "-e", help="Kedro configuration environment name. Defaults to `local`.")
-@click.option("--conf-source", callback=_existing, help="Path of the configuration folder.")
+@environment_options
 def status(as_json: bool, env: str | None, conf_source: str | None) -> None:
     """Show champion, last run, scores, health, open alarms and disks.
 
