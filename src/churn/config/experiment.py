@@ -8,6 +8,14 @@ from churn.config.blocks import Block, OpenShare, Seed
 
 Name = Annotated[str, Field(min_length=1)]
 
+# What a word of the log of contacts may mean; each is a field of `Contacts` with its words.
+MEANINGS = ("reached", "accepted", "not_reached", "do_not_contact")
+
+
+def plain_word(text: str) -> str:
+    """Return a word of the log in lower case, with spaces for underscores, and single ones."""
+    return " ".join(text.lower().replace("_", " ").split())
+
 
 class EffectModel(Block):
     """The second model: how much a call changes the churn of an account."""
@@ -106,9 +114,9 @@ class Contacts(Block):
     @model_validator(mode="after")
     def _one_meaning_a_word(self) -> Self:
         meanings: dict[str, str] = {}
-        for name in ("reached", "accepted", "not_reached", "do_not_contact"):
+        for name in MEANINGS:
             for word in getattr(self, name):
-                key = " ".join(word.lower().replace("_", " ").split())
+                key = plain_word(word)
                 if meanings.setdefault(key, name) != name:
                     raise ValueError(f"{word!r} is in {meanings[key]} and in {name}; a word has one meaning")
         return self

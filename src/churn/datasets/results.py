@@ -233,7 +233,7 @@ class ResultsDataset(AbstractDataset[Scores, Publication]):
             source=manifest["input"],
             as_of=date.fromisoformat(manifest["as_of"]),
             run_id=run_id,
-            campaign_accounts=StoredTable(self._store, f"{run_id}/{CAMPAIGN_ACCOUNTS}").frame()
+            campaign_accounts=StoredTable(self._store, f"{run_id}/{CAMPAIGN_ACCOUNTS}")
             if CAMPAIGN_ACCOUNTS in manifest["files"]
             else None,
             explained=manifest.get("explained", {}),

@@ -40,21 +40,22 @@ def read_sheet(path: str, sheet: str | None = None, credentials: dict[str, Any] 
     Raises:
         ChurnError: If there is no such sheet, there are several and none is named, or it has no header.
     """
-    known = sheets_of(path, credentials)
-    if sheet is None and len(known) != 1:
-        raise ChurnError(
-            f"{path} has {len(known)} sheets with rows: {', '.join(known) or 'none'}; name one of them (sheet)"
-        )
-    chosen = sheet if sheet is not None else next(iter(known))
+    if sheet is None:
+        known = sheets_of(path, credentials)
+        if len(known) != 1:
+            raise ChurnError(
+                f"{path} has {len(known)} sheets with rows: {', '.join(known) or 'none'}; name one of them (sheet)"
+            )
+        sheet = next(iter(known))
     with _workbook(path, credentials) as book:
-        if chosen not in book.sheetnames:
-            raise ChurnError(f"{path} has no sheet '{chosen}'; it has {', '.join(book.sheetnames)}")
-        rows = (list(row) for row in book[chosen].iter_rows(values_only=True))
+        if sheet not in book.sheetnames:
+            raise ChurnError(f"{path} has no sheet '{sheet}'; it has {', '.join(book.sheetnames)}")
+        rows = (list(row) for row in book[sheet].iter_rows(values_only=True))
         filled = (row for row in rows if any(cell is not None and cell != "" for cell in row))
         first = list(islice(filled, MAX_TITLE_ROWS + 10))
         header = _header(first)
         if header is None:
-            raise ChurnError(f"{path}, sheet '{chosen}': it has no rows below a header")
+            raise ChurnError(f"{path}, sheet '{sheet}': it has no rows below a header")
         names = _names(first[header])
         width = len(names)
         body = [row[:width] + [None] * (width - len(row)) for row in [*first[header + 1 :], *filled]]
@@ -62,7 +63,7 @@ def read_sheet(path: str, sheet: str | None = None, credentials: dict[str, Any] 
     twice = ", ".join(sorted({name for name in names if name and names.count(name) > 1}))
     if twice:
         raise ChurnError(
-            f"{path}, sheet '{chosen}': columns that occur more than once: {twice}; rename or remove all but one of each"
+            f"{path}, sheet '{sheet}': columns that occur more than once: {twice}; rename or remove all but one of each"
         )
     columns = {names[place]: pd.Series([row[place] for row in body], dtype=object) for place in kept}
     return pd.DataFrame(columns).convert_dtypes() if body else pd.DataFrame(columns)

@@ -5,7 +5,7 @@ module of its own: `database` and `postgres`, `webhook`, `files`, `crm`.
 """
 
 from churn.delivery.published import PublishedAccounts, PublishedRun, Run
-from churn.delivery.sending import Counts, Deliveries, Outcome, check_columns, deliver
+from churn.delivery.sending import Counts, Deliveries, Outcome, deliver
 from churn.delivery.target import Target, TargetError
 from churn.delivery.targets import make_target
 
@@ -18,7 +18,6 @@ __all__ = [
     "Run",
     "Target",
     "TargetError",
-    "check_columns",
     "deliver",
     "make_target",
 ]

@@ -172,3 +172,18 @@ def joined(batches: Sequence[Batch]) -> Batch:
             np.concatenate([batch.held.score for batch in batches]),
         ),
     )
+
+
+def plain_rows(rows: "pa.Table") -> list[dict[str, Any]]:
+    """Return rows as JSON can hold them: dates and times as text in ISO 8601, what is no number as missing."""
+    found: list[dict[str, Any]] = rows.to_pylist()
+    dated = [field.name for field in rows.schema if str(field.type).startswith(("date", "timestamp"))]
+    real = [field.name for field in rows.schema if str(field.type) == "double"]
+    for row in found:
+        for name in dated:
+            if row[name] is not None:
+                row[name] = row[name].isoformat()
+        for name in real:
+            if row[name] is not None and (row[name] != row[name] or abs(row[name]) == float("inf")):
+                row[name] = None
+    return found

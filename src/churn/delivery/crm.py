@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from churn.config import HubspotTarget, SalesforceTarget
 from churn.delivery.columns import REMOVED, Fields
-from churn.delivery.content import Batch
+from churn.delivery.content import Batch, plain_rows
 from churn.delivery.http_client import Answer
-from churn.delivery.http_target import Api, OverHttp, plain_rows
+from churn.delivery.http_target import Api, OverHttp
 from churn.delivery.local_ledger import Pending
 from churn.delivery.target import Occasion, TargetError
 
@@ -46,7 +46,7 @@ class SalesforceApi(_CrmApi):
     def body(self, batch: Batch, fields: Fields, occasion: Occasion, *, removed: bool) -> bytes:
         """Return the records, each of which is taken or rejected by itself."""
         records = []
-        for row in plain_rows(batch):
+        for row in plain_rows(batch.rows):
             account = row.pop(fields.id.name)
             kind = {"type": self._settings.object}
             records.append({"attributes": kind, self._settings.external_id: str(account), **row})
@@ -85,7 +85,7 @@ class HubspotApi(_CrmApi):
     def body(self, batch: Batch, fields: Fields, occasion: Occasion, *, removed: bool) -> bytes:
         """Return the records; HubSpot takes all values as text, and an empty one clears a property."""
         inputs = []
-        for row in plain_rows(batch):
+        for row in plain_rows(batch.rows):
             account = str(row.pop(fields.id.name))
             properties = {name: _as_text(value) for name, value in row.items()}
             inputs.append({"idProperty": self._settings.id_property, "id": account, "properties": properties})

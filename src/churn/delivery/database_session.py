@@ -14,7 +14,7 @@ from churn.delivery.columns import Fields, schema_of
 from churn.delivery.content import Batch, Held, content_of
 from churn.delivery.statements import in_parts, upsert
 from churn.delivery.table_checks import column_of, id_type, table_faults
-from churn.delivery.target import Occasion, Rejects, Session, State, TargetError
+from churn.delivery.target import LONGEST_WORDS, Occasion, Rejects, Session, State, TargetError
 from churn.web.outgoing import plain
 
 if TYPE_CHECKING:
@@ -262,11 +262,10 @@ class DatabaseSession(Session):
             )
 
 
-def said(error: Exception, longest: int = 1_000) -> str:
+def said(error: Exception, longest: int = LONGEST_WORDS) -> str:
     """Return what a database says, without the statement and its values, which SQLAlchemy adds."""
     cause = getattr(error, "orig", None) or error
-    text = str(cause) or type(cause).__name__
-    return plain(text if longest > 200 else text.splitlines()[0], longest)
+    return plain(str(cause) or type(cause).__name__, longest)
 
 
 def _ledger_rows(held: Held) -> list[dict[str, Any]]:

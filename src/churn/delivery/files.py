@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from churn.config import FilesTarget
 from churn.delivery.columns import Fields, schema_of
-from churn.delivery.content import Batch, Held, content_of
+from churn.delivery.content import Batch, Held, content_of, plain_rows
 from churn.delivery.target import Occasion, Rejects, Session, State, Target, TargetError
 from churn.errors import ChurnError
 from churn.stores import DamagedError, Store, open_store
@@ -34,9 +34,7 @@ class FilesSession(Session):
 
     wants_all = True
 
-    def __init__(
-        self, store: Store, settings: FilesTarget, fields: Fields, credentials: Mapping[str, Any], stack: ExitStack
-    ) -> None:
+    def __init__(self, store: Store, settings: FilesTarget, fields: Fields, stack: ExitStack) -> None:
         """Read the pointer."""
         self._store, self._settings, self._fields, self._stack = store, settings, fields, stack
         self._occasion: Occasion | None = None
@@ -258,7 +256,7 @@ class Files(Target):
         store = open_store(self._settings.path.rstrip("/"), dict(self._credentials) or None)
         try:
             with ExitStack() as stack:
-                yield FilesSession(store, self._settings, fields, self._credentials, stack)
+                yield FilesSession(store, self._settings, fields, stack)
         except ChurnError as error:
             raise TargetError(str(error)) from error
 
@@ -280,9 +278,7 @@ class _Writer:
         if self._writer is not None:
             self._writer.write_table(rows)
             return
-        from churn.delivery.http_target import plain_rows
-
-        lines = plain_rows(Batch(rows, Held.nothing()))
+        lines = plain_rows(rows)
         text = "".join(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in lines)
         self._file.write(text.encode())
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from churn.config import HttpTarget
@@ -195,18 +195,3 @@ class OverHttp(Target):
         finally:
             client.close()
             ledger.close()
-
-
-def plain_rows(batch: Batch) -> list[dict[str, Any]]:
-    """Return rows as JSON can hold them: dates and times as text in ISO 8601, what is no number as missing."""
-    rows: list[dict[str, Any]] = batch.rows.to_pylist()
-    dated = [field.name for field in batch.rows.schema if str(field.type).startswith(("date", "timestamp"))]
-    real = [field.name for field in batch.rows.schema if str(field.type) == "double"]
-    for row in rows:
-        for name in dated:
-            if row[name] is not None:
-                row[name] = row[name].isoformat()
-        for name in real:
-            if row[name] is not None and (row[name] != row[name] or abs(row[name]) == float("inf")):
-                row[name] = None
-    return rows

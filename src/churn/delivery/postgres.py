@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
-from churn.delivery.columns import Field
 from churn.delivery.content import Batch, Held
 from churn.delivery.database_session import DatabaseSession
 
@@ -57,25 +56,26 @@ class PostgresSession(DatabaseSession):
             )
             with cursor.copy(f"COPY {_BATCH} FROM STDIN (FORMAT csv)") as copy:
                 copy.write(_as_csv(batch))
-            cursor.execute(self._merge(self._table, self._fields.id, [(name, self._quoted(name)) for name in names]))
+            cursor.execute(
+                self._merge(self._table, self._fields.id.name, [(name, self._quoted(name)) for name in names])
+            )
             ledger = [("id", account), ("content", content), ("score", score)]
-            cursor.execute(self._merge(self._ledger, None, ledger))
+            cursor.execute(self._merge(self._ledger, "id", ledger))
 
-    def _merge(self, table: "sa.Table", key: Field | None, columns: list[tuple[str, str]]) -> str:
+    def _merge(self, table: "sa.Table", key: str, columns: list[tuple[str, str]]) -> str:
         """Return the statement that inserts the batch into a table, or updates it.
 
         Args:
             table: The table.
-            key: Column of the id; ``None`` for the ledger.
+            key: Column of the id.
             columns: Name of each column of the table, and its quoted name in the temporary table.
         """
         names = [name for name, _ in columns]
-        unique = key.name if key else "id"
-        changes = ", ".join(f"{self._quoted(name)} = excluded.{self._quoted(name)}" for name in names if name != unique)
+        changes = ", ".join(f"{self._quoted(name)} = excluded.{self._quoted(name)}" for name in names if name != key)
         return (
             f"INSERT INTO {self._named(table)} ({', '.join(map(self._quoted, names))}) "  # noqa: S608
             f"SELECT {', '.join(source for _, source in columns)} FROM {_BATCH} "
-            f"ON CONFLICT ({self._quoted(unique)}) " + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING")
+            f"ON CONFLICT ({self._quoted(key)}) " + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING")
         )
 
     def _from_ledger(self) -> Held:

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from churn.delivery.columns import Fields, fields_of, mapped
 from churn.delivery.content import Batch, Held, changed, content_of, joined
 from churn.delivery.published import PublishedAccounts, PublishedRun
 from churn.delivery.target import Occasion, Rejects, Session, Target, TargetError, removals
-from churn.errors import ChurnError, FaultsError
+from churn.errors import ChurnError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,22 +153,6 @@ class Comparison:
         import pyarrow as pa
 
         return self._held.ids.filter(pa.array(~self._seen))
-
-
-def check_columns(accounts: PublishedAccounts, targets: Sequence[Target]) -> None:
-    """Check that a run has the columns that the targets name.
-
-    Raises:
-        FaultsError: Lists every column that it does not have.
-    """
-    faults = []
-    for target in targets:
-        try:
-            fields_of(target.settings, accounts.schema, accounts.id, flagged=target.flagged)
-        except ChurnError as error:
-            faults.append(f"{target.settings.name}: {error}")
-    if faults:
-        raise FaultsError("targets of the delivery", faults)
 
 
 def deliver(target: Target, run: PublishedRun, settings: Delivery, *, rejects: Path) -> Outcome:

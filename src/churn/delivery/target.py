@@ -3,18 +3,21 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from churn.config import DeliveryTarget
 from churn.delivery.columns import REMOVED, Fields, arrow_type, schema_of
 from churn.delivery.content import Batch, Held
 from churn.delivery.published import Run
 from churn.web.outgoing import plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # `new`: nothing was delivered to it yet; `known`: the ledger says what it holds; `lost`: the ledger was damaged, and what it
 # holds cannot be read from the target.
@@ -67,7 +70,6 @@ class Rejects:
         """Set the file, which replaces that of an earlier delivery, and the number of rows from which the target is given up."""
         self.path, self._most, self.count = path, most, 0
         self._file: IO[str] | None = None
-        self._words = ""
 
     def add(self, account: str, words: str, action: str) -> None:
         """Add a row, with the words of the target.
@@ -79,8 +81,7 @@ class Rejects:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self._file = os.fdopen(handle, "w", encoding="utf-8")
-        self._words = plain(words, LONGEST_WORDS)
-        row = {"id": account, "action": action, "words": self._words}
+        row = {"id": account, "action": action, "words": plain(words, LONGEST_WORDS)}
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
         self.count += 1
@@ -197,11 +198,11 @@ class Target(ABC):
         """
 
 
-def removals(ids: Sequence[str] | Any, fields: Fields, occasion: Occasion) -> Batch:
+def removals(ids: "pa.Array", fields: Fields, occasion: Occasion) -> Batch:
     """Return accounts that are no longer delivered as rows: the id, `REMOVED`, and the values of the run."""
     import pyarrow as pa
 
-    ids = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
+    values = occasion.values
     named = [fields.id, *([fields.removed] if fields.removed else []), *fields.of_the_run]
     columns = []
     for field in named:
@@ -210,6 +211,6 @@ def removals(ids: Sequence[str] | Any, fields: Fields, occasion: Occasion) -> Ba
         elif field.source == REMOVED:
             columns.append(pa.repeat(True, len(ids)).cast(arrow_type(field.type)))
         else:
-            columns.append(pa.repeat(occasion.values[field.source], len(ids)).cast(arrow_type(field.type)))
+            columns.append(pa.repeat(values[field.source], len(ids)).cast(arrow_type(field.type)))
     rows = pa.table(columns, schema=schema_of(named))
     return Batch(rows, Held.of(ids, [0] * len(ids), [float("nan")] * len(ids)))

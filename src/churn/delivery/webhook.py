@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from churn.delivery.columns import REMOVED, Fields
-from churn.delivery.content import Batch
+from churn.delivery.content import Batch, plain_rows
 from churn.delivery.http_client import Answer
-from churn.delivery.http_target import Api, OverHttp, plain_rows
+from churn.delivery.http_target import Api, OverHttp
 from churn.delivery.local_ledger import Pending
 from churn.delivery.target import Occasion
 
@@ -51,7 +51,7 @@ class WebhookApi(Api):
     def body(self, batch: Batch, fields: Fields, occasion: Occasion, *, removed: bool) -> bytes:
         """Return the accounts and what is common to them."""
         removal = fields.removed.name if fields.removed else REMOVED
-        accounts = plain_rows(batch)
+        accounts = plain_rows(batch.rows)
         if removed:
             accounts = [{fields.id.name: each[fields.id.name], removal: True} for each in accounts]
         content = {

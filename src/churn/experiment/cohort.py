@@ -9,8 +9,6 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from churn.experiment.assignment import drawn_rows
-
 # Before the name of an account column, so that none can be taken for one of the columns below.
 FEATURE = "x."
 COLUMNS = (
@@ -81,13 +79,3 @@ def with_earlier(earlier: pd.DataFrame | None, now: pd.DataFrame) -> pd.DataFram
         return now
     both = pd.concat([earlier, now], ignore_index=True)
     return both[~both.duplicated(["campaign", "account"])].reset_index(drop=True)
-
-
-def wrongly_drawn(cohort: pd.DataFrame, salt: int) -> int:
-    """Return how many accounts are in another group than their draw says, as after a change of salt or share."""
-    wrong = 0
-    for _, rows in cohort.groupby(["campaign", "share"], sort=False):
-        campaign, share = str(rows["campaign"].iloc[0]), float(rows["share"].iloc[0])
-        drawn = drawn_rows(rows["account"], campaign, salt, share)
-        wrong += int((drawn != rows["held_out"].to_numpy(bool)).sum())
-    return wrong

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn.config import AccountSchema, Contacts
+from churn.config.experiment import MEANINGS, plain_word
 from churn.errors import AccountsError, closest
 from churn.tables.cells import quoted, text_of
 from churn.tables.faults import MAX_EXAMPLES, NOT_ONE_VALUE, Fault
@@ -21,7 +22,6 @@ from churn.tables.faults import MAX_EXAMPLES, NOT_ONE_VALUE, Fault
 logger = logging.getLogger(__name__)
 
 LOG = "contacts"
-MEANINGS = ("reached", "accepted", "not_reached", "do_not_contact")
 _ISO = r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$"
 
 
@@ -131,11 +131,6 @@ def _words(contacts: Contacts) -> str:
 def word_meanings(contacts: Contacts) -> Mapping[str, str]:
     """Return the meaning of each word of the log, one of `MEANINGS`, by the word as `plain_word` returns it."""
     return {plain_word(word): name for name in MEANINGS for word in getattr(contacts, name)}
-
-
-def plain_word(text: str) -> str:
-    """Return a word of the log in lower case, with spaces for underscores, and single ones."""
-    return " ".join(text.lower().replace("_", " ").split())
 
 
 @dataclass(frozen=True)

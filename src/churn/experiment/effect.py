@@ -62,7 +62,7 @@ def difference_of_shares(outcome: ArrayLike, called: ArrayLike, confidence: floa
 
 def wilson(share: float, count: int, confidence: float) -> tuple[float, float]:
     """Return the score interval of a share of `count` accounts (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    limit = _quantile(confidence)
+    limit = normal_quantile(confidence)
     scale = 1 + limit**2 / count
     middle = (share + limit**2 / (2 * count)) / scale
     half = limit / scale * float(np.sqrt(share * (1 - share) / count + limit**2 / (4 * count**2)))
@@ -99,7 +99,7 @@ def adjusted_difference(
     # The covariate's mean over all accounts is itself a sample's: with unequal slopes that adds to the error.
     apart = (squares[0][1] - squares[1][1]) ** 2 * float(centred.var()) / len(values)
     error = float(np.sqrt(squares[0][0] + squares[1][0] + apart))
-    half = _quantile(confidence) * error
+    half = normal_quantile(confidence) * error
     return Difference(value, value - half, value + half, _two_sided(value, error), *sizes)
 
 
@@ -162,7 +162,7 @@ def compliers_effect(
     squares = np.zeros((2, 2))
     for rows in (group, ~group):
         squares += np.cov(churned[rows], talked[rows]) / rows.sum()
-    limit = _quantile(confidence) ** 2
+    limit = normal_quantile(confidence) ** 2
     # Fieller: all ratios r for which change - r * more is not told from 0.
     a = more**2 - limit * squares[1, 1]
     b = -2 * (change * more - limit * squares[0, 1])
@@ -189,7 +189,8 @@ def holm(p_values: ArrayLike) -> Floats:
     return corrected
 
 
-def _quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """Return how many standard errors an interval with a confidence reaches to each side."""
     from scipy.special import ndtri
 
     return float(ndtri((1 + confidence) / 2))

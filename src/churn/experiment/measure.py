@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from churn.config import Experiment, Profit
 from churn.experiment.always_valid import AlwaysValid, Terms, always_valid_mean, doubly_robust, enough
+from churn.experiment.cohort import FEATURE
 from churn.experiment.effect import (
     Difference,
     adjusted_difference,
@@ -86,9 +87,7 @@ def rows_of(record: pd.DataFrame, profit: Profit, *, logged: bool) -> Rows:
     )
 
 
-def measured_campaigns(
-    record: Record, profit: Profit, experiment: Experiment, day: date | None, notes: Sequence[str] = ()
-) -> dict[str, Any]:
+def measured_campaigns(record: Record, profit: Profit, experiment: Experiment, day: date | None) -> dict[str, Any]:
     """Return the content of the campaign report as plain JSON types, without nan or infinity.
 
     Rates and effects are shares from 0 to 1; an effect below 0 means that fewer of the called accounts churned. Money is in
@@ -99,7 +98,6 @@ def measured_campaigns(
         profit: Costs of contact and offer.
         experiment: Confidence, horizon and segments.
         day: Date of the current results.
-        notes: Sentences to add.
 
     Returns:
         ``schema_version``; ``as_of``; ``confidence``; ``verdict`` (help, harm, open or none) and ``sentence`` of all campaigns
@@ -124,7 +122,7 @@ def measured_campaigns(
             "verdict": verdict,
             "sentence": verdict_sentence(verdict, together),
             "warnings": [warning for campaign in campaigns for warning in campaign["warnings"]],
-            "notes": [*notes, *log_notes(record.counts)],
+            "notes": list(log_notes(record.counts)),
             "together": together,
             "campaigns": campaigns,
             "contacts": record.counts._asdict(),
@@ -186,9 +184,9 @@ def _campaign(name: str, rows: pd.DataFrame, profit: Profit, experiment: Experim
         "money": brought,
         "bands": _levels(rows, found, known, "risk_band", experiment),
         "segments": {
-            column: _levels(rows, found, known, f"x.{column}", experiment)
+            column: _levels(rows, found, known, f"{FEATURE}{column}", experiment)
             for column in experiment.segments
-            if f"x.{column}" in rows
+            if f"{FEATURE}{column}" in rows
         },
         "warnings": list(_warnings(name, rows, known, contacted)),
         "sentence": campaign_sentence(name, kept, brought, always, known=len(found), complete=complete, profit=profit),

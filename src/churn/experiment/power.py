@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from churn.config import Experiment
+from churn.experiment.effect import normal_quantile
 
 # The usual power to plan for.
 PLANNED = 0.8
@@ -70,7 +71,7 @@ def campaign_power(probability: ArrayLike, held_out: int, save_rate: float, expe
 
 
 def _power(chance: NDArray[np.float64], held_out: int, rate: float, confidence: float) -> float:
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr
 
     called = len(chance) - held_out
     if not held_out or not called:
@@ -79,7 +80,7 @@ def _power(chance: NDArray[np.float64], held_out: int, rate: float, confidence: 
     error = np.sqrt(np.mean(chance * (1 - chance)) / held_out + np.mean(less * (1 - less)) / called)
     if error == 0:
         return 0.0
-    limit, shift = ndtri((1 + confidence) / 2), rate * float(chance.mean()) / error
+    limit, shift = normal_quantile(confidence), rate * float(chance.mean()) / error
     return float(ndtr(shift - limit) + ndtr(-shift - limit))
 
 

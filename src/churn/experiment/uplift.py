@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema, EffectModel, Experiment
 from churn.experiment.cohort import FEATURE
+from churn.experiment.effect import normal_quantile
 from churn.experiment.save_rate import CallEffect
 from churn.model import Encoder
 
@@ -212,11 +213,9 @@ def gain_of_order(money: Floats, new: Floats, old: Floats, confidence: float) ->
         old: Those of the old order, shape (n,).
         confidence: Confidence of the interval.
     """
-    from scipy.special import ndtri
-
     terms = money * (_places(old) - _places(new))
     value, error = float(terms.mean()), float(terms.std(ddof=1) / np.sqrt(len(terms)))
-    half = float(ndtri((1 + confidence) / 2)) * error
+    half = normal_quantile(confidence) * error
     return Gain(value, value - half, value + half)
 
 

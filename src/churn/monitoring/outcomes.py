@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema
 from churn.errors import AccountsError
 from churn.tables import Batches, Table, as_text, quoted
-from churn.tables.ids import RepeatedIds, dated_ids, hashes_of, repetitions
+from churn.tables.ids import RepeatedIds, dated_ids, hashes_of, repetitions, second_hashes_of
 from churn.tables.labels import OUTCOMES, UNKNOWN, OutcomeRows, check_outcome_columns
 
 # Column of outcomes of logged requests: the date of the values that were scored.
@@ -47,10 +47,6 @@ class ScoredAccounts:
     def __len__(self) -> int:
         """Number of accounts."""
         return len(self.probability)
-
-
-# Key of a second hash, independent of the first; pandas requires 16 characters.
-SECOND_KEY = "another 16 bytes"
 
 
 @singledispatch
@@ -193,7 +189,7 @@ class _Outcomes:
                 hashes = hashes_of(ids)
                 seen.add(hashes[ids.notna().to_numpy(bool)])
                 # Resized in place: the memory of many short arrays would not be returned to the system.
-                for array, more in ((first, hashes), (second, _second_hashes(ids)), (values, outcome)):
+                for array, more in ((first, hashes), (second, second_hashes_of(ids)), (values, outcome)):
                     array.resize(found.rows, refcheck=False)
                     array[found.rows - len(ids) :] = more
             again = seen.suspects()
@@ -215,14 +211,9 @@ class _Outcomes:
         if not len(self._first):
             return np.full(len(ids), UNKNOWN, np.int8)
         at = np.minimum(np.searchsorted(self._first, hashes), len(self._first) - 1)
-        same = (self._first[at] == hashes) & (self._second[at] == _second_hashes(ids))
+        same = (self._first[at] == hashes) & (self._second[at] == second_hashes_of(ids))
         outcome = np.where(same, self._values[at], UNKNOWN).astype(np.int8)
         if len(self._alike):
             alike = np.isin(hashes, self._alike)
             outcome[alike] = [self._by_text.get(text, UNKNOWN) for text in ids[alike]]
         return outcome
-
-
-def _second_hashes(ids: pd.Series) -> NDArray[np.uint32]:
-    values = ids.to_numpy(dtype=object, na_value="")
-    return pd.util.hash_array(values, hash_key=SECOND_KEY, categorize=False).astype(np.uint32)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -15,6 +14,7 @@ from churn.config import check_parameters, idle_parameters
 from churn.errors import ChurnError
 from churn.operations.kedro_job import KedroJob, Kind
 from churn.operations.notifications import notifier_of
+from churn.operations.status.tracked import moment
 from churn.operations.watch import Watcher
 from churn.operations.watch_facts import Facts, Published
 from churn.operations.watch_server import watch
@@ -76,7 +76,7 @@ class CurrentScores:
         rows, alarms = manifest.get("rows"), health.get("alarms")
         return Published(
             run_id=run_id,
-            at=_moment(manifest.get("published_at")),
+            at=moment(manifest.get("published_at")),
             rows=rows if isinstance(rows, int) else None,
             health=str(health.get("status")) if health else None,
             alarms=len(alarms) if isinstance(alarms, list) else None,
@@ -97,13 +97,6 @@ class CurrentScores:
         except Exception as error:  # scoring also works without MLflow
             logger.debug("MLflow does not return the time of version %s: %s", champion, error)
         return self._times.get(champion)
-
-
-def _moment(text: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
 
 
 def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -> None:

@@ -241,10 +241,10 @@ def _word(term: Term, accounts: pd.DataFrame, reasons: Reasons, currency: str | 
         told = [writer.of_number(value) for value in numbers.tolist()]
     else:
         columns = [as_numbers(accounts[name])[0].to_numpy(np.float64) for name in term.columns]
-        kinds, first = _pairs(term.values(accounts), *columns)
-        values = term.values(accounts.iloc[first]).tolist()
+        values = term.values(accounts)
+        kinds, first = _pairs(values, *columns)
         pairs = zip(*(column[first].tolist() for column in columns), strict=True)
-        told = [writer.of_number(value, pair) for value, pair in zip(values, pairs, strict=True)]
+        told = [writer.of_number(value, pair) for value, pair in zip(values[first].tolist(), pairs, strict=True)]
     told.append(writer.of_missing())  # the last group
     codes, sentences, actions = zip(*told, strict=True)
     return _Wording(np.where(kinds < 0, len(told) - 1, kinds), list(codes), list(sentences), list(actions))

@@ -12,6 +12,7 @@ from churn.model import ChurnModel
 from churn.retention.calls import CallPlan
 from churn.scoring.ledger import Ledger
 from churn.tables import Table
+from churn.tables.stored import StoredTable
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,4 @@ class Publication:
     run_id: str | None
     requests: RequestDay | None = None
     explained: dict[str, str] = field(default_factory=dict)
-    campaign_accounts: pd.DataFrame | None = None
+    campaign_accounts: StoredTable | None = None

@@ -26,20 +26,17 @@ from churn.scoring.request_files import (
     is_segment,
     model_file,
     own_columns,
-    read_segment,
     read_segments,
     segments,
 )
 from churn.stores import DamagedError, Store
 from churn.tables import Table, as_text
-from churn.tables.ids import dated_ids, hashes_of
+from churn.tables.ids import dated_ids, hashes_of, second_hashes_of
 from churn.tables.reading import BATCH_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Key of a second hash of the ids, as in `churn.monitoring.outcomes`: together they have 96 bits.
-SECOND_KEY = "another 16 bytes"
 # Times that a day is listed again because segments were merged meanwhile; segments that a sentence names.
 LISTINGS, NAMED = 3, 5
 # Segments that are converted at once, if their rows are fewer than a batch.
@@ -218,7 +215,7 @@ def _keys(frame: pd.DataFrame, columns: Sequence[str], versions: dict[str, int])
     return (
         places[codes],
         hashes_of(dated),
-        hashes_of(dated, SECOND_KEY).astype(np.uint32),
+        second_hashes_of(dated),
         frame[moment].to_numpy("datetime64[us]").astype(np.int64),
         ids.notna().to_numpy(bool),
     )
@@ -330,14 +327,19 @@ class RequestTable(Table):
         parts = [own[each] for each in (AS_OF, REQUEST_ID, ROW)] if self._schema.id in wanted else []
         read = list(dict.fromkeys([*wanted, *parts]))
         waiting: list[pa.Table] = []
-        for at, (name, mask) in enumerate(self._parts):
-            part = read_segment(self._store, name, read).table
+        rows = 0
+        found = read_segments(self._store, [name for name, _ in self._parts], read)
+        for at, ((_, mask), (name, segment)) in enumerate(zip(self._parts, found, strict=True)):
+            if isinstance(segment, ChurnError):
+                raise segment
+            part = segment.table
             if part.num_rows != len(mask):
                 raise ChurnError(f"{self._store.address(name)} was replaced while it was read; run again")
             waiting.append(part.replace_schema_metadata(None).filter(pa.array(mask)))
-            if at == len(self._parts) - 1 or sum(each.num_rows for each in waiting) >= BATCH_ROWS:
+            rows += waiting[-1].num_rows
+            if at == len(self._parts) - 1 or rows >= BATCH_ROWS:
                 yield self._frame(pa.concat_tables(waiting), wanted, parts)
-                waiting = []
+                waiting, rows = [], 0
 
     def _frame(self, table: "pa.Table", wanted: list[str], parts: list[str]) -> pd.DataFrame:
         frame: pd.DataFrame = table.to_pandas()

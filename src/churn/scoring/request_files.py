@@ -10,13 +10,13 @@ moment, and of two at once one is without effect.
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from churn.config import AccountSchema
 from churn.errors import ChurnError
 from churn.stores import DamagedError, Entry, Store
+from churn.tables.parallel import in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,7 @@ REQUEST_ID, ROW, ANSWERED_AT, AS_OF = "request_id", "row", "answered_at", "as_of
 # Key of the notes in the metadata of a segment.
 NOTES = b"churn"
 # Rows of a merged file, which is held in memory; segments that are read at once.
-MERGED_ROWS, AT_ONCE = 250_000, 32
+MERGED_ROWS, AT_ONCE = 250_000, 8
 # Seconds after the end of a day, and after its last segment, from which on nothing more is expected.
 SILENCE = 3_600.0
 
@@ -220,10 +220,7 @@ def read_segments(
         except (DamagedError, GoneError) as error:
             return error
 
-    with ThreadPoolExecutor(8, "segments") as pool:
-        for start in range(0, len(names), AT_ONCE):
-            some = names[start : start + AT_ONCE]
-            yield from zip(some, pool.map(read, some), strict=True)
+    yield from zip(names, in_order(read, names, AT_ONCE), strict=True)
 
 
 class Merge(NamedTuple):

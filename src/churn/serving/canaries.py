@@ -41,12 +41,17 @@ def canary_rows(model: ChurnModel) -> list[dict[str, Any]]:
             row[name] = seen[number % len(seen)] if seen and number < count else None
         if number == 1 and schema.categorical:
             row[schema.categorical[0]] = "a category that nobody has seen"
-        for rule in schema.not_above:
-            low, high = row.get(rule.column), row.get(rule.limit)
-            if low is not None and high is not None and low > high:
-                row[rule.column] = high
+        keep_rules(row, schema)
         rows.append(row)
     return rows
+
+
+def keep_rules(row: dict[str, Any], schema: AccountSchema) -> None:
+    """Lower values that are above the limit of a rule to it."""
+    for rule in schema.not_above:
+        low, high = row.get(rule.column), row.get(rule.limit)
+        if low is not None and high is not None and low > high:
+            row[rule.column] = high
 
 
 def _dates(schema: AccountSchema, levels: Mapping[str, list[float]], number: int | None) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from churn.config import NumericColumn, Serve
 from churn.registry.fingerprint import DISTRIBUTION
-from churn.serving.canaries import canary_rows
+from churn.serving.canaries import canary_rows, keep_rules
 from churn.serving.champion import InUse
 from churn.serving.forms import Answer
 from churn.serving.scorer import MOST_REASONS
@@ -59,10 +59,7 @@ def example_row(used: InUse) -> dict[str, Any]:
         row[column.column] = (round(value) if column.integer else round(value, 4)) if isinstance(value, float) else None
     others = used.model.schema.source_columns[1 + len(used.model.schema.numeric) :]
     row |= {name: canary[name] for name in others}
-    for rule in used.model.schema.not_above:
-        low, high = row.get(rule.column), row.get(rule.limit)
-        if low is not None and high is not None and low > high:
-            row[rule.column] = high
+    keep_rules(row, used.model.schema)
     return row
 
 

@@ -255,15 +255,11 @@ def shown_faults(faults: Sequence[RowFault]) -> list[dict[str, Any]]:
     return [{"row": fault.row + 1, "field": fault.column, "message": fault.message} for fault in faults[:MOST_FAULTS]]
 
 
-def _needed(schema: AccountSchema) -> list[str]:
-    return list(schema.source_columns)
-
-
 def _form_faults(rows: Sequence[Any], schema: AccountSchema) -> Iterator[RowFault]:
     """Yield the faults of rows that are not objects, lack a column, or have one that a strict schema does not know."""
-    needed = _needed(schema)
+    needed = schema.source_columns
     names = set(needed)
-    known = schema.known_columns
+    known = schema.known_columns if schema.strict else frozenset()
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             yield _form_fault(number, None, "not an object of columns and values")

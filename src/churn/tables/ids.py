@@ -1,7 +1,7 @@
 """Find ids that occur more than once, in bounded memory."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import IO, Self
 
@@ -15,6 +15,8 @@ from churn.tables.faults import Fault, repeated
 # Hashes held in memory, 8 bytes each; more than these are written to temporary files, by their first bits.
 IDS_IN_MEMORY = 1 << 21
 ID_FILES = 64
+# Key of the second hash; pandas requires 16 characters.
+SECOND_KEY = "another 16 bytes"
 
 
 class RepeatedIds:
@@ -95,7 +97,15 @@ def hashes_of(ids: pd.Series, key: str | None = None) -> NDArray[np.uint64]:
     Returns:
         SipHash-2-4 of each id (Aumasson and Bernstein 2012), shape (n,).
     """
-    keyed = {} if key is None else {"hash_key": key}
+    return _hashed(ids, {} if key is None else {"hash_key": key})
+
+
+def second_hashes_of(ids: pd.Series) -> NDArray[np.uint32]:
+    """Return a second hash of each id, shape (n,), 32 bits that are independent of `hashes_of`: together they have 96."""
+    return _hashed(ids, {"hash_key": SECOND_KEY}).astype(np.uint32)
+
+
+def _hashed(ids: pd.Series, keyed: Mapping[str, str]) -> NDArray[np.uint64]:
     values = ids.to_numpy(dtype=object, na_value="")
     return np.asarray(pd.util.hash_array(values, categorize=False, **keyed), dtype=np.uint64)
 

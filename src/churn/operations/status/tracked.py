@@ -153,10 +153,13 @@ class _Server:
             os.environ.get(name) or credentials.get(name) or ""
             for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
         )
-        self._login = (user, password) if user else None
+        import requests
+
+        self._session = requests.Session()
+        self._session.auth = (user, password) if user else None
         # As MLflow's own client reads them.
         token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-        self._headers = {"Authorization": f"Bearer {token}"} if token and not user else {}
+        self._session.headers.update({"Authorization": f"Bearer {token}"} if token and not user else {})
         self._verify: str | bool = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or True
 
     def tracked(self, experiment: str, model: str) -> Tracked:
@@ -204,14 +207,11 @@ class _Server:
         """
         import requests
 
-        session = requests.Session()
-        session.auth = self._login
-        session.headers.update(self._headers)
         try:
             if body is None:
-                answer = session.get(self._address + path, params=query, timeout=TIMEOUT, verify=self._verify)
+                answer = self._session.get(self._address + path, params=query, timeout=TIMEOUT, verify=self._verify)
             else:
-                answer = session.post(self._address + path, json=body, timeout=TIMEOUT, verify=self._verify)
+                answer = self._session.post(self._address + path, json=body, timeout=TIMEOUT, verify=self._verify)
             content = answer.json() if answer.headers.get("Content-Type", "").startswith("application/json") else {}
         except (requests.RequestException, ValueError) as error:
             raise ChurnError(f"MLflow does not answer: {type(error).__name__}") from error

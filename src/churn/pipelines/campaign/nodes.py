@@ -25,7 +25,7 @@ def update_record(
     experiment: Experiment,
 ) -> Record:
     """Add new accounts, contacts and outcomes to the record of the campaigns."""
-    cohort = results.campaign_accounts
+    cohort = None if results.campaign_accounts is None else results.campaign_accounts.frame()
     log = None if contacts is None else read_contacts(contacts, contacts_columns, schema)
     outcomes = None
     if scoring_outcomes is not None:

@@ -110,7 +110,7 @@ def simulate_campaign(
             "what a call changes is not known: set simulation.intervention.enabled to true, and run data_generation, inference "
             "and simulate_campaign again"
         )
-    return act_out(results.campaign_accounts, oracle, schema, simulation.intervention)
+    return act_out(results.campaign_accounts.frame(), oracle, schema, simulation.intervention)
 
 
 def stage_snapshots(
