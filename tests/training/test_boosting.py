@@ -128,6 +128,16 @@ def test_a_rare_class_makes_fewer_folds() -> None:
         assign_folds(labels[2:], Training())
 
 
+@pytest.mark.parametrize(
+    ("rows", "configured", "expected"), [(49_999, 5, 5), (50_000, 5, 3), (149_999, 2, 2), (150_000, 5, 2)]
+)
+def test_a_long_table_has_fewer_folds(rows: int, configured: int, expected: int) -> None:
+    labels = (np.arange(rows) % 7 == 0).astype(np.int8)
+    folds = assign_folds(labels, Training(folds=configured))
+    assert np.ptp(np.bincount(folds, minlength=expected)) <= 1
+    assert folds.max() + 1 == expected
+
+
 def test_the_average_has_the_mean_margin_at_every_round(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=12), early_stopping_rounds=100)

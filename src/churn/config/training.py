@@ -148,7 +148,8 @@ class Training(Block):
         default=5,
         ge=2,
         le=20,
-        description="Folds of the training rows. For each fold a booster is grown on the others; the model averages them.",
+        description="Folds of the training rows. For each fold a booster is grown on the others; the model averages them. "
+        "There are at most 3 folds of 50,000 training rows or more, and 2 of 150,000 or more.",
     )
     early_stopping_rounds: int = Field(
         default=50, ge=1, description="Number of trees without a lower log loss of the fold after which growing stops."

@@ -162,7 +162,10 @@ def fit_parts(
         trees, summary = fit_portfolio(matrix, labels, fold_of, linear.margin, training)
     else:
         drawn = slice(None, None, spacing(len(labels), CHOICE_ROWS))
-        training, summary = choose_setting(matrix[drawn], labels[drawn], known["fold"].to_numpy()[drawn], training)
+        # So few rows need more folds than the table has.
+        training, summary = choose_setting(
+            matrix[drawn], labels[drawn], assign_folds(labels[drawn], training), training
+        )
         watched = some.assign(fold=known["fold"].to_numpy())
         trees = fit_booster_of(features, names, label, fold_of, watched, training)
     if summary:
