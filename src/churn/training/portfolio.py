@@ -18,7 +18,7 @@ from churn.config import Training
 from churn.model.calibration import Calibration, log_loss
 from churn.model.trees import Booster, average, combine
 from churn.tables.parallel import one_thread
-from churn.training.boosting import ASKED_EACH, FittedTrees, GiveUp, Grown, cut, fit_booster, grow_each
+from churn.training.boosting import ASKED_EACH, FittedTrees, GiveUp, Grown, cut, fit_booster, grow_each, watched_rows
 
 # The configured parameters are the first setting; the others replace some of them. Found on two dozen public tables.
 CONFIGURED = "configured"
@@ -196,7 +196,12 @@ def _grown(
     losses: dict[str, NDArray[np.float64]] = {}
     for names in (SOON, [name for name in settings if name not in SOON]):
         some = [name for name in settings if name in names]
-        give_up = _hopeless(min(losses.values(), key=np.mean), labels[here]) if losses else None
+        give_up = None
+        if losses:
+            best_yet = np.zeros(len(labels))
+            best_yet[here] = min(losses.values(), key=np.mean)
+            watched = watched_rows(here)
+            give_up = _hopeless(best_yet[watched], labels[watched])
         for name, grown in zip(
             some, grow_each(features, labels, folds, [(settings[name], 0) for name in some], give_up), strict=True
         ):
