@@ -6,7 +6,7 @@ import pytest
 from churn.config import Booster, Training
 from churn.model.trees import average, combine
 from churn.model.xgboost_trees import XGBoostTrees
-from churn.training.boosting import assign_folds, fit_booster, grow
+from churn.training.boosting import assign_folds, fit_booster, grow, watched_rows
 from churn.training.portfolio import (
     CONFIGURED,
     SETTINGS,
@@ -91,6 +91,20 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads() -> None
         for training in (FULL, FULL, FULL.model_copy(update={"threads": 1}))
     }
     assert len(made) == 1
+
+
+def test_few_of_many_held_out_rows_decide_when_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = rows("interaction")
+    folds = assign_folds(labels, FULL)
+    held_out = folds == 0
+    np.testing.assert_array_equal(watched_rows(held_out), np.flatnonzero(held_out))
+    whole = fit_portfolio(features, labels, folds, np.zeros(len(labels)), FULL)
+    monkeypatch.setattr("churn.training.boosting.WATCHED_ROWS", 400)
+    np.testing.assert_array_equal(watched_rows(held_out), np.flatnonzero(held_out)[::3])
+    fewer = fit_portfolio(features, labels, folds, np.zeros(len(labels)), FULL)
+    assert not np.array_equal(fewer.trees.margin, whole.trees.margin)
+    # All rows have margins of trees that were not grown on them, as good as before.
+    assert loss(fewer.trees.margin, labels) == pytest.approx(loss(whole.trees.margin, labels), abs=0.01)
 
 
 @pytest.fixture(scope="module")
