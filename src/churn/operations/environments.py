@@ -128,7 +128,7 @@ def changes(source: Source, accounts: AccountSchema, credentials: dict[str, Any]
         unknown=label.unknown,
         as_of=None if accounts.as_of is None else str(accounts.as_of),
     )
-    proposal = propose(survey.frame, survey.facts, answers, survey.rows)
+    proposal = propose(survey.frame, survey.facts, answers)
     if known and proposal.label is not None:
         found += [f"{label.column}: {value!r} is a value without a meaning" for value in proposal.label.open]
     for each in proposal.columns:

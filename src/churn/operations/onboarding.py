@@ -212,7 +212,7 @@ def proposed(survey: Survey, answers: Answers) -> Proposal:
     Raises:
         FaultsError: See `churn.survey.propose`.
     """
-    proposal = propose(survey.frame, survey.facts, answers, survey.rows)
+    proposal = propose(survey.frame, survey.facts, answers)
     if isinstance(proposal.as_of, date) and answers.as_of is None and survey.is_sampled:
         proposal = replace(proposal, as_of=_latest(survey, proposal))
     if proposal.label is None or proposal.label.open or not (proposal.of("numeric") + proposal.of("categorical")):

@@ -85,14 +85,13 @@ class Proposal:
         return replace(self, columns=tuple(moved), value=value)
 
 
-def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers, rows: int | None = None) -> Proposal:
+def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers) -> Proposal:
     """Propose the schema of a table.
 
     Args:
         frame: A sample of the rows as they were read.
         facts: What the cells of each column show.
         answers: What a person has said.
-        rows: Number of rows of the whole table.
 
     Raises:
         FaultsError: Lists the columns of the answers that the table does not have, and ids that cannot be one.
