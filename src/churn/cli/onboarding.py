@@ -191,8 +191,7 @@ def _asked(survey: "Survey", proposal: "Proposal", answers: "Answers") -> "Answe
     label = proposal.label
     names = [each.name for each in survey.facts]
     if answers.label is None:
-        few = [each.name for each in survey.facts if 2 <= len(each.values) <= 12]
-        click.echo(f"Columns with a few values: {', '.join(few) or 'none'}")
+        click.echo(f"Columns with a few values: {survey.few_valued}")
         default = label.column if label else None
         column = click.prompt(
             "Which column says who churned?", default=default, type=click.Choice(names), show_choices=False
@@ -270,16 +269,14 @@ def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> No
     Raises:
         FaultsError: Lists what is not, each with the option that says it.
     """
-    from churn.survey.label import MOST_VALUES
     from churn.survey.proposal import ROW_NUMBER
     from churn.survey.words import CHURN, has_word
 
     faults = []
     label = proposal.label
     if label is None:
-        few = ", ".join(each.name for each in survey.facts if 2 <= len(each.values) <= MOST_VALUES)
         faults.append(
-            f"no column seems to say who churned; name it with --label (columns with a few values: {few or 'none'})"
+            f"no column seems to say who churned; name it with --label (columns with a few values: {survey.few_valued})"
         )
         faults += [
             f"{each.name}: has one value only, {each.examples[0]!r}; a model needs accounts that churned and accounts that stayed"

@@ -58,6 +58,11 @@ class Survey:
         """Whether some rows were left out."""
         return len(self.frame) < self.rows
 
+    @property
+    def few_valued(self) -> str:
+        """The columns with a few values, of which one may be the label; ``none`` if there are none."""
+        return ", ".join(each.name for each in self.facts if each.has_few_values) or "none"
+
 
 def look_at(source: Source, given: FileFormat, credentials: dict[str, Any] | None = None) -> Survey:
     """Read a sample of a table and find out what its columns are.

@@ -19,6 +19,8 @@ MOSTLY = 0.95
 # Different other texts in a column of numbers that may be spellings of a missing value.
 MOST_WORDS = 5
 EXAMPLES, LONGEST_EXAMPLE = 3, 40
+# Different values up to which a column has few: all of them are known, and it may be the label.
+MOST_VALUES = 12
 # A text of so many characters on average is a sentence.
 SENTENCE = 40
 # Rows that a category needs to become a feature (`feature_engineering.min_category_count`).
@@ -81,6 +83,11 @@ class ColumnFacts:
         return self.rows - self.missing
 
     @property
+    def has_few_values(self) -> bool:
+        """Whether it has several values, at most `MOST_VALUES`, including spellings of a missing one."""
+        return len(self.values) >= 2
+
+    @property
     def all_differ(self) -> bool:
         """Whether no value occurs twice."""
         return self.different == self.present and self.present > 0
@@ -106,8 +113,8 @@ def facts_of(column: pd.Series) -> ColumnFacts:
     shown = tuple(_cut(str(value)) for value in counts.index[:EXAMPLES])
     common: dict[str, Any] = {
         "examples": shown,
-        "values": tuple((str(value), int(count)) for value, count in counts.head(12).items())
-        if different <= 12
+        "values": tuple((str(value), int(count)) for value, count in counts.items())
+        if different <= MOST_VALUES
         else (),
         "length": float((counts.index.str.len().to_numpy() * counts.to_numpy()).sum() / (rows - missing)),
         "in_categories": float(counts[counts >= ROWS_OF_CATEGORY].sum() / (rows - missing)),

@@ -9,12 +9,9 @@ import pandas as pd
 from churn.config import Label
 from churn.survey import words
 from churn.survey.answers import Answers, Sure
-from churn.survey.columns import ColumnFacts
+from churn.survey.columns import MOST_VALUES, ColumnFacts
 from churn.survey.words import has_word
 from churn.tables.cells import as_text
-
-# A label has at most so many different values.
-MOST_VALUES = 12
 
 
 @dataclass(frozen=True)
