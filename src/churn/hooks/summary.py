@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 
 from churn.config import at_costs
 from churn.config.console import shown_path
+from churn.config.health import HEALTH_WORDS
 from churn.config.secrets import REDACTION
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
@@ -116,7 +117,7 @@ def _overtaken_lines(results: Any) -> list[tuple[str, str]]:
 
 def _health_lines(report: Any) -> list[tuple[str, str]]:
     health = report.saved["metrics"]
-    status = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}[health["status"]]
+    status = HEALTH_WORDS[health["status"]]
     findings = [("", sentence) for sentence in [*health["alarms"], *health["to_watch"]]]
     return [("health", status), *findings, ("report", shown_path(f"{report.folder(report.saved)}/health_report.html"))]
 

@@ -16,6 +16,7 @@ from kedro.pipeline import Pipeline
 
 from churn.config import at_costs
 from churn.config.console import shown_path
+from churn.config.health import HEALTH_WORDS
 from churn.config.secrets import REDACTION
 from churn.reporting.model_card_summary import card_in_markdown
 
@@ -96,10 +97,7 @@ def _parts(made: Made) -> Iterator[str]:
     if made.manifest is not None:
         yield f"inference: {made.manifest['rows']:,} scored with v{made.manifest['model']['version']}"
     if made.health is not None:
-        yield f"monitoring: {HEALTH[made.health['status']]}"
-
-
-HEALTH = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}
+        yield f"monitoring: {HEALTH_WORDS[made.health['status']]}"
 
 
 def _auc(metrics: Mapping[str, float] | None) -> str:
@@ -126,7 +124,7 @@ def _sections(made: Made) -> Iterator[str]:
     if made.health is not None:
         findings = [*made.health["alarms"], *made.health["to_watch"]]
         listed = "".join(f"\n- {sentence}" for sentence in findings)
-        yield f"### Health: {HEALTH[made.health['status']]}\n\n" + (
+        yield f"### Health: {HEALTH_WORDS[made.health['status']]}\n\n" + (
             f"{len(findings)} findings:\n{listed}" if findings else "No metric has reached a limit."
         )
 

@@ -1,13 +1,12 @@
 """Findings of monitoring: statuses from ``ok`` to ``alarm``, each with a sentence."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Status = Literal["ok", "watch", "alarm"]
-SEVERITY: dict[Status, int] = {"ok": 0, "watch": 1, "alarm": 2}
+from churn.config.health import SEVERITY, Status
 
 
 class Finding(NamedTuple):

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn.config import Monitoring
+from churn.config.health import SEVERITY, Status
 from churn.errors import ChurnError
 from churn.metrics import ranking
 from churn.model import Profile
 from churn.model.profile import CategoricalProfile, NumericProfile
 from churn.monitoring.drift import ColumnDrift, compare_profiles, outline
-from churn.monitoring.findings import SEVERITY, Finding, Status, mean_of, percent, reaches, worst
+from churn.monitoring.findings import Finding, mean_of, percent, reaches, worst
 from churn.monitoring.outcomes import ScoredAccounts
 from churn.monitoring.performance import estimated_performance, realised_performance
 from churn.tables import humanize, plain, ranked_shares

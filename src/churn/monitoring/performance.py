@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn.config import Monitoring
+from churn.config.health import Status
 from churn.metrics import Ranking, calibration_curve
 from churn.metrics.calibration import error_of_curve
 from churn.metrics.classification import brier, log_loss
 from churn.metrics.ranking import estimated_roc_auc, lift, roc_auc_standard_error
 from churn.monitoring.chance import FalseAlarms, calibration_by_chance, fall_by_chance
-from churn.monitoring.findings import Finding, Status, mean_of, percent, reaches
+from churn.monitoring.findings import Finding, mean_of, percent, reaches
 
 
 def estimated_performance(probability: NDArray[np.float64], flagged: NDArray[np.bool_]) -> dict[str, float | None]:

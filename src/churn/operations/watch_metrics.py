@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, get_args
 
+from churn.config.health import SEVERITY
 from churn.operations.kedro_job import KINDS, Kind
 from churn.operations.watch import Result, Watcher
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 # Upper limits of durations, in seconds: from a run that has nothing to do to one of a night.
 DURATIONS = (5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800)
-STATUS = {"ok": 0, "watch": 1, "alarm": 2}
 
 
 def metrics_of(watcher: Watcher, clock: Callable[[], float]) -> "CollectorRegistry":
@@ -93,7 +93,7 @@ class _Present:
                 (
                     "churn_health_status",
                     "Health of the current scores: 0 ok, 1 warning, 2 alarm.",
-                    STATUS.get(published.health or ""),
+                    SEVERITY.get(published.health or ""),
                 ),
                 ("churn_alarms", "Alarms of the health report on the current scores.", published.alarms),
             ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from churn.config.health import SEVERITY
 from churn.monitoring.drift import UNSEEN_LABEL
 from churn.reporting.advice import advice_of
 from churn.reporting.pages import calibration_drawing, cell_text, page_environment, percent
@@ -33,7 +34,7 @@ def render_health_report(health: Mapping[str, Any], *, card: str | None = None) 
         All texts that come from data are escaped. Equal input results in equal bytes.
     """
     bands = [{**band, "strength": _strength(at, len(health["bands"]))} for at, band in enumerate(health["bands"])]
-    moved = sorted(health["drift"], key=lambda entry: (-_severity(entry), -(entry["psi"] or 0.0)))
+    moved = sorted(health["drift"], key=lambda entry: (-SEVERITY[entry["status"]], -(entry["psi"] or 0.0)))
     if health["score_drift"]:
         moved.insert(0, health["score_drift"])
     page = page_environment().get_template("health_report.html.j2")
@@ -52,10 +53,6 @@ def render_health_report(health: Mapping[str, Any], *, card: str | None = None) 
         calibration=calibration_drawing((health["realised_performance"] or {}).get("calibration_curve")),
         provenance=[(humanize(key), cell_text(value)) for key, value in health["provenance"].items()],
     )
-
-
-def _severity(entry: Mapping[str, Any]) -> int:
-    return ("ok", "watch", "alarm").index(entry["status"])
 
 
 def _strength(at: int, of: int) -> float:

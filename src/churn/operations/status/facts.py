@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from churn.config import check_parameters
+from churn.config.health import Status
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError
 from churn.operations.status.tracked import Tracked, moment, read_tracked
@@ -169,7 +170,7 @@ class _Results:
             health = store.read_json(name)
         except ChurnError as damage:
             return {"unknown": REDACTION.text(str(damage))}
-        if not isinstance(health, dict) or health.get("status") not in ("ok", "watch", "alarm"):
+        if not isinstance(health, dict) or health.get("status") not in get_args(Status):
             return {"unknown": f"{store.address(name)} is damaged: it has no status"}
         real = health.get("realised_performance")
         return {

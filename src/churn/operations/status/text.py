@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from churn.config.health import HEALTH_WORDS
 from churn.operations.status.facts import is_unknown
 
-HEALTH = {"ok": "healthy", "watch": "warnings", "alarm": "alarm"}
 ENDED = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "RUNNING": "running", "SCHEDULED": "waiting"}
 # Names of times in the state.
 TIMES = ("at", "trained", "since", "started", "ended", "published", "measured")
@@ -85,7 +85,7 @@ def _scores(scores: Mapping[str, Any] | None, now: float) -> str:
 def _health(health: Mapping[str, Any] | None, now: float) -> str:
     if health is None:
         return "not measured; kedro run --pipelines monitoring does"
-    text = HEALTH[health["status"]]
+    text = HEALTH_WORDS[health["status"]]
     if health["measured"] is not None:
         text += f", measured {age(now - health['measured'])} ago"
     if health["outcomes"] and health["roc_auc"] is not None:
