@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     import click
 
-# Kedro's variable with the configuration of the log.
-LOGGING = "KEDRO_LOGGING_CONFIG"
-
 
 def main() -> None:
     """Run it in the project that the current folder belongs to."""
@@ -22,8 +19,10 @@ def main() -> None:
     if project is not None:
         if other_checkout(Path(project)):
             _run_the_code_of(Path(project))
+        from churn.web.log_format import LOGGING, LOGGING_FILE
+
         # Kedro itself looks for it in the current folder only, when it is imported.
-        os.environ.setdefault(LOGGING, str(Path(project) / "conf/logging.yml"))
+        os.environ.setdefault(LOGGING, str(Path(project) / LOGGING_FILE))
         if sys.argv[1:2] == ["serve"]:
             _serve()
         if sys.argv[1:2] == ["status"]:
@@ -47,7 +46,7 @@ def _serve() -> NoReturn:
     from churn.serving.command import serve_command
     from churn.web.log_format import use_log_file
 
-    use_log_file(os.environ[LOGGING])
+    use_log_file()
     try:
         _run_alone(serve_command(refusal_messages))
     except SystemExit as ended:

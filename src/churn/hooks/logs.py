@@ -12,7 +12,7 @@ from pathlib import Path
 
 from churn.config.console import VERBOSE, shown_path
 from churn.config.secrets import REDACTION
-from churn.web.log_format import JsonFormatter
+from churn.web.log_format import LOGGING, LOGGING_FILE, JsonFormatter
 
 # Messages that libraries log at every run and that users of this project cannot act on.
 _NOISE = (
@@ -150,9 +150,9 @@ LOG_FILE = LogFile()
 
 def use_project_logging(project_path: Path) -> None:
     """Read the project's ``conf/logging.yml``, which Kedro finds only if it is started in the project's folder."""
-    here = Path("conf/logging.yml")
+    here = Path(LOGGING_FILE)
     file = project_path / here
-    if "KEDRO_LOGGING_CONFIG" not in os.environ and not here.exists() and file.exists():
+    if LOGGING not in os.environ and not here.exists() and file.exists():
         import yaml
         from kedro.framework.project import configure_logging
 

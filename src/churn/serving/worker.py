@@ -44,8 +44,6 @@ from churn.web.look_loop import LookLoop
 
 logger = logging.getLogger(__name__)
 
-# Kedro's variable with the configuration of the log.
-LOGGING = "KEDRO_LOGGING_CONFIG"
 # Seconds after which a thread that computes lets that of the requests go on, if this wants to; Python's default is ten times
 # as long, which looks at the registry and the log of requests would add to the time of an answer.
 SWITCH = 0.0005
@@ -355,8 +353,7 @@ def main() -> None:
     os.environ["MLFLOW_TRACKING_URI"] = setup.tracking_uri
     use_project_settings()
     import_xgboost()
-    if LOGGING in os.environ:
-        use_log_file(os.environ[LOGGING])
+    use_log_file()
     use_log_format(setup.log_format)
     REDACTION.learn({"serve": setup.tokens, "results": setup.credentials or {}}, setup.tracking_uri)
     for handler in logging.getLogger().handlers:

@@ -12,6 +12,8 @@ from churn.errors import ChurnError
 
 # The form of the log: lines for people, or an object of JSON for each record.
 FORMAT = "CHURN_LOG_FORMAT"
+# Kedro's variable with the file that configures the log, and that file in a project.
+LOGGING, LOGGING_FILE = "KEDRO_LOGGING_CONFIG", "conf/logging.yml"
 # The variable with the id that a run has in logs and in MLflow.
 TRACE_ID = "CHURN_TRACE_ID"
 
@@ -37,16 +39,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-def use_log_file(path: str) -> None:
-    """Configure the log as a file says, in the way of Kedro but without its framework, whose import takes half a second.
+def use_log_file() -> None:
+    """Configure the log by the file of the variable `LOGGING`, as Kedro does but without the import of its framework.
 
-    Args:
-        path: File in the form of Kedro's ``logging.yml``; one that does not exist changes nothing.
+    Without the variable, or if its file does not exist, nothing is changed.
     """
     import yaml
 
-    file = Path(path)
-    if file.is_file():
+    path = os.environ.get(LOGGING)
+    file = Path(path) if path else None
+    if file is not None and file.is_file():
         logging.config.dictConfig(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
