@@ -1,4 +1,4 @@
-"""Bars on a terminal, and none elsewhere."""
+"""Bars on a terminal, and none elsewhere; sizes in words."""
 
 import io
 import time
@@ -8,7 +8,7 @@ import pytest
 import rich
 from rich.console import Console
 
-from churn.config.console import hide_bars, progress, steps, with_bar
+from churn.config.console import hide_bars, progress, shown_size, steps, with_bar
 
 
 @pytest.fixture
@@ -53,3 +53,20 @@ def test_without_a_terminal_nothing_is_written(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(rich, "_console", Console(file=written, force_terminal=False))
     assert list(with_bar([1, 2], "tuning", total=2)) == [1, 2]
     assert written.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1500, "1.5 kB"),
+        (340_000_000, "340 MB"),
+        (12e9, "12.0 GB"),
+        (2_340_000, "2.3 MB"),
+        (10**12, "1.0 TB"),
+        (10**15, "1,000.0 TB"),
+    ],
+)
+def test_sizes_in_words(size: float, said: str) -> None:
+    assert shown_size(size) == said

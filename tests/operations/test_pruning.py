@@ -18,7 +18,7 @@ from churn.operations.pruning import (
     Version,
     plan,
 )
-from churn.operations.pruning_table import render, shown_bytes
+from churn.operations.pruning_table import render
 from churn.scoring.pointer import Pointer
 from churn.stores import Entry
 
@@ -265,18 +265,3 @@ def test_the_table_adds_up() -> None:
     assert text[2].split() == ["together", "2", "400", "bytes", "1", "200", "bytes"]
     assert any(line.startswith("stays  results") and line.endswith("current") for line in text)
     assert "There is nothing to remove." in render(plan(Listing(NOW), STRICT))
-
-
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1500, "1.5 kB"),
-        (2_340_000, "2.3 MB"),
-        (10**12, "1.0 TB"),
-        (10**15, "1,000.0 TB"),
-    ],
-)
-def test_sizes_in_words(size: int, said: str) -> None:
-    assert shown_bytes(size) == said

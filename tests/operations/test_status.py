@@ -18,7 +18,7 @@ from churn.errors import ChurnError
 from churn.operations.status import facts
 from churn.operations.status.command import LOOK, status
 from churn.operations.status.facts import is_unknown, state_of
-from churn.operations.status.text import age, dated, render, size_in_words
+from churn.operations.status.text import age, dated, render
 from churn.operations.status.tracked import read_tracked
 from tests.conftest import ROOT, Project, clean_environment, content_of
 
@@ -195,7 +195,6 @@ def test_words() -> None:
     assert [age(seconds) for seconds in (-5, 1, 119, 120, 7200, 86400, 172800)] == [
         *("0 seconds", "1 second", "119 seconds", "2 minutes", "2 hours", "24 hours", "2 days")
     ]
-    assert [size_in_words(size) for size in (0, 12_300, 3_400_000, 12e9)] == ["0 kB", "12 kB", "3.4 MB", "12.0 GB"]
     assert dated({"at": 0.0, "scores": {"published": 60.0, "rows": 3}}) == {
         "at": "1970-01-01T00:00:00+00:00",
         "scores": {"published": "1970-01-01T00:01:00+00:00", "rows": 3},

@@ -7,6 +7,7 @@ import click
 from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.commands import cli, explained
+from churn.config.console import shown_size
 from churn.config.loader import configuration
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def backup(
     places = places_of(loader, project, project / servers)
     made = back_up(places, to or str(places.project / BACKUPS), parts=parts or PARTS, dump=dump)
     manifest = made.manifest
-    click.echo(
-        f"Backup of '{manifest.environment}': {made.uri}, {len(manifest.files):,} files, {made.bytes / 1e6:,.1f} MB"
-    )
+    size = shown_size(made.bytes)
+    click.echo(f"Backup of '{manifest.environment}': {made.uri}, {len(manifest.files):,} files, {size}")
     tracking = manifest.tracking
     if tracking.runs is not None:
         click.echo(

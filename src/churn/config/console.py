@@ -1,4 +1,4 @@
-"""What the console shows: paths, and progress bars. Bars that are shown at the same time are below each other."""
+"""What the console shows: paths, sizes, and progress bars. Bars that are shown at the same time are below each other."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -97,3 +97,12 @@ def hide_bars() -> None:
 def shown_path(path: str) -> str:
     """Return a path relative to the current folder, if it is inside."""
     return path.removeprefix(f"{Path.cwd().as_posix()}/")
+
+
+def shown_size(size: float) -> str:
+    """Return a number of bytes for people: ``12 bytes``, ``1.5 kB``, ``340 MB``, ``12.0 GB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from churn.config.console import shown_size
 from churn.operations.pruning import KINDS, Plan, Verdict
 
 HEADER = ("", "goes", "size", "stays", "size")
@@ -29,19 +30,9 @@ def render(made: Plan, *, details: bool = False) -> str:
 
 def _cells(verdicts: Iterable[Verdict], *, goes: bool) -> tuple[str, str]:
     things = [verdict.thing for verdict in verdicts if verdict.goes is goes]
-    return str(len(things)), shown_bytes(sum(thing.bytes for thing in things))
+    return str(len(things)), shown_size(sum(thing.bytes for thing in things))
 
 
 def _line(verdict: Verdict) -> str:
     thing = verdict.thing
-    return f"{'goes ' if verdict.goes else 'stays'}  {thing.kind}  {thing.name}  {shown_bytes(thing.bytes)}  {verdict.reason}"
-
-
-def shown_bytes(size: int) -> str:
-    """Return a size in words: ``1.5 MB``."""
-    shown = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if shown < 1000:
-            return f"{shown:.0f} {unit}" if unit == "bytes" or shown >= 100 else f"{shown:.1f} {unit}"
-        shown /= 1000
-    return f"{shown:,.1f} TB"
+    return f"{'goes ' if verdict.goes else 'stays'}  {thing.kind}  {thing.name}  {shown_size(thing.bytes)}  {verdict.reason}"

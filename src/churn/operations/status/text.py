@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from churn.config.console import shown_size
 from churn.config.health import HEALTH_WORDS
 from churn.operations.status.facts import is_unknown
 
@@ -97,10 +98,10 @@ def _disk(disk: Mapping[str, Any]) -> str:
     if is_unknown(disk):
         return f"unknown: {disk['unknown']}"
     used = [
-        f"{name} unknown ({size['unknown']})" if is_unknown(size) else f"{name} {size_in_words(size)}"
+        f"{name} unknown ({size['unknown']})" if is_unknown(size) else f"{name} {shown_size(size)}"
         for name, size in disk["used"].items()
     ]
-    return f"{', '.join(used)}; {size_in_words(disk['free'])} free"
+    return f"{', '.join(used)}; {shown_size(disk['free'])} free"
 
 
 def _auc(value: float) -> str:
@@ -130,11 +131,3 @@ def age(seconds: float) -> str:
             return f"{int(seconds // size)} {unit}s"
     whole = max(0, int(seconds))
     return f"{whole} second{'' if whole == 1 else 's'}"
-
-
-def size_in_words(size: float) -> str:
-    """Return a number of bytes for people: ``12 kB``, ``3.4 MB``, ``12.0 GB``."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.1f} {name}"
-    return f"{size / 1e3:.0f} kB"
