@@ -15,7 +15,7 @@ from churn.model import Profile
 from churn.model.profile import count_profile, fit_profile, fit_score_profile
 from churn.monitoring import health_metrics, scored_accounts
 from churn.monitoring.health import flat_metrics
-from churn.tables import FrameTable, humanize
+from churn.tables import FrameTable
 from tests.conftest import InMemory
 
 BANDS = ("low", "medium", "high")
@@ -482,21 +482,6 @@ def test_names_of_flat_figures_are_valid_for_mlflow_whatever_the_columns_are_cal
         assert name.replace("/", "").replace("-", "").replace(".", "").replace(" ", "").replace("_", "").isascii()
     assert sum(name.startswith("psi/") for name in flat) == len(names)
     assert {"psi/prix ___", "psi/prix ____2", "psi/score", "score_psi"} <= set(flat)
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        ("active_users_count", "Active users"),
-        ("login_count_p1m", "Login count past month"),
-        ("invoices_p1m_vs_prev_month_ratio", "Invoices past month vs previous month ratio"),
-        ("MonthlyCharges", "MonthlyCharges"),
-        ("count", "Count"),
-        ("", ""),
-    ],
-)
-def test_names_for_people(column, text):
-    assert humanize(column) == text
 
 
 # --- faults

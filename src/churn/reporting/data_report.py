@@ -46,8 +46,7 @@ def _drawn(entry: Mapping[str, Any]) -> dict[str, Any]:
                 "narrow": (round(at * step + step * 0.3, 2), *_standing(churned, tallest, step * 0.4)),
             }
         )
-    title = humanize(entry["column"]) or entry["column"]
-    return {**entry, "title": title, "bars": bars, "range": _range(entry)}
+    return {**entry, "title": humanize(entry["column"]), "bars": bars, "range": _range(entry)}
 
 
 def _standing(share: float, tallest: float, width: float) -> tuple[float, float, float]:

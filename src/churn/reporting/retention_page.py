@@ -3,9 +3,10 @@
 from typing import Any
 
 from churn.reporting.pages import page_environment
-from churn.reporting.retention_view import NO_REASON, ListView, shown_name
+from churn.reporting.retention_view import NO_REASON, ListView
 from churn.retention.calls import CallPlan
 from churn.scoring import Record
+from churn.tables import humanize
 
 
 def render_retention_page(record: Record) -> str:
@@ -52,7 +53,7 @@ def _accounts(view: ListView) -> list[dict[str, Any]]:
             {
                 "place": place,
                 "id": row[view.id_column],
-                "own": [(shown_name(name), row[name]) for name in own if isinstance(row[name], str)],
+                "own": [(humanize(name), row[name]) for name in own if isinstance(row[name], str)],
                 "probability": float(row["probability"]),
                 "band": str(row["risk_band"]),
                 "value": view.amount(row["account_value"]),

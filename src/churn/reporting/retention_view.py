@@ -11,7 +11,6 @@ from churn.retention.calls import Calls
 from churn.retention.explained import TwoNumbers, two_numbers
 from churn.retention.wording import amount_text
 from churn.scoring import ListFacts, Record
-from churn.tables import humanize
 
 NO_REASON = "No single reason stands out"
 
@@ -139,8 +138,3 @@ class ListView:
                 yield "Not contacted", left_out, f"accounts that would be, {why}"
         if campaign.get("order") == "effect":
             yield "Order", "effect", "by what a call is expected to change, as measured in campaigns"
-
-
-def shown_name(column: str) -> str:
-    """Return the name of an own column for people."""
-    return humanize(column) or column

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from churn.reporting.retention_view import NO_REASON, ListView, shown_name
+from churn.reporting.retention_view import NO_REASON, ListView
 from churn.scoring import Record
+from churn.tables import humanize
 
 # Limits of the format.
 MOST_ROWS, MOST_CHARACTERS = 1_048_575, 32_767
@@ -112,7 +113,7 @@ def _columns(view: ListView, rows: int) -> Iterable[_Column]:
     yield _Column(view.id_column, ids, "text", _width(view.id_column, ids))
     for name in view.facts.own_columns:
         cells = accounts[name].tolist()
-        yield _Column(shown_name(name), cells, "text", _width(shown_name(name), cells))
+        yield _Column(humanize(name), cells, "text", _width(humanize(name), cells))
     # Rounded as float32 is: 0.1 is shown as 0.1 and not as 0.10000000149.
     chances = [float(str(value)) for value in accounts["probability"].to_numpy(np.float32)]
     yield _Column("Probability of churn", chances, "percent", 12)

@@ -63,7 +63,7 @@ class Sentences:
         """
         text = next((text for text in reasons.texts if text.column == term.name), ReasonText(column=term.name))
         self._language, self._currency, self.unit = reasons.words, currency, text.unit
-        self._name = reasons.text(text.name) or humanize(term.name) or term.name
+        self._name = reasons.text(text.name) or humanize(term.name)
         self._typical = term.typical
         self._own: dict[Case, str | None] = {case: reasons.text(getattr(text, case)) for case in CASES}
         self._of_columns = [

@@ -73,12 +73,12 @@ def account_schema(used: InUse) -> dict[str, Any]:
         properties[column.column] = _number(column)
     dates = [column.column for column in schema.dates]
     for name in [*dates, *([schema.as_of] if isinstance(schema.as_of, str) else [])]:
-        properties[name] = {"type": ["string", "null"], "description": f"{humanize(name) or name}: a date"}
+        properties[name] = {"type": ["string", "null"], "description": f"{humanize(name)}: a date"}
     for name in schema.categorical:
         known = list(used.model.vocabularies.get(name, ()))
         properties[name] = {
             "type": ["string", "null"],
-            "description": humanize(name) or name,
+            "description": humanize(name),
             "examples": known[:5],
         }
     return {
@@ -95,7 +95,7 @@ def _number(column: NumericColumn) -> dict[str, Any]:
     limits = {"minimum": column.minimum, "maximum": column.maximum}
     return {
         "type": ["integer" if column.integer else "number", "null"],
-        "description": humanize(column.column) or column.column,
+        "description": humanize(column.column),
         **{name: value for name, value in limits.items() if value is not None},
     }
 
