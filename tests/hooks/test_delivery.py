@@ -3,12 +3,15 @@
 import json
 import logging
 import sqlite3
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from churn.cli.commands import exit_code, user_error
 from churn.errors import FaultsError, NotDeliveredError, NothingToDo
+from churn.stores import Store
 from tests.conftest import Project
 
 CRM = {"name": "crm", "kind": "sql", "table": "scores"}
@@ -82,6 +85,25 @@ def test_faults_of_all_targets_are_told_before_a_run(copied: Project) -> None:
         assert words in text
     with sqlite3.connect(copied.folder / "crm.db") as database:
         assert database.execute("SELECT COUNT(*) FROM scores").fetchone() == (0,)
+
+
+def test_the_files_of_a_run_are_compared_with_their_hashes_once(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: Counter[str] = Counter()
+    compute = Store.sha256
+
+    def counted(store: Store, name: str = "", look: Callable[[bytes], object] | None = None) -> str:
+        hashed[name.rpartition("/")[2]] += 1
+        return compute(store, name, look)
+
+    monkeypatch.setattr(Store, "sha256", counted)
+    deliver_to(copied, CRM)
+    copied.run("delivery")
+    assert {name: times for name, times in hashed.items() if name.endswith(".parquet")} == {
+        "inference_result.parquet": 1,
+        "retention_list.parquet": 1,
+    }
 
 
 def test_the_default_run_has_the_delivery_where_there_is_a_target(

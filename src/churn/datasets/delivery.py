@@ -24,6 +24,9 @@ class PublishedRunDataset(InResults, AbstractDataset[NoReturn, PublishedRun]):
     Unlike `ResultsDataset`, it never follows another run: what is delivered is what is current.
     """
 
+    # The files of a run never change, so those that the checks before it have read need no second look.
+    _checked: tuple[Run, Mapping[str, Any], PublishedAccounts] | None = None
+
     def load(self) -> PublishedRun:
         """Compare the files of the run with their hashes, and return it; the accounts are read in batches.
 
@@ -33,8 +36,11 @@ class PublishedRunDataset(InResults, AbstractDataset[NoReturn, PublishedRun]):
         pointer, manifest = self._results.pointer(), self._results.manifest()
         run_id = str(manifest["run_id"])
         run = Run(run_id, pointer.sequence, str(manifest.get("as_of") or ""), str(manifest.get("published_at") or ""))
+        if self._checked is None or self._checked[:2] != (run, manifest["files"]):
+            accounts = PublishedAccounts(self._store, run, manifest["files"])
+            self._checked = run, manifest["files"], accounts
         return PublishedRun(
-            PublishedAccounts(self._store, run, manifest["files"]),
+            self._checked[2],
             self._is_partial(run_id, manifest["files"]),
             lambda: self._results.pointer().run_id == run_id,
         )
