@@ -10,12 +10,10 @@ from churn.config import HttpTarget
 from churn.config.secrets import REDACTION
 from churn.delivery.target import TargetError
 from churn.stores.patience import Patience
-from churn.web.outgoing import cause_of, plain
+from churn.web.outgoing import PASSING, beginning, cause_of, send_once
 
-# Statuses after which the same request is made again.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-# Bytes of an answer that are read, and characters of it that are shown.
-LONGEST_ANSWER, LONGEST_SHOWN = 8 << 20, 200
+# Bytes of an answer that are read.
+LONGEST_ANSWER = 8 << 20
 # Seconds since 1970 from which a header names a moment and not a number of seconds.
 _MOMENT = 1e9
 
@@ -40,7 +38,7 @@ class Answer:
     @property
     def words(self) -> str:
         """Beginning of the content, for messages."""
-        return " ".join(plain(REDACTION.text(self.content[:4096].decode(errors="replace")), LONGEST_SHOWN).split())
+        return beginning(REDACTION.text(self.content[:4096].decode(errors="replace")))
 
 
 class HttpClient:
@@ -120,19 +118,14 @@ class HttpClient:
         except TimeoutError:
             self._session = requests.Session()  # the other one is still in use
             raise TargetError(f"no complete answer within {limit.seconds:g} seconds") from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-            raise TargetError("its address is not one that begins with https:// or http://") from None
         except requests.RequestException as error:
             raise TargetError(cause_of(error, self._settings.timeout)) from None
 
     def _ask(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         import requests
 
-        session, whole = self._session, False
-        request = session.prepare_request(requests.Request(method, url, data=body, headers=dict(headers)))
-        around = session.merge_environment_settings(str(request.url), {}, True, self._settings.ca or True, None)
-        # By the adapter, because a session follows redirects, and sends the content to wherever they lead.
-        answer = session.get_adapter(str(request.url)).send(request, timeout=self._settings.timeout, **around)
+        timeout, ca, whole = self._settings.timeout, self._settings.ca, False
+        answer = send_once(self._session, method, url, timeout=timeout, ca=ca, data=body, headers=dict(headers))
         try:
             content = answer.raw.read(LONGEST_ANSWER, decode_content=True)
             whole = len(content) < LONGEST_ANSWER

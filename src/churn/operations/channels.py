@@ -15,12 +15,10 @@ from urllib.parse import unquote
 
 from churn.config import EventKind, Notifications
 from churn.config.secrets import MASK, behind_host
-from churn.web.outgoing import cause_of, plain
+from churn.web.outgoing import LONGEST_SHOWN, PASSING, beginning, cause_of, is_wrong_address, plain, send_once
 
-# HTTP statuses after which the request is repeated.
-PASSING = (429, 500, 502, 503, 504)
-# Characters of a server's answer that are read, and of it that are shown.
-LONGEST_ANSWER, LONGEST_SHOWN = 4_096, 200
+# Bytes of a server's answer that are read.
+LONGEST_ANSWER = 4_096
 # Longest wait between two attempts, in seconds.
 LONGEST_WAIT = 60.0
 _AWS_NAMES = re.compile(r"arn:[^\s\"'<>]+|\b\d{12}\b|\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{8,}\b")
@@ -90,12 +88,10 @@ class Webhook:
                     time.sleep(min(self._settings.wait * 2.0 ** (attempt - 1), LONGEST_WAIT))
                 try:
                     status, answer = self._post(session, event)
-                except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema) as error:
-                    raise SendError(f"its address is not one ({type(error).__name__})") from None
-                except requests.exceptions.InvalidSchema:
-                    raise SendError("its address begins with neither https:// nor http://") from None
                 except requests.RequestException as error:
                     fault = SendError(cause_of(error, self._settings.timeout))
+                    if is_wrong_address(error):
+                        break
                     continue
                 if status < 300:
                     return
@@ -106,21 +102,12 @@ class Webhook:
 
     def _post(self, session: Any, event: Event) -> tuple[int, str]:
         """Post an event once; return the status, and what to show of the answer."""
-        import requests
-
         text = plain(event.text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        request = session.prepare_request(
-            requests.Request(
-                "POST",
-                self._url,
-                json={"text": text},
-                # Receivers can detect a repetition by the key.
-                headers={"X-Churn-Event": event.kind, "Idempotency-Key": event.key},
-            )
+        # Receivers can detect a repetition by the key.
+        headers = {"X-Churn-Event": event.kind, "Idempotency-Key": event.key}
+        answer = send_once(
+            session, "POST", self._url, timeout=self._settings.timeout, json={"text": text}, headers=headers
         )
-        # By the adapter, because a session reads the whole answer of a redirect, even if it does not follow it.
-        surroundings = session.merge_environment_settings(request.url, {}, True, None, None)
-        answer = session.get_adapter(request.url).send(request, timeout=self._settings.timeout, **surroundings)
         try:
             return answer.status_code, self._shown(answer) if answer.status_code >= 300 else ""
         finally:
@@ -144,7 +131,7 @@ class Webhook:
         known = unquote(text).casefold() + text.casefold()
         if any(secret in known for secret in self._secrets):
             return "; its text repeats the address and is not shown"
-        shown = " ".join(plain(text, LONGEST_SHOWN).split())
+        shown = beginning(text)
         return f": {shown}" if shown else ""
 
 
