@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,14 +35,17 @@ class InUse:
     Attributes:
         model: The model.
         terms: What a reason can be about.
-        typical: Typical value of each column, see `churn.retention.terms.typical_values`.
         since: When it was put in place, in seconds since 1970.
     """
 
     model: ChurnModel
     terms: Terms
-    typical: Mapping[str, float | str]
     since: float
+
+    @property
+    def typical(self) -> dict[str, float | str]:
+        """Typical value of each column, see `churn.retention.terms.typical_values`."""
+        return typical_values(self.model.encoder, self.model.reference)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -215,12 +218,7 @@ class Champion:
         if before is not None:
             self._former.append(before)
         self.on_use(model)
-        self.current = InUse(
-            model,
-            Terms.of(model.encoder, model.reference),
-            typical_values(model.encoder, model.reference),
-            self._clock(),
-        )
+        self.current = InUse(model, Terms.of(model.encoder, model.reference), self._clock())
         self.refused = None
         logger.info(
             "Version %s is in use%s", model.version, f" in place of version {before.model.version}" if before else ""

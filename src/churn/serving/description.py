@@ -43,7 +43,7 @@ def described_model(name: str, used: InUse) -> dict[str, Any]:
                 "training_rows": model.reference.rows,
                 "performance": dict(model.performance),
                 "importance": ranked_shares(model.importance),
-                "typical": dict(used.typical),
+                "typical": used.typical,
             },
         }
     )
@@ -52,10 +52,10 @@ def described_model(name: str, used: InUse) -> dict[str, Any]:
 
 def example_row(used: InUse) -> dict[str, Any]:
     """Return an account with typical values, which can be scored."""
-    canary = canary_rows(used.model)[0]
+    canary, typical = canary_rows(used.model)[0], used.typical
     row: dict[str, Any] = {used.model.schema.id: "A-1001"}
     for column in used.model.schema.numeric:
-        value = used.typical.get(column.column)
+        value = typical.get(column.column)
         row[column.column] = (round(value) if column.integer else round(value, 4)) if isinstance(value, float) else None
     others = used.model.schema.source_columns[1 + len(used.model.schema.numeric) :]
     row |= {name: canary[name] for name in others}
