@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from churn.datasets.accounts import AccountsDataset, outcome_schema
 from churn.datasets.results import InResults
-from churn.errors import ChurnError
+from churn.datasets.workbooks import read_sheet
 from churn.experiment.save_rate import CallEffect
 from churn.scoring.pointer import CAMPAIGN_ACCOUNTS
 from churn.stores import DamagedError, open_store
@@ -94,11 +94,11 @@ class ContactsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         Args:
             filepath: Path or URL of the file or folder.
             schema: The parameter block ``accounts``, for the id and the format of CSV files.
-            sheet: Name or position of the sheet of an Excel file.
+            sheet: Name of the sheet of an Excel file, or its position from 0.
             credentials: Arguments of the fsspec file system.
             metadata: For plugins; not read here.
         """
-        self._filepath, self._sheet = filepath, sheet
+        self._filepath, self._sheet, self._credentials = filepath, sheet, credentials
         self._store = open_store(filepath, credentials)
         self._table: AccountsDataset | None = None
         if not filepath.lower().endswith(WORKBOOK):
@@ -109,19 +109,11 @@ class ContactsDataset(AbstractDataset[pd.DataFrame, pd.DataFrame]):
         """Read the log; in CSV and Excel files, all cells are text, except for dates and numbers of Excel.
 
         Raises:
-            ChurnError: If a file is empty, malformed or no log, or the reader of Excel files is missing.
+            ChurnError: If a file is empty, malformed or no log.
         """
         if self._table is not None:
             return self._table.load()
-        try:
-            with self._store.reading_as_stored() as file:
-                return pd.read_excel(file, sheet_name=self._sheet, dtype=object, engine="openpyxl")
-        except ImportError as error:
-            raise ChurnError(f"{self._filepath}: {error}; or save the sheet as CSV") from error
-        except ChurnError:
-            raise
-        except Exception as error:  # what a workbook that is none raises depends on the reader
-            raise ChurnError(f"{self._filepath} cannot be read as an Excel file: {error}") from error
+        return read_sheet(self._filepath, self._sheet, self._credentials)
 
     def save(self, data: pd.DataFrame) -> None:
         """Replace the log, in CSV or Parquet."""

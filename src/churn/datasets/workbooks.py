@@ -29,12 +29,12 @@ def sheets_of(path: str, credentials: dict[str, Any] | None = None) -> dict[str,
         }
 
 
-def read_sheet(path: str, sheet: str | None = None, credentials: dict[str, Any] | None = None) -> pd.DataFrame:
+def read_sheet(path: str, sheet: str | int | None = None, credentials: dict[str, Any] | None = None) -> pd.DataFrame:
     """Return the rows of a sheet; the header is the first row that has as many cells as most rows below it.
 
     Args:
         path: Path or URL of the workbook.
-        sheet: Name of the sheet; the only one by default.
+        sheet: Name of the sheet, or its position from 0; the only one with rows by default.
         credentials: Arguments of the fsspec file system.
 
     Raises:
@@ -48,6 +48,8 @@ def read_sheet(path: str, sheet: str | None = None, credentials: dict[str, Any] 
             )
         sheet = next(iter(known))
     with _workbook(path, credentials) as book:
+        if isinstance(sheet, int):
+            sheet = book.sheetnames[sheet] if 0 <= sheet < len(book.sheetnames) else str(sheet)
         if sheet not in book.sheetnames:
             raise ChurnError(f"{path} has no sheet '{sheet}'; it has {', '.join(book.sheetnames)}")
         rows = (list(row) for row in book[sheet].iter_rows(values_only=True))
@@ -74,7 +76,12 @@ def _header(rows: Sequence[list[Any]]) -> int | None:
     for at, row in enumerate(rows[:MAX_TITLE_ROWS]):
         below = counts[at + 1 :]
         texts = sum(isinstance(cell, str) for cell in row[: counts[at]])
-        if below and 2 * texts > counts[at] and sum(count <= counts[at] for count in below) >= ALIKE * len(below):
+        # A sheet of a header alone is a table without rows.
+        if (
+            (below or len(rows) == 1)
+            and 2 * texts > counts[at]
+            and sum(count <= counts[at] for count in below) >= ALIKE * len(below)
+        ):
             return at
     return None
 
