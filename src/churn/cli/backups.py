@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.commands import cli, explained
+from churn.config.command_options import environment_options
 from churn.config.console import shown_size
 from churn.config.loader import configuration
 
@@ -24,7 +24,6 @@ only_option = click.option(
     multiple=True,
     help="Only this part; may be repeated. models: MLflow's database and artifacts.",
 )
-conf_option = click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
 servers_option = click.option(
     "--servers", default=SERVERS, show_default=True, help="Folder of the servers that make services has started."
 )
@@ -42,8 +41,7 @@ servers_option = click.option(
     help="A dump of MLflow's database that pg_dump --format=custom has just made, if this machine does not reach it.",
 )
 @servers_option
-@env_option
-@conf_option
+@environment_options
 @explained
 def backup(
     to: str | None, parts: tuple["Part", ...], dump: Path | None, servers: str, env: str | None, conf_source: str | None
@@ -82,8 +80,7 @@ def backup(
     help="Replace what is there. Folders of this machine are renamed and kept, other objects of a bucket stay.",
 )
 @servers_option
-@env_option
-@conf_option
+@environment_options
 @explained
 def restore(
     folder: str,

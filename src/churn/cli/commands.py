@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.options import check_options
+from churn.config.command_options import environment_options
 from churn.config.console import VERBOSE, hide_bars
 from churn.config.loader import configuration
 from churn.config.secrets import REDACTION
@@ -103,8 +103,7 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.option("--to", "version", help="Version to restore; by default the previous champion.")
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@environment_options
 @explained
 def rollback(version: str | None, env: str | None, conf_source: str | None) -> None:
     """Make an earlier model the champion again. The next inference uses it; nothing is deleted."""
@@ -120,8 +119,7 @@ def rollback(version: str | None, env: str | None, conf_source: str | None) -> N
 
 @cli.command()
 @click.option("--once", is_flag=True, help="Check once, start the runs that are due, and exit; no server is started.")
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@environment_options
 @click.option("--params", default="", help="Parameters of the trigger and of its runs, in the form of kedro run.")
 @explained
 def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> None:
@@ -144,8 +142,7 @@ def watch(once: bool, env: str | None, conf_source: str | None, params: str) -> 
 
 
 @cli.command()
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@environment_options
 @explained
 def upgrade(env: str | None, conf_source: str | None) -> None:
     """Upgrade MLflow's database in a file to the installed MLflow. A copy of the old one is kept beside it."""

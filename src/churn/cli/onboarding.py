@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
-from kedro.framework.cli.utils import validate_conf_source
 
 from churn.cli.commands import cli, explained
 from churn.config import Label, Profit
+from churn.config.command_options import conf_source_option
 from churn.config.loader import configuration
 from churn.config.retention import AMOUNTS
 from churn.config.source import Source, is_database
@@ -64,7 +64,7 @@ WIDEST = 160
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the data report to this file (.html)."
 )
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@conf_source_option
 @explained
 def init(source: str, **options: Any) -> None:
     """Propose an environment for the account table in SOURCE, and write its two YAML files.

@@ -4,10 +4,10 @@ import sys
 from typing import Any, cast
 
 import click
-from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.commands import cli, explained
 from churn.config import check_parameters
+from churn.config.command_options import environment_options
 from churn.errors import ChurnError
 
 
@@ -21,8 +21,7 @@ from churn.errors import ChurnError
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed and why, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before removing; needed where no one can answer.")
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@environment_options
 @explained
 def prune(
     keep: int | None,

@@ -10,9 +10,9 @@ import webbrowser
 from pathlib import Path
 
 import click
-from kedro.framework.cli.utils import env_option, validate_conf_source
 
 from churn.cli.commands import cli, explained
+from churn.config.command_options import environment_options
 from churn.config.loader import configuration
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError
@@ -28,8 +28,7 @@ PATIENCE = 60.0
 @click.option("--host", help=f"Address to listen on; by default ui.host of mlflow.yml, or {HOST}.")
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Port; by default ui.port of mlflow.yml, or {PORT}.")
 @click.option("--no-browser", is_flag=True, help="Print the address only.")
-@env_option
-@click.option("--conf-source", callback=validate_conf_source, help="Path of the configuration folder.")
+@environment_options
 @explained
 def mlflow(host: str | None, port: int | None, no_browser: bool, env: str | None, conf_source: str | None) -> None:
     """Open the experiment of an environment in the browser.
