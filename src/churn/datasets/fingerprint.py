@@ -4,9 +4,9 @@ from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from churn.errors import ChurnError
 from churn.scoring.ledger import hash_of_files
 from churn.stores.partitions import Partitions
+from churn.tables.files import ACCOUNTS, parquet_file
 
 
 class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
@@ -65,13 +65,8 @@ class FingerprintDataset(AbstractDataset[NoReturn, dict[str, Any]]):
         if not self._rows or store.compression(name) is not None:
             return store.sha256(name), None
         if address.lower().endswith(".parquet"):
-            from pyarrow import ArrowInvalid, parquet
-
-            with store.reading(name) as file:
-                try:
-                    return store.sha256(name), int(parquet.ParquetFile(file).metadata.num_rows)
-                except ArrowInvalid as error:
-                    raise ChurnError(f"{address} cannot be read as an account table: {error}") from error
+            with parquet_file(store, name, ACCOUNTS) as table:
+                return store.sha256(name), int(table.metadata.num_rows)
         # Without the header; line breaks within quotes end no row.
         lines, quotes, last = 0, 0, b""
 

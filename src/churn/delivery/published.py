@@ -1,13 +1,12 @@
 """The accounts of a published run, as they are delivered: the scores, joined with the retention list."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from churn.errors import ChurnError
 from churn.scoring.pointer import PREDICTIONS
 from churn.stores import DamagedError, Store
+from churn.tables.files import parquet_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,19 +75,8 @@ class PublishedAccounts:
         return f"{self.run.run_id}/{LISTED}.parquet"
 
     def _schema(self, name: str) -> "pa.Schema":
-        with self._opened(name) as file:
+        with parquet_file(self._store, name) as file:
             return file.schema_arrow
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[Any]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        try:
-            with self._store.reading(name) as file:
-                yield parquet.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self._store.address(name)} cannot be read as a table: {error}") from error
 
     def batches(
         self, columns: Sequence[str], which: Literal["all", "listed", "to_act_on"] = "all"
@@ -107,12 +95,12 @@ class PublishedAccounts:
         joined = None
         if listed or which != "all":
             needed = [self.id, *listed, *([ACTION] if which == "to_act_on" and ACTION not in listed else [])]
-            with self._opened(self._list) as file:
+            with parquet_file(self._store, self._list) as file:
                 joined = file.read(columns=needed)
             if which == "to_act_on":
                 joined = joined.filter(pc.equal(pc.cast(joined[ACTION], pa.string()), ACT))
             known = pc.cast(joined[self.id], pa.string()).combine_chunks()
-        with self._opened(self._scores) as file:
+        with parquet_file(self._store, self._scores) as file:
             for part in file.iter_batches(ROWS, columns=of_scores):
                 rows = pa.Table.from_batches([part])
                 if joined is not None:

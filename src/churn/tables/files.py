@@ -1,8 +1,13 @@
 """Interface to the files of a table; `churn.stores` implements it for folders and buckets."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import IO, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, Any, Protocol
+
+from churn.errors import ChurnError
+
+# What a file is, in errors.
+ACCOUNTS = "an account table"
 
 
 class FileStore(Protocol):
@@ -40,3 +45,25 @@ class TableFiles(Protocol):
             ChurnError: If there is no file.
         """
         ...
+
+
+@contextmanager
+def parquet_file(store: FileStore, name: str = "", kind: str = "a table") -> Iterator[Any]:
+    """Open a Parquet file, as a `pyarrow.parquet.ParquetFile`, for the length of a block.
+
+    Args:
+        store: Store that holds the file.
+        name: Name of the file in the store.
+        kind: What it should be, for errors.
+
+    Raises:
+        ChurnError: If it does not exist, or the block finds it damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with store.reading(name) as file:
+            yield parquet.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise ChurnError(f"{store.address(name)} cannot be read as {kind}: {error}") from error

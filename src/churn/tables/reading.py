@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -10,11 +9,11 @@ import pandas as pd
 
 from churn.config import AccountSchema
 from churn.config.console import progress
-from churn.errors import ChurnError, FaultsError
+from churn.errors import FaultsError
 from churn.tables.cells import RowNumbers, as_frame
 from churn.tables.csv_file import CsvFile
 from churn.tables.file_faults import say
-from churn.tables.files import FileStore, TableFiles
+from churn.tables.files import ACCOUNTS, FileStore, TableFiles, parquet_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,10 +145,8 @@ class TableFile:
 
     @cached_property
     def _parquet_schema(self) -> "pa.Schema":
-        from pyarrow import parquet
-
-        with self._store.reading(self._name) as file, self._explained():
-            return parquet.read_schema(file)
+        with parquet_file(self._store, self._name, ACCOUNTS) as table:
+            return table.schema_arrow
 
     def batches(self) -> Iterator[tuple[pd.DataFrame, int]]:
         """Yield the rows in batches, and the number of bytes of the file read so far."""
@@ -188,25 +185,14 @@ class TableFile:
 
     def _parquet_tables(self) -> Iterator[tuple["pa.Table", int]]:
         import pyarrow as pa
-        from pyarrow import parquet
 
-        with self._store.reading(self._name) as file, self._explained():
-            table = parquet.ParquetFile(file)
+        with parquet_file(self._store, self._name, ACCOUNTS) as table:
             done = 0
             for batch in table.iter_batches(BATCH_ROWS, columns=self._read):
                 if self.row_numbers and self.row_numbers.name in self._read:
                     batch = self.row_numbers.added(batch, done)
                 done += len(batch)
                 yield pa.Table.from_batches([batch]), self.size * done // table.metadata.num_rows
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import pyarrow as pa
-
-        try:
-            yield
-        except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self.uri} cannot be read as an account table: {error}") from error
 
 
 def _joined(tables: list["pa.Table"]) -> "pa.Table":

@@ -1,14 +1,12 @@
 """Tables in Parquet files, read in batches."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from churn.errors import ChurnError
-from churn.tables.files import FileStore
+from churn.tables.files import FileStore, parquet_file
 from churn.tables.reading import BATCH_ROWS
 from churn.tables.table import Table, spacing
 
@@ -29,11 +27,8 @@ class StoredTable(Table):
         Raises:
             ChurnError: If the file does not exist or is damaged.
         """
-        from pyarrow import parquet
-
         self._store, self._name = store, name
-        with store.reading(name) as file, self._explained():
-            described = parquet.ParquetFile(file)
+        with parquet_file(store, name) as described:
             self._columns, self._rows = list(described.schema_arrow.names), int(described.metadata.num_rows)
 
     @property
@@ -74,22 +69,11 @@ class StoredTable(Table):
     def _read(self, columns: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
         """Iterate over all rows in batches; yields at least one batch, which may be empty."""
         import pyarrow as pa
-        from pyarrow import parquet
 
-        with self._store.reading(self._name) as file, self._explained():
-            table, empty = parquet.ParquetFile(file), True
-            wanted = self._columns if columns is None else list(columns)
+        wanted, empty = self._columns if columns is None else list(columns), True
+        with parquet_file(self._store, self._name) as table:
             for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
                 empty = False
                 yield batch.select(wanted)
             if empty:
                 yield pa.RecordBatch.from_pylist([], schema=table.schema_arrow).select(wanted)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        import pyarrow as pa
-
-        try:
-            yield
-        except pa.ArrowInvalid as error:
-            raise ChurnError(f"{self.uri} cannot be read as a table: {error}") from error
