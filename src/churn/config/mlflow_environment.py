@@ -1,6 +1,8 @@
 """MLflow's settings for this project, as variables of the environment. They are set before MLflow is imported."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Unless the environment says otherwise.
 DEFAULTS = {
@@ -25,3 +27,16 @@ def use_project_settings() -> None:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.update(ALWAYS)
+
+
+@contextmanager
+def restored(variable: str) -> Iterator[str | None]:
+    """Restore an environment variable at the end of the block. Yields its value; ``None`` if it is not set."""
+    before = os.environ.get(variable)
+    try:
+        yield before
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before

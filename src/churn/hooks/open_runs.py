@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from churn.config.mlflow_environment import restored
 from churn.errors import ChurnError
 from churn.services.process import is_running, started_at
 from churn.stores.state import StateFile
@@ -57,19 +58,13 @@ class OpenRuns:
         name = f"opening-{uuid.uuid4().hex}"
         self._opening.add(name)
         self._note(name, os.getpid(), experiment)
-        before = os.environ.get(NEW_TAGS)
         tags = {}
-        with suppress(ValueError):  # of the user; MLflow itself ignores what is no JSON
-            tags = json.loads(before or "{}")
-        if isinstance(tags, dict):
-            os.environ[NEW_TAGS] = json.dumps({**tags, NOTE_TAG: name})
-        try:
+        with restored(NEW_TAGS) as given:
+            with suppress(ValueError):  # of the user; MLflow itself ignores what is no JSON
+                tags = json.loads(given or "{}")
+            if isinstance(tags, dict):
+                os.environ[NEW_TAGS] = json.dumps({**tags, NOTE_TAG: name})
             yield
-        finally:
-            if before is None:
-                os.environ.pop(NEW_TAGS, None)
-            else:
-                os.environ[NEW_TAGS] = before
         self.closed(name)
 
     def opened(self, run_id: str) -> None:

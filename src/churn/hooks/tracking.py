@@ -6,8 +6,8 @@ scoring or monitoring run continues without MLflow: it publishes its results and
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from kedro.framework.context import KedroContext
@@ -17,7 +17,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from churn.config import dumped
-from churn.config.mlflow_environment import use_project_settings
+from churn.config.mlflow_environment import restored, use_project_settings
 from churn.config.secrets import REDACTION
 from churn.errors import ChurnError, NotTrackedError
 from churn.hooks.logs import quieten
@@ -74,7 +74,8 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         cache = context.config_loader["globals"]["stores"]["cache"]
         self._open_runs = OpenRuns(context.project_path / cache / "runs", uri)
         self._absent = why_absent(uri)
-        with _kept("MLFLOW_TRACKING_URI"):
+        # MLflow stores its server there; the next run of this process would read it as the user's setting.
+        with restored("MLFLOW_TRACKING_URI"):
             import mlflow
 
             mlflow.set_tracking_uri(uri)  # here, so that an error during the set-up names it
@@ -254,22 +255,6 @@ class TrackingHook(MlflowHook):  # type: ignore[misc]
         TRACKING.lose(reason)
         self._is_mlflow_enabled = False
         switch_catalog_logging(catalog, False)
-
-
-@contextmanager
-def _kept(variable: str) -> Iterator[None]:
-    """Restore an environment variable at the end of the block.
-
-    MLflow stores its server there; the next run of this process would read it as the user's setting.
-    """
-    before = os.environ.get(variable)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before
 
 
 class Tracking:
