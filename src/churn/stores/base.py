@@ -128,6 +128,18 @@ class Store(ABC):
     def _open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
 
+    @contextmanager
+    def _opening(self, name: str) -> Iterator[None]:
+        """Explain why a file of a file system cannot be opened."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise ChurnError(f"{self.address(name)} does not exist") from error
+        except PermissionError as error:
+            raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
+        except IsADirectoryError as error:
+            raise ChurnError(f"{self.address(name)} is a folder in the place of a file; move it away") from error
+
     def update_json(self, change: Callable[[Any], Any], name: str = "", *, mend: bool = False) -> Any:
         """Replace a JSON document by the result of a function.
 

@@ -107,14 +107,8 @@ class LocalStore(Store):
         return found
 
     def _open(self, name: str) -> IO[bytes]:
-        try:
+        with self._opening(name):
             return self._path(name).open("rb")
-        except FileNotFoundError as error:
-            raise ChurnError(f"{self.address(name)} does not exist") from error
-        except PermissionError as error:
-            raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
-        except IsADirectoryError as error:
-            raise ChurnError(f"{self.address(name)} is a folder in the place of a file; move it away") from error
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:

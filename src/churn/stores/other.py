@@ -67,12 +67,8 @@ class OtherStore(Store):
         return int(self._fs.size(self._at(name)))
 
     def _open(self, name: str) -> IO[bytes]:
-        try:
+        with self._opening(name):
             return cast("IO[bytes]", self._fs.open(self._at(name), "rb"))
-        except FileNotFoundError as error:
-            raise ChurnError(f"{self.address(name)} does not exist") from error
-        except PermissionError as error:
-            raise ChurnError(f"{self.address(name)} may not be read: {error}") from error
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[Hashing]:
