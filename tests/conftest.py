@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -142,15 +142,7 @@ class Project:
         """Run the command line in a process of its own, with this project's configuration."""
         if arguments[0] == "run":
             arguments = ("run", "--conf-source", str(self.conf), *arguments[1:])
-        return subprocess.run(
-            [sys.executable, "-m", "kedro", *arguments],
-            cwd=cwd,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        return run_process(sys.executable, "-m", "kedro", *arguments, cwd=cwd)
 
     def run_folder(self) -> Path:
         """The folder that latest.json points to."""
@@ -163,6 +155,21 @@ def clean_environment() -> dict[str, str]:
     """The environment of a process of its own, without what MLflow noted in this one."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "CHURN_"))}
     return {**known, "COLUMNS": "200", "DO_NOT_TRACK": "1"}
+
+
+def run_process(
+    *command: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 300, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a clean environment, or the given one, and keep what it says."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean_environment() if env is None else env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        **{"check": False, **options},
+    )
 
 
 def telling_environment() -> dict[str, str]:

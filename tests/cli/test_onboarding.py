@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from kedro.framework.startup import bootstrap_project
 
 from churn.cli import cli
 from churn.config import check_parameters
-from tests.conftest import ROOT, Project, base_parameters, clean_environment, make_project
+from tests.conftest import ROOT, Project, base_parameters, make_project, run_process
 from tests.survey.tables import customers
 
 
@@ -185,16 +184,7 @@ def test_questions_on_a_terminal(project: Project, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     answers = ["churn", "gone", "here", "eur", "2", "30", "0.25", "400", "y"]
     os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=clean_environment(),
-        stdin=theirs,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_process(*command, stdin=theirs, timeout=120)
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0, done.stdout + done.stderr

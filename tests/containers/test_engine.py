@@ -22,7 +22,7 @@ import yaml
 
 from churn.services.settings import variables_of, write_env
 from churn.stores import Store, open_store
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, clean_environment, run_process
 from tests.operations.watching import TOKEN
 from tests.stack import Stack, free_ports
 
@@ -38,15 +38,7 @@ SMALL = ("--params", "simulation.training_rows=3000,simulation.scoring_rows=1000
 
 
 def docker(*arguments: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [DOCKER, *arguments],
-        cwd=cwd,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
+    return run_process(DOCKER, *arguments, cwd=cwd, timeout=timeout)
 
 
 @cache

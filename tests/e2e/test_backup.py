@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Project, clean_environment, make_project
+from tests.conftest import Project, make_project, run_process
 from tests.kills import churn as command
 from tests.kills import kill, running, wait_until
 
@@ -19,15 +19,7 @@ OUTPUTS = ("inference_result.csv", "inference_result.parquet", "retention_list.c
 
 
 def churn(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(project, *arguments),
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_process(*command(project, *arguments), timeout=120)
 
 
 def files(project: Project) -> list[str]:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Project, clean_environment, make_project, telling_environment
+from tests.conftest import ROOT, Project, make_project, run_process, telling_environment
 from tests.samples import default_samples, outdated, telco_samples
 
 if TYPE_CHECKING:
@@ -142,9 +142,7 @@ def test_the_command_of_the_project_works_in_its_folders_only(
 ) -> None:
     def churn(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).parent / "churn"), *arguments]
-        return subprocess.run(
-            command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False, timeout=300
-        )
+        return run_process(*command, cwd=folder)
 
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     assert "watch" in churn(elsewhere, "--help").stdout

@@ -1,6 +1,5 @@
 """Scoring takes the same memory however long the table is."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from churn.config import Parameters
 from churn.model import ChurnModel
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import run_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -44,14 +43,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def peak_mebibytes(model: Path, table: Path, results: Path) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE, str(model), str(table), str(results)],
-        cwd=ROOT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_process(sys.executable, "-c", SCORE, str(model), str(table), str(results), timeout=1200)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 

@@ -19,7 +19,7 @@ from churn.services.postgres import postgres, postgres_programs, socket_folder
 from churn.services.server import Server, is_free
 from churn.services.settings import ServiceSettings, port_of, variables_of, write_env
 from churn.stores import open_store
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, run_process
 from tests.stack import free_ports
 
 
@@ -36,15 +36,7 @@ def folder() -> Iterator[Path]:
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "churn.services", *arguments],
-        cwd=folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    return run_process(sys.executable, "-m", "churn.services", *arguments, cwd=folder, timeout=180)
 
 
 @pytest.mark.e2e

@@ -21,7 +21,7 @@ from churn.operations.pruning_mlflow import Tracked
 from churn.registry import flavor, versions
 from churn.registry.cache import ModelCache
 from churn.stores import open_store
-from tests.conftest import clean_environment
+from tests.conftest import run_process
 from tests.datasets.test_results import aged, given, pointer
 from tests.registry.test_rollback import decision
 
@@ -136,14 +136,7 @@ def test_killed_at_any_moment_it_leaves_the_current_results_and_the_next_complet
     *old, current = publish(store, 3)
 
     def removed(folder: Path, moment: int) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-c", KILLED, str(folder), str(moment), *old],
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        return run_process(sys.executable, "-c", KILLED, str(folder), str(moment), *old)
 
     import shutil
 

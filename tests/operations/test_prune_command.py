@@ -23,7 +23,7 @@ from churn.model import ChurnModel
 from churn.operations.housekeeping import Housekeeping
 from churn.operations.pruning import Limits
 from churn.stores import open_store
-from tests.conftest import ROOT, Project, clean_environment, files_in
+from tests.conftest import ROOT, Project, clean_environment, files_in, run_process
 from tests.datasets.test_results import aged, given
 from tests.kills import age_everything, churn, kill, running, wait_until
 from tests.pipelines.test_runs import snapshot
@@ -220,12 +220,12 @@ def test_killed_at_random_moments_the_next_one_completes_it(project: Project, tm
             wait_until(lambda: b"\ntogether" in output.read_bytes(), process)
             time.sleep(chance.uniform(0, 0.2))
             kill(process)
-    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    done = run_process(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in project.results.iterdir() if path.is_dir()} == {current.name, "training"}
     versions = mlflow.MlflowClient().search_model_versions("name = 'churn'")
     assert {str(entry.version) for entry in versions} == {"3", "4"}
     project.run("inference", "monitoring")
     project.run("feature_engineering", "training", training__booster__n_estimators=20)
-    again = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    again = run_process(*command)
     assert again.returncode == 0, again.stdout + again.stderr

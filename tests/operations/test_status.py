@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -20,7 +19,7 @@ from churn.operations.status.command import LOOK, status
 from churn.operations.status.facts import is_unknown, state_of
 from churn.operations.status.text import age, dated, render
 from churn.operations.status.tracked import read_tracked
-from tests.conftest import ROOT, Project, clean_environment, content_of
+from tests.conftest import ROOT, Project, content_of, run_process
 
 
 @pytest.fixture(autouse=True)
@@ -179,15 +178,7 @@ def test_the_command_imports_neither_mlflow_nor_pandas(checkout: Path) -> None:
         "except SystemExit as end: print(end.code)\n"
         "print(sorted({'mlflow', 'pandas', 'churn.hooks'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=checkout,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+    done = run_process(sys.executable, "-c", program, cwd=checkout, check=True, timeout=120)
     assert done.stdout.splitlines()[-2:] == [str(LOOK), "[]"]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from churn.operations.watch_project import LastKnown
 from churn.operations.watch_state import alone
 from churn.web.listening import check_installed
 from churn.web.look_loop import LookLoop
-from tests.conftest import ROOT, Project, clean_environment
+from tests.conftest import Project, clean_environment, run_process
 from tests.operations.watching import PATIENCE, watching
 from tests.operations.worlds import World
 
@@ -492,12 +491,14 @@ def test_a_port_that_is_taken_is_told(project: Project) -> None:
 
 @pytest.mark.e2e
 def test_a_token_that_is_too_short_is_refused(project: Project) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "watch", "--conf-source", str(project.conf)],
-        cwd=ROOT,
+    done = run_process(
+        sys.executable,
+        "-m",
+        "kedro",
+        "watch",
+        "--conf-source",
+        str(project.conf),
         env=clean_environment() | {"CHURN_WATCH_TOKEN": "short"},
-        capture_output=True,
-        text=True,
         timeout=120,
     )
     assert done.returncode == 1

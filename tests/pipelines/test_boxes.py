@@ -1,7 +1,6 @@
 """The pipelines as boxes: who hands what to whom, which names stay as they are, and what kedro-viz draws of it."""
 
 import json
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from kedro.pipeline import Pipeline, node
 from churn.pipeline_registry import register_pipelines
 from churn.pipelines import data_generation, delivery, feature_engineering, inference, monitoring, training
 from churn.pipelines.boxes import BoxedPipeline, DefaultPipeline
-from tests.conftest import clean_environment
+from tests.conftest import run_process
 
 LABELS = {
     "data_generation": "Data generation",
@@ -143,14 +142,7 @@ def test_kedro_viz_draws_the_boxes_and_what_lies_between(checkout: Path) -> None
 
 def viz_of(checkout: Path) -> dict[str, Any]:
     """What kedro-viz shows of a project, from the pages that it writes for a web server."""
-    built = subprocess.run(
-        [sys.executable, "-m", "kedro", "viz", "build"],
-        cwd=checkout,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    built = run_process(sys.executable, "-m", "kedro", "viz", "build", cwd=checkout)
     assert built.returncode == 0, built.stdout + built.stderr
     shown: dict[str, Any] = json.loads((checkout / "build/api/main").read_text())
     return shown

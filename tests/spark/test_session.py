@@ -12,7 +12,7 @@ import yaml
 from churn.errors import ChurnError, ParametersError
 from churn.spark import session
 from churn.spark.session import SparkSettings, check_answer, check_connect, check_java, check_pyspark
-from tests.conftest import ROOT, Project, clean_environment
+from tests.conftest import ROOT, Project, run_process
 from tests.spark.conftest import for_spark
 from tests.stack import free_ports
 
@@ -82,7 +82,7 @@ assert "churn.spark.checking" not in sys.modules
 pyspark = sys.modules.get("pyspark")
 assert pyspark is None or pyspark.SparkContext._gateway is None
 """
-    done = subprocess.run([sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True)
+    done = run_process(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
 
 
