@@ -18,7 +18,8 @@ from churn.retention.trade_off import trade_off
 from churn.training import decide
 from churn.training.challenge import Challenge, segment_figures
 from tests.conftest import rng
-from tests.reporting.test_health_report import EVIL, Page
+from tests.reporting.page import Page, check_page
+from tests.reporting.test_health_report import EVIL
 
 RANDOM = rng(2)
 SCORES = RANDOM.beta(1, 4, 2000)
@@ -113,33 +114,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
-def test_every_page_is_whole_and_needs_nothing_else(options):
-    card = whole(**options)
-    html = render_model_card(card)
-    page = Page(html)
-    assert html.lstrip().startswith("<!doctype html>")
-    assert html.rstrip().endswith("</html>")
-    assert not re.search(r"https?:|//[a-z]|@import|url\(|javascript:|data:", html)
-    names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"}
-    attributes = {name for _, attrs in page.tags for name in attrs}
-    assert not attributes & {"src", "href", "srcset", "action"}
-    assert not any(name.startswith("on") for name in attributes)
-    assert "default-src 'none'; style-src 'unsafe-inline'" in html
-    assert not re.search(r"\b(nan|inf|None|Undefined)\b", page.text)
-
-
-@pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())
-def test_every_page_is_accessible(options):
-    page = Page(render_model_card(whole(**options)))
-    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    for _, attrs in page.tags:
-        assert set((attrs.get("aria-labelledby") or "").split()) <= set(ids)
-    drawings = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert all(attrs.get("aria-hidden") == "true" or attrs.get("aria-labelledby") for attrs in drawings)
-    assert all("scope" in attrs for tag, attrs in page.tags if tag == "th")
-    assert [tag for tag, _ in page.tags].count("h1") == 1
+def test_every_page_is_whole_accessible_and_needs_nothing_else(options):
+    page = check_page(render_model_card(whole(**options)))
+    assert not [attrs for tag, attrs in page.tags if tag == "a" or "href" in attrs]
 
 
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES.keys())

@@ -9,7 +9,8 @@ import pytest
 from churn.reporting.health_report import render_health_report
 from churn.reporting.model_card import render_model_card
 from churn.reporting.pages import amount
-from tests.reporting.test_health_report import Page, health
+from tests.reporting.page import Page
+from tests.reporting.test_health_report import health
 from tests.reporting.test_model_card import whole
 
 # The least contrast of text by WCAG 2.2, level AA.
