@@ -5,19 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
 import churn.stores.s3 as s3_module
-from churn.stores import Store, open_store
+from churn.stores import Store
 from churn.stores.local import LocalStore
 from churn.stores.s3_client import client_of
 from tests.conftest import clean_environment
-from tests.stack import Stack, stack
-
-__all__ = ["stack"]
+from tests.stack import Stack
 
 WRITING = """
 import sys, time
@@ -76,42 +73,31 @@ def test_without_locks_a_day_of_silence_is_the_end(tmp_path: Path, monkeypatch: 
         assert len(store.unfinished()) == left
 
 
-@pytest.fixture
-def place(stack: Stack) -> str:
-    assert stack.s3
-    return f"s3://{stack.settings.results}/{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def bucket(stack: Stack, place: str) -> Store:
-    return open_store(place, stack.credentials(stack.settings.scoring))
-
-
-def test_objects_and_their_times(bucket: Store) -> None:
-    bucket.write_json({}, "run/a.json")
-    bucket.write_json({}, "run2/a.json")
-    assert set(bucket.entries()) == {"run/a.json", "run2/a.json"}
-    (entry,) = bucket.entries("run").values()
+def test_objects_and_their_times(store: Store) -> None:
+    store.write_json({}, "run/a.json")
+    store.write_json({}, "run2/a.json")
+    assert set(store.entries()) == {"run/a.json", "run2/a.json"}
+    (entry,) = store.entries("run").values()
     assert entry.bytes == 3
-    assert abs(entry.modified - bucket.now()) < 60
-    bucket.remove("run/a.json")
-    bucket.remove("run/a.json")
-    assert set(bucket.entries()) == {"run2/a.json"}
-    bucket.discard("run2")
-    assert bucket.names() == []
+    assert abs(entry.modified - store.now()) < 60
+    store.remove("run/a.json")
+    store.remove("run/a.json")
+    assert set(store.entries()) == {"run2/a.json"}
+    store.discard("run2")
+    assert store.names() == []
 
 
-def test_uploads_that_nobody_finishes(bucket: Store, stack: Stack, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_that_nobody_finishes(store: Store, stack: Stack, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, _, prefix = place.removeprefix("s3://").partition("/")
     client = client_of(stack.credentials(stack.settings.scoring))
     made = client.create_multipart_upload(Bucket=name, Key=f"{prefix}/run/a.csv")
     client.upload_part(Bucket=name, Key=f"{prefix}/run/a.csv", PartNumber=1, Body=b"x" * 100, UploadId=made["UploadId"])
-    assert bucket.unfinished() == {}  # it may go on
-    now = bucket.now()
+    assert store.unfinished() == {}  # it may go on
+    now = store.now()
     monkeypatch.setattr(s3_module.S3Store, "now", lambda self: now + 2 * 86_400)
-    ((found, entry),) = bucket.unfinished().items()
+    ((found, entry),) = store.unfinished().items()
     assert found == f"run/a.csv?{made['UploadId']}"
     assert entry.bytes == 100
-    bucket.remove_unfinished(found)
-    bucket.remove_unfinished(found)
-    assert bucket.unfinished() == {}
+    store.remove_unfinished(found)
+    store.remove_unfinished(found)
+    assert store.unfinished() == {}

@@ -4,7 +4,6 @@ import hashlib
 import io
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,22 +17,9 @@ from churn.stores.patience import Patience
 from churn.stores.s3 import S3Store
 from churn.stores.s3_client import CONNECT_TIMEOUT
 from tests.proxy import Fault, FaultyProxy
-from tests.stack import Stack, stack
-
-__all__ = ["stack"]
+from tests.stack import Stack
 
 PORT = "CHURN_S3_ENDPOINT"
-
-
-@pytest.fixture
-def place(stack: Stack) -> str:
-    assert stack.s3
-    return f"s3://{stack.settings.results}/{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def store(stack: Stack, place: str) -> Store:
-    return open_store(place, stack.credentials(stack.settings.scoring))
 
 
 @pytest.fixture
