@@ -18,19 +18,11 @@ from churn.web import http_guard
 from churn.web.http_guard import Connections, Rates, client_of, most_connections
 from tests.conftest import ROOT, clean_environment
 from tests.operations.serving import PATIENCE, Service, until
+from tests.sockets import ends
 
 
 def connected(port: int, host: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((host, port), timeout=PATIENCE)
-
-
-def ends(client: socket.socket) -> bytes:
-    """What a connection brings until the server closes it."""
-    got = b""
-    with contextlib.suppress(ConnectionError):
-        while part := client.recv(65536):
-            got += part
-    return got
 
 
 def test_clients_that_say_nothing_keep_nobody_out(service: Service) -> None:

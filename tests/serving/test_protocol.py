@@ -18,6 +18,7 @@ from churn.serving.worker import serve
 from churn.web import http_guard
 from churn.web.listening import listen
 from tests.serving.driving import Driven, records_of
+from tests.sockets import ends
 
 PATIENCE = 60.0
 
@@ -55,15 +56,6 @@ def listening(parameters: Parameters, model: ChurnModel) -> Iterator[Listening]:
     made = Listening(Driven(parameters, model, serve={"seconds": 0.6, "connections": 8, "bytes": 4096}))
     yield made
     made.close()
-
-
-def ends(client: socket.socket) -> bytes:
-    """What a connection brings until the service closes it."""
-    got = b""
-    with contextlib.suppress(ConnectionError):
-        while part := client.recv(65536):
-            got += part
-    return got
 
 
 def test_a_connection_carries_many_requests(listening: Listening, accounts: pd.DataFrame) -> None:
