@@ -36,7 +36,7 @@ LONGEST = (
     "spark",
     "tests/spark/test_cluster.py",
     "tests/spark/test_s3.py",
-    "tests/operations/test_watch.py",
+    "tests/operations/test_watch_runs.py",
     "tests/e2e/test_first_start.py",
     "tests/test_kills.py",
     "tests/e2e/test_command_line.py",
