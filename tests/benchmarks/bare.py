@@ -134,7 +134,7 @@ def training(folder: Path) -> None:
         folds = nodes.hold_out_validation(features_table, schema, settings)
         parts = nodes.fit_parts(features_table, folds, encoder, schema, settings)
         split = json.loads((features / "split.json").read_text())
-        model = nodes.assemble_model(*parts, encoder, sound, test_accounts, split, schema, settings)
+        model = nodes.assemble_model(*parts, sound, test_accounts, split, schema, settings)
         flavor.log_model(model, registered_model_name=MODEL)
         baselines = nodes.measure_baselines(train_features, test_features, encoder, schema, settings)
         intervals = nodes.measure_confidence(model, test_accounts, schema, settings)

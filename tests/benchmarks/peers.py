@@ -34,7 +34,7 @@ def encoded(estimator: Any) -> Fitter:
     """An estimator of scikit-learn's interface on the same encoded features."""
 
     def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-        encoder = fit_encoder(rows, table.schema, table.features)
+        encoder = fit_encoder(rows, table.schema, table.features.model_copy(update={"target_encoding": "off"}))
         fitted = estimator().fit(encoder.transform(rows), rows[table.schema.label.column].to_numpy(np.int8))
         return lambda others: fitted.predict_proba(encoder.transform(others))[:, 1]
 

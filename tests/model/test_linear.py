@@ -4,6 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from churn.model.linear import Linear
 from churn.training.linear import fit_linear, learn_weight
+from churn.training.rows import TrainingRows
 from tests.conftest import rng
 
 LINE = Linear(
@@ -39,7 +40,7 @@ def test_contributions_and_baseline_add_up_to_the_margin() -> None:
 
 def test_a_row_has_the_same_margin_in_any_company(rows: tuple[np.ndarray, ...]) -> None:
     features = np.tile(rows[0], (10, 1))
-    line = fit_linear(*rows).linear
+    line = fit_linear(TrainingRows(*rows)).linear
     together = line.margin(features)
     for size in (1, 7, 8_192):
         apart = np.concatenate([line.margin(features[at : at + size]) for at in range(0, 3 * size, size)])
@@ -56,7 +57,7 @@ def test_it_is_the_mean_of_logistic_regressions_on_standardised_features(rows: t
     for fold in range(5):
         fitted = LogisticRegression(C=0.1).fit(reach[folds != fold], labels[folds != fold])
         margins.append(fitted.decision_function(reach))
-    found = fit_linear(features, labels, folds)
+    found = fit_linear(TrainingRows(features, labels, folds))
     np.testing.assert_allclose(found.linear.margin(features), np.mean(margins, axis=0), atol=2e-3)
     unseen = np.stack(margins)[folds, np.arange(len(labels))]
     np.testing.assert_allclose(found.margin, unseen, atol=2e-3)
@@ -64,9 +65,9 @@ def test_it_is_the_mean_of_logistic_regressions_on_standardised_features(rows: t
 
 
 def test_large_tables_are_thinned_out(rows: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fit_linear(*rows)
+    whole = fit_linear(TrainingRows(*rows))
     monkeypatch.setattr("churn.training.linear.FIT_CELLS", 4_000)
-    thin = fit_linear(*rows)
+    thin = fit_linear(TrainingRows(*rows))
     assert thin.linear != whole.linear
     assert len(thin.margin) == len(rows[1])
     assert np.corrcoef(thin.margin, whole.margin)[0, 1] > 0.98

@@ -77,10 +77,11 @@ def test_another_model_than_registered_is_refused(model: ChurnModel, folder: Pat
 
 
 def test_a_later_format_is_refused(model: ChurnModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.model.churn_model.FORMAT", 3)
+    for name in ("FORMAT", "WITHOUT_RATES"):
+        monkeypatch.setattr(f"churn.model.churn_model.{name}", 4)
     model.save(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(ChurnError, match="format 3, this version of churn reads 2"):
+    with pytest.raises(ChurnError, match="format 4, this version of churn reads 3"):
         ChurnModel.load(tmp_path)
 
 

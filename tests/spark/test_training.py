@@ -12,6 +12,7 @@ import pytest
 from churn.config import Training
 from churn.errors import ChurnError, ParametersError
 from churn.training.boosting import Grown
+from churn.training.rows import TrainingRows
 from tests.conftest import Project
 
 pytestmark = pytest.mark.usefixtures("spark")
@@ -89,7 +90,8 @@ def lost(text: str) -> Exception:
 def growth() -> Any:
     from churn.spark.training import Growth
 
-    return Growth(SimpleNamespace(), ["f0"], 0.2, Training())  # type: ignore[arg-type]
+    watched = TrainingRows(np.zeros((2, 1), np.float32), np.array([0, 1], np.int8), np.array([0, 1], np.int8))
+    return Growth(SimpleNamespace(), ["f0"], 0.2, Training(), watched)  # type: ignore[arg-type]
 
 
 def test_a_fold_that_is_lost_begins_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from churn.training.boosting import (
     fit_booster_of,
     grow,
 )
+from churn.training.rows import TrainingRows, parts_of
 from tests.conftest import rng
 
 # A value for each parameter that XGBoost would not use by itself.
@@ -68,7 +69,8 @@ def leaves(tree: dict) -> dict[str, object]:
     return found
 
 
-WATCHED = np.arange(1000) >= 800
+# Fold 1 is watched.
+WATCHED = (np.arange(1000) >= 800).astype(np.int8)
 
 
 def margin_of(booster: xgb.Booster, features: np.ndarray) -> np.ndarray:
@@ -81,7 +83,7 @@ def log_loss(margin: np.ndarray, labels: np.ndarray) -> float:
 
 def test_every_configured_parameter_reaches_xgboost(rows: tuple[np.ndarray, np.ndarray]) -> None:
     training = Training(booster=UNUSUAL)
-    booster = grow(*rows, WATCHED, training, seed=99, threads=1).booster
+    booster = grow(TrainingRows(*rows, WATCHED), 1, training, seed=99, threads=1).booster
     used = leaves(json.loads(booster.save_config()))
     for name, value in UNUSUAL.model_dump(exclude={"n_estimators", "tree_method"}).items():
         if isinstance(value, str):
@@ -104,7 +106,7 @@ def test_no_parameter_is_forgotten() -> None:
 def test_every_tree_method_fits(rows: tuple[np.ndarray, np.ndarray], method: str) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=50, tree_method=method))
-    fitted = fit_booster(features, labels, assign_folds(labels, training), training)
+    fitted = fit_booster(TrainingRows(features, labels, assign_folds(labels, training)), training)
     assert 1 <= fitted.booster.num_boosted_rounds() <= 50
     assert roc_auc_score(labels, fitted.margin) > 0.75
 
@@ -141,7 +143,10 @@ def test_a_long_table_has_fewer_folds(rows: int, configured: int, expected: int)
 def test_the_average_has_the_mean_margin_at_every_round(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=12), early_stopping_rounds=100)
-    parts = [grow(features, labels, np.arange(1000) % 3 == fold, training, seed=fold).booster for fold in range(3)]
+    parts = [
+        grow(TrainingRows(features, labels, np.arange(1000) % 3), fold, training, seed=fold).booster
+        for fold in range(3)
+    ]
     whole = average(parts)
     assert whole.num_boosted_rounds() == 12
     for rounds in (1, 5, 12):
@@ -156,7 +161,7 @@ def test_the_average_has_the_mean_margin_at_every_round(rows: tuple[np.ndarray, 
 def test_the_average_survives_storage_bit_by_bit(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=20))
-    booster = fit_booster(features, labels, assign_folds(labels, training), training).booster
+    booster = fit_booster(TrainingRows(features, labels, assign_folds(labels, training)), training).booster
     stored = bytes(booster.save_raw("ubj"))
     loaded = xgb.Booster()
     loaded.load_model(bytearray(stored))
@@ -167,7 +172,7 @@ def test_the_average_survives_storage_bit_by_bit(rows: tuple[np.ndarray, np.ndar
 def test_scaling_keeps_the_log_odds_the_trees_start_from(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=20))
-    booster = fit_booster(features, labels, assign_folds(labels, training), training).booster
+    booster = fit_booster(TrainingRows(features, labels, assign_folds(labels, training)), training).booster
     base = float(np.log(labels.mean() / (1 - labels.mean())))
     expected = base + 0.3 * (margin_of(booster, features).astype(float) - base)
     np.testing.assert_allclose(margin_of(scaled(booster, 0.3), features), expected, atol=2e-6)
@@ -176,18 +181,18 @@ def test_scaling_keeps_the_log_odds_the_trees_start_from(rows: tuple[np.ndarray,
 def test_boosters_that_do_not_match_are_not_averaged(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = rows
     training = Training(booster=Booster(n_estimators=5))
-    booster = grow(features, labels, WATCHED, training, seed=1).booster
+    booster = grow(TrainingRows(features, labels, WATCHED), 1, training, seed=1).booster
     with pytest.raises(ValueError, match="same base score and the same number of trees"):
         average([booster, booster[:3]])
     with pytest.raises(ValueError, match="same base score and the same number of trees"):
-        average([booster, grow(features, 1 - labels, WATCHED, training, seed=1).booster])
+        average([booster, grow(TrainingRows(features, 1 - labels, WATCHED), 1, training, seed=1).booster])
 
 
 def test_margins_come_from_boosters_that_did_not_see_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
     features = rows[0]
     labels = rng(3).integers(0, 2, 1000).astype(np.int8)  # nothing to learn but the rows themselves
     training = Training(booster=Booster(n_estimators=30, learning_rate=0.5, max_leaves=0, max_depth=8))
-    fitted = fit_booster(features, labels, assign_folds(labels, training), training)
+    fitted = fit_booster(TrainingRows(features, labels, assign_folds(labels, training)), training)
     assert abs(roc_auc_score(labels, fitted.margin) - 0.5) < 0.06
     assert roc_auc_score(labels, margin_of(fitted.booster, features)) > 0.6
 
@@ -196,8 +201,11 @@ def test_early_stopping_keeps_the_best_trees_of_all_folds(rows: tuple[np.ndarray
     features, labels = rows
     training = Training(booster=Booster(learning_rate=0.3), early_stopping_rounds=10, folds=2)
     folds = assign_folds(labels, training)
-    grown = [grow(features, labels, folds == fold, training, seed=training.random_state + fold) for fold in (0, 1)]
-    kept = fit_booster(features, labels, folds, training).booster.num_boosted_rounds()
+    grown = [
+        grow(TrainingRows(features, labels, folds), fold, training, seed=training.random_state + fold)
+        for fold in (0, 1)
+    ]
+    kept = fit_booster(TrainingRows(features, labels, folds), training).booster.num_boosted_rounds()
     common = min(len(each.losses) for each in grown)
     assert 1 <= kept < common < 100
 
@@ -214,7 +222,7 @@ def test_the_seed_decides_and_threads_do_not(rows: tuple[np.ndarray, np.ndarray]
 
     def fitted(seed: int, threads: int = 0) -> bytes:
         training = Training(booster=Booster(n_estimators=20), random_state=seed, threads=threads)
-        return bytes(fit_booster(features, labels, folds, training).booster.save_raw("ubj"))
+        return bytes(fit_booster(TrainingRows(features, labels, folds), training).booster.save_raw("ubj"))
 
     assert fitted(1) == fitted(1) == fitted(1, threads=1) == fitted(1, threads=4)
     assert fitted(1) != fitted(2)
@@ -224,7 +232,7 @@ def test_growing_can_be_stopped(rows: tuple[np.ndarray, np.ndarray]) -> None:
     stop = threading.Event()
     stop.set()
     training = Training(booster=Booster(n_estimators=100_000), early_stopping_rounds=100_000)
-    assert len(grow(*rows, WATCHED, training, seed=1, stop=stop).losses) == 1
+    assert len(grow(TrainingRows(*rows, WATCHED), 1, training, seed=1, stop=stop).losses) == 1
 
 
 def test_a_failure_in_one_fold_stops_all(rows: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +246,7 @@ def test_a_failure_in_one_fold_stops_all(rows: tuple[np.ndarray, np.ndarray], mo
         booster=Booster(n_estimators=100_000), early_stopping_rounds=100_000, random_state=7, threads=2, folds=2
     )
     with pytest.raises(KeyboardInterrupt):
-        fit_booster(*rows, assign_folds(rows[1], training), training)
+        fit_booster(TrainingRows(*rows, assign_folds(rows[1], training)), training)
 
 
 def test_the_trees_of_a_fold_of_a_long_table_see_the_rows_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,9 +263,9 @@ def test_the_trees_of_a_fold_of_a_long_table_see_the_rows_of_the_others(monkeypa
     trained = boosting._train
     monkeypatch.setattr(boosting, "_train", noted)
     table = FrameTable(frame.assign(left=labels))
-    watched = frame.assign(left=labels, fold=folds).iloc[::2]
+    watched = TrainingRows.of(frame.to_numpy(), labels, folds, {}).drawn(2)
     booster = UNUSUAL.model_copy(update={"monotone_constraints": (1, 0)})
-    fitted = fit_booster_of(table, ["a", "b"], "left", folds, watched, Training(booster=booster))
+    fitted = fit_booster_of(table, ["a", "b"], "left", parts_of(folds), watched, Training(booster=booster))
     assert seen == [(600, labels[folds != fold].sum(), 150) for fold in range(3)]
     assert len(fitted.margin) == 450
 
@@ -273,7 +281,7 @@ def test_a_booster_can_be_given_up() -> None:
         return len(asked) == 2
 
     slow = Training(booster=Booster(learning_rate=0.01))
-    grown = grow(features, labels, watched, slow, seed=1, give_up=give_up)
+    grown = grow(TrainingRows(features, labels, watched), 1, slow, seed=1, give_up=give_up)
     assert [count for _, count in asked] == [ASKED_EACH, 2 * ASKED_EACH]
     assert len(grown.losses) == 2 * ASKED_EACH
     found = grown.booster.inplace_predict(features[watched], predict_type="margin")

@@ -16,6 +16,7 @@ from churn.training.portfolio import (
     settings_of,
     weigh,
 )
+from churn.training.rows import TrainingRows
 from tests.conftest import rng
 
 FULL = Training(folds=3, threads=2)
@@ -40,8 +41,8 @@ def loss(margin: np.ndarray, labels: np.ndarray) -> float:
 def test_a_table_of_interactions_gets_larger_trees() -> None:
     features, labels = rows("interaction")
     folds, nothing = assign_folds(labels, FULL), np.zeros(len(labels))
-    full = fit_portfolio(features, labels, folds, nothing, FULL)
-    quick = fit_portfolio(features, labels, folds, nothing, QUICK)
+    full = fit_portfolio(TrainingRows(features, labels, folds), nothing, FULL)
+    quick = fit_portfolio(TrainingRows(features, labels, folds), nothing, QUICK)
     assert not quick.summary
     fresh, truth = rows("interaction", seed=1)
     found = [loss(each.trees.booster.inplace_predict(fresh, predict_type="margin"), truth) for each in (full, quick)]
@@ -56,18 +57,18 @@ def test_a_table_of_interactions_gets_larger_trees() -> None:
 def test_a_smooth_table_keeps_the_configured_trees() -> None:
     features, labels = rows("smooth")
     folds = assign_folds(labels, FULL)
-    full = fit_portfolio(features, labels, folds, np.zeros(len(labels)), FULL)
+    full = fit_portfolio(TrainingRows(features, labels, folds), np.zeros(len(labels)), FULL)
     assert full.summary["settings"][CONFIGURED]["weight"] > 0.5
-    chosen, summary = choose_setting(features, labels, folds, FULL)
+    chosen, summary = choose_setting(TrainingRows(features, labels, folds), FULL)
     assert chosen == FULL
     assert summary["rows"] == 3000
     assert summary["settings"][CONFIGURED]["weight"] == 1
-    assert choose_setting(features, labels, folds, QUICK) == (QUICK, {})
+    assert choose_setting(TrainingRows(features, labels, folds), QUICK) == (QUICK, {})
 
 
 def test_one_setting_is_chosen_for_a_long_table() -> None:
     features, labels = rows("interaction")
-    chosen, summary = choose_setting(features, labels, assign_folds(labels, FULL), FULL)
+    chosen, summary = choose_setting(TrainingRows(features, labels, assign_folds(labels, FULL)), FULL)
     [name] = [name for name, each in summary["settings"].items() if each["weight"]]
     assert name != CONFIGURED
     assert chosen == settings_of(FULL, 3000, 8)[name]
@@ -78,7 +79,7 @@ def test_the_margins_are_those_of_rows_that_were_not_grown_on() -> None:
     random = rng(5)
     features = random.normal(size=(1200, 5)).astype(np.float32)
     labels = (random.random(1200) < 0.3).astype(np.int8)  # nothing to learn
-    trees = fit_portfolio(features, labels, assign_folds(labels, FULL), np.zeros(1200), FULL).trees
+    trees = fit_portfolio(TrainingRows(features, labels, assign_folds(labels, FULL)), np.zeros(1200), FULL).trees
     constant = loss(np.full(1200, np.log(0.3 / 0.7)), labels)
     assert loss(trees.margin, labels) == pytest.approx(constant, abs=0.01)
 
@@ -87,7 +88,9 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads() -> None
     features, labels = rows("interaction", 800)
     folds = assign_folds(labels, FULL)
     made = {
-        bytes(fit_portfolio(features, labels, folds, np.zeros(800), training).trees.booster.save_raw("ubj"))
+        bytes(
+            fit_portfolio(TrainingRows(features, labels, folds), np.zeros(800), training).trees.booster.save_raw("ubj")
+        )
         for training in (FULL, FULL, FULL.model_copy(update={"threads": 1}))
     }
     assert len(made) == 1
@@ -95,13 +98,12 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads() -> None
 
 def test_few_of_many_held_out_rows_decide_when_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = rows("interaction")
-    folds = assign_folds(labels, FULL)
-    held_out = folds == 0
-    np.testing.assert_array_equal(watched_rows(held_out), np.flatnonzero(held_out))
-    whole = fit_portfolio(features, labels, folds, np.zeros(len(labels)), FULL)
+    known, nothing = TrainingRows(features, labels, assign_folds(labels, FULL)), np.zeros(len(labels))
+    assert watched_rows(1000).step == 1
+    whole = fit_portfolio(known, nothing, FULL)
     monkeypatch.setattr("churn.training.boosting.WATCHED_ROWS", 400)
-    np.testing.assert_array_equal(watched_rows(held_out), np.flatnonzero(held_out)[::3])
-    fewer = fit_portfolio(features, labels, folds, np.zeros(len(labels)), FULL)
+    assert watched_rows(1000).step == 3
+    fewer = fit_portfolio(known, nothing, FULL)
     assert not np.array_equal(fewer.trees.margin, whole.trees.margin)
     # All rows have margins of trees that were not grown on them, as good as before.
     assert loss(fewer.trees.margin, labels) == pytest.approx(loss(whole.trees.margin, labels), abs=0.01)
@@ -113,7 +115,7 @@ def two_boosters() -> tuple[list, np.ndarray]:
     folds = assign_folds(labels, FULL)
     few = Training(folds=3, booster=Booster(n_estimators=20, max_depth=3, max_leaves=0))
     more = Training(folds=3, booster=Booster(n_estimators=45, max_depth=5, max_leaves=0))
-    return [fit_booster(features, labels, folds, each).booster for each in (few, more)], features
+    return [fit_booster(TrainingRows(features, labels, folds), each).booster for each in (few, more)], features
 
 
 def test_weighted_boosters_are_one_booster(two_boosters: tuple[list, np.ndarray]) -> None:
@@ -135,7 +137,7 @@ def test_weighted_boosters_are_one_booster(two_boosters: tuple[list, np.ndarray]
 
 def test_boosters_that_start_elsewhere_are_not_merged(two_boosters: tuple[list, np.ndarray]) -> None:
     features, labels = rows("smooth", 600)
-    other = grow(features, 1 - labels, np.arange(600) < 200, FULL, seed=1).booster
+    other = grow(TrainingRows(features, 1 - labels, np.arange(600) < 200), 1, FULL, seed=1).booster
     with pytest.raises(ValueError, match="same base score"):
         combine([two_boosters[0][0], average([other])], [0.5, 0.5])
 
@@ -157,7 +159,9 @@ def test_one_setting_that_is_left_is_the_booster_of_quick(monkeypatch: pytest.Mo
     monkeypatch.setattr("churn.training.portfolio.SETTINGS", {})
     features, labels = rows("smooth", 600)
     folds = assign_folds(labels, FULL)
-    full, quick = (fit_portfolio(features, labels, folds, np.zeros(600), each).trees for each in (FULL, QUICK))
+    full, quick = (
+        fit_portfolio(TrainingRows(features, labels, folds), np.zeros(600), each).trees for each in (FULL, QUICK)
+    )
     assert full.booster.save_raw("ubj") == quick.booster.save_raw("ubj")
     np.testing.assert_array_equal(full.margin, quick.margin)
 

@@ -58,10 +58,9 @@ def test_the_label_that_is_taken_for_stayed_is_described() -> None:
 
 
 def test_the_model_stores_the_label_that_was_taken_for_stayed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("churn.training.trainer.assemble_model", lambda *given, **_: given[3])
-    monkeypatch.setattr("churn.model.Encoder.from_dict", lambda stored: stored)
+    monkeypatch.setattr("churn.training.trainer.assemble_model", lambda *given, **_: given[2])
     split = {"key": 1, "share": 0.3, "sketch": ""}
-    others: Any = (None, None, None, {}, {}, None, None)
+    others: Any = (None, None, None, None, {}, None, None)
 
     def stored(split: dict[str, Any], schema: AccountSchema) -> tuple[str, ...] | None:
         model: Any = assemble_model(*others, split, schema, Training())

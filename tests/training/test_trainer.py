@@ -16,6 +16,7 @@ from churn.training import train_model
 from churn.training.boosting import assign_folds, fit_booster
 from churn.training.encoding import fit_encoder
 from churn.training.linear import fit_linear
+from churn.training.rows import TrainingRows
 from churn.training.trainer import blend, unseen_probability
 from tests.conftest import rng
 
@@ -33,7 +34,7 @@ def test_the_pipeline_trains_the_same_model(canonical: pd.DataFrame, parameters:
     assert list(parts.margins) == ["outcome", "fold", "trees", "linear"]
     assert list(folds) == ["outcome", "fold"]
     split, test = Split(1, 0.3), canonical.tail(500)
-    built = assemble_model(*parts, encoder, canonical, test, split.to_dict(), accounts, training)
+    built = assemble_model(*parts, canonical, test, split.to_dict(), accounts, training)
     given = canonical, accounts, parameters.feature_engineering, training
     assert built.sha256 == train_model(*given, test_accounts=test, split=split).sha256
     assert built.reference.score == fit_score_profile(built.probability(test))
@@ -87,7 +88,7 @@ def test_a_long_table_is_trained_on_from_batches(
         parts = fit_parts(features, folds, encoder, accounts, settings)
         assert len(parts.margins) == known
         models.append(
-            assemble_model(*parts, encoder, canonical, canonical.head(300), Split(1, 0.3).to_dict(), accounts, settings)
+            assemble_model(*parts, canonical, canonical.head(300), Split(1, 0.3).to_dict(), accounts, settings)
         )
     streamed, again, in_memory = models
     assert streamed.sha256 == again.sha256
@@ -152,10 +153,12 @@ def test_the_calibration_that_is_asked_for(canonical: pd.DataFrame, parameters: 
 def test_the_linear_weight_that_is_asked_for(canonical: pd.DataFrame, parameters: Parameters, weight: float) -> None:
     training = parameters.training.model_copy(update={"linear_weight": weight})
     rows, accounts = canonical.head(1000), parameters.accounts
-    built = train_model(rows, accounts, parameters.feature_engineering, training)
+    features = parameters.feature_engineering.model_copy(update={"target_encoding": "off"})
+    built = train_model(rows, accounts, features, training)
     matrix, labels = built.encoder.transform(rows), rows[accounts.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)
-    trees, line = fit_booster(matrix, labels, folds, training), fit_linear(matrix, labels, folds)
+    rows = TrainingRows(matrix, labels, folds)
+    trees, line = fit_booster(rows, training), fit_linear(rows)
     apart = trees.booster.inplace_predict(matrix, predict_type="margin"), line.linear.margin(matrix)
     expected = (1 - weight) * apart[0] + weight * apart[1]
     np.testing.assert_allclose(built.margin_of(matrix), expected, atol=1e-5)
@@ -164,10 +167,12 @@ def test_the_linear_weight_that_is_asked_for(canonical: pd.DataFrame, parameters
 
 def test_the_weight_is_learned_from_rows_that_neither_part_saw(canonical: pd.DataFrame, parameters: Parameters) -> None:
     accounts, training = parameters.accounts, parameters.training
-    matrix = fit_encoder(canonical, accounts, parameters.feature_engineering).transform(canonical)
+    features = parameters.feature_engineering.model_copy(update={"target_encoding": "off"})
+    matrix = fit_encoder(canonical, accounts, features).transform(canonical)
     labels = canonical[accounts.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)
-    trees, line = fit_booster(matrix, labels, folds, training), fit_linear(matrix, labels, folds)
+    rows = TrainingRows(matrix, labels, folds)
+    trees, line = fit_booster(rows, training), fit_linear(rows)
     mixed = blend(trees, line, labels, training)
 
     def loss(margin: np.ndarray) -> float:

@@ -31,6 +31,12 @@ class FeatureEngineering(Block):
         ge=1,
         description="Minimum number of training rows for a category to become a feature; rarer ones count as unseen.",
     )
+    target_encoding: Literal["auto", "off"] = Field(
+        default="auto",
+        description="`auto`: a categorical column with many categories becomes one number, the log-odds of the churn rate of its "
+        "category; with more than ten if that is better on rows not grown on, with more than 255 always. `off`: a 0/1 feature "
+        "for each category, however many there are.",
+    )
 
 
 class Booster(Block):

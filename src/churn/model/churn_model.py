@@ -37,9 +37,10 @@ from churn.tables.split import Split
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
 
-FORMAT = 2
-# Version of the stored format without a linear part.
-OLDER_FORMATS = (1,)
+# Version of the stored format. Models without rates of categories have version 2, which earlier programs can read. Version 1 has
+# no linear part.
+FORMAT, WITHOUT_RATES = 3, 2
+OLDER_FORMATS = (1, WITHOUT_RATES)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ChurnModel:
     @property
     def vocabularies(self) -> Mapping[str, tuple[str, ...]]:
         """Known categories of each categorical column."""
-        return self.encoder.vocabularies
+        return self.encoder.known
 
     def probability(self, accounts: pd.DataFrame) -> NDArray[np.float32]:
         """Return the probability of churn of each account row, shape (n,). Rows do not influence each other.
@@ -287,7 +288,7 @@ class ChurnModel:
             accounts: Canonical account rows.
             columns: Columns to check; all by default.
         """
-        vocabularies = self.encoder.vocabularies
+        vocabularies = self.vocabularies
         found = {}
         for name in vocabularies if columns is None else columns:
             values = accounts[name].dropna()
@@ -298,7 +299,7 @@ class ChurnModel:
     def unseen_faults(self, familiar: Mapping[str, bool]) -> list[str]:
         """Return a sentence for each column in which the model knows no value, see `familiar`."""
         faults = []
-        for name, vocabulary in self.encoder.vocabularies.items():
+        for name, vocabulary in self.vocabularies.items():
             if not familiar.get(name, True):
                 known = ", ".join(vocabulary[:5]) + (", ..." if len(vocabulary) > 5 else "")
                 faults.append(f"{name}: holds only values that the model has never seen; it knows {known}")
@@ -377,7 +378,7 @@ class ChurnModel:
     def files(self) -> dict[str, bytes]:
         """Return the stored form of the model: content by file name."""
         described = {
-            "format": FORMAT,
+            "format": FORMAT if self.encoder.rated else WITHOUT_RATES,
             "roles": self.schema.model_dump(mode="json"),
             "encoder": self.encoder.to_dict(),
             "linear": self.linear.to_dict() if self.linear else None,

@@ -3,11 +3,12 @@
 Numeric columns and ratios become one feature each, with missing values replaced by the median of the training rows. A
 column that had missing values in training also gets a 0/1 feature for *missing*. A categorical column becomes one 0/1
 feature for each category of its vocabulary, and one for *missing* if it had missing values in training. A category outside
-the vocabulary, unseen or too rare in training, is 0 in all of them.
+the vocabulary, unseen or too rare in training, is 0 in all of them. A column with many categories can become one number instead,
+the log-odds of the churn rate of its category in the training rows (target encoding).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from churn.tables.cells import respelled
 from churn.tables.faults import LARGEST_NUMBER, NOT_A_NUMBER, TOO_LARGE, Fault
 
 MISSING = "(missing)"
+RATE = "(churn rate)"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,10 @@ class Encoder:
         ratios: Features that are the ratio of two numeric columns.
         medians: Median of the training rows for each numeric column and ratio.
         missing: Numeric columns, ratios and categorical columns with a feature for *missing*.
-        vocabularies: Known categories of each categorical column, sorted.
+        vocabularies: Categories of each categorical column that are 0/1 features, sorted.
+        rated: Categories of the columns that have a rate as a feature, sorted.
+        rates: Their log-odds of churn: of each category, of all others together, and of missing values. Empty until training
+            has learned them; the feature is the position of the rate then.
     """
 
     numeric: tuple[str, ...]
@@ -44,6 +49,13 @@ class Encoder:
     medians: Mapping[str, float]
     missing: frozenset[str]
     vocabularies: Mapping[str, tuple[str, ...]]
+    rated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, tuple[str, ...]]:
+        """Categories of each categorical column that make a difference, sorted."""
+        return {name: self.rated.get(name, vocabulary) for name, vocabulary in self.vocabularies.items()}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -114,7 +126,27 @@ class Encoder:
             features += [(f"{name}={value}", name, (name,)) for value in vocabulary]
             if name in self.missing:
                 features.append((f"{name}={MISSING}", name, (name,)))
+            if name in self.rated:
+                features.append((f"{name}={RATE}", name, (name,)))
         return features
+
+    @property
+    def codes(self) -> dict[int, int]:
+        """For each feature that is a rate, by its position: the number of rates."""
+        place = {name: position for position, name in enumerate(self.feature_names)}
+        return {place[f"{name}={RATE}"]: len(categories) + 2 for name, categories in self.rated.items()}
+
+    def with_rates(self, rates: Mapping[str, Sequence[float]]) -> Self:
+        """Return the encoder with the rates that training has learned, by column."""
+        return replace(self, rates={name: tuple(map(float, rates[name])) for name in self.rated})
+
+    def with_features_of(self, columns: Collection[str]) -> Self:
+        """Return the encoder with rates for these columns, and for those without 0/1 features; 0/1 features for the others."""
+        return replace(
+            self,
+            vocabularies={name: () if name in columns else known for name, known in self.vocabularies.items()},
+            rated={name: known for name, known in self.rated.items() if name in columns or not self.vocabularies[name]},
+        )
 
     def transform(
         self,
@@ -156,7 +188,18 @@ class Encoder:
             if name in self.missing:
                 matrix[:, at] = codes == MISSING_CODE
                 at += 1
+            if name in self.rated:
+                matrix[:, at] = self._rate(name, accounts[name], missing_text)
+                at += 1
         return matrix
+
+    def _rate(self, name: str, values: pd.Series, missing: Collection[str]) -> NDArray[np.number]:
+        """Return the rate of each value, or its position while the rates are unknown."""
+        known = self.rated[name]
+        codes = category_codes(values, known, missing)
+        codes[codes == UNSEEN_CODE] = len(known)
+        codes[codes == MISSING_CODE] = len(known) + 1
+        return np.asarray(self.rates[name])[codes] if name in self.rates else codes
 
     def _numbers(self, accounts: pd.DataFrame, missing: Collection[str]) -> dict[str, NDArray[np.float64]]:
         faults = [f"missing column: {name}" for name in self.columns if name not in accounts.columns]
@@ -182,6 +225,8 @@ class Encoder:
             "medians": dict(self.medians),
             "missing": sorted(self.missing),
             "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
+            **({"rated": {name: list(values) for name, values in self.rated.items()}} if self.rated else {}),
+            **({"rates": {name: list(values) for name, values in self.rates.items()}} if self.rates else {}),
         }
 
     @classmethod
@@ -193,6 +238,8 @@ class Encoder:
             medians={name: float(value) for name, value in stored["medians"].items()},
             missing=frozenset(stored["missing"]),
             vocabularies={name: tuple(values) for name, values in stored["vocabularies"].items()},
+            rated={name: tuple(values) for name, values in stored.get("rated", {}).items()},
+            rates={name: tuple(map(float, values)) for name, values in stored.get("rates", {}).items()},
         )
 
 

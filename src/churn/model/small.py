@@ -165,6 +165,7 @@ class RowEncoder:
             self._ratios.append((ratio.numerator, ratio.denominator, at, median, has_missing))
             at += 1 + has_missing
         self._places: list[tuple[str, dict[str | None, int]]] = []
+        self._rates: list[tuple[str, int, dict[str | None, float], float]] = []
         for name, vocabulary in encoder.vocabularies.items():
             places: dict[str | None, int] = {}
             for place, value in enumerate(respelled(vocabulary), at):
@@ -174,6 +175,9 @@ class RowEncoder:
                 places[None] = at
                 at += 1
             self._places.append((name, places))
+            if name in encoder.rated:
+                self._rates.append((name, at, *_rates_of(encoder, name)))
+                at += 1
 
     def __call__(self, accounts: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
         """Encode canonical rows; the result has shape (n, width), without nan."""
@@ -202,8 +206,19 @@ class RowEncoder:
                 place = places.get(account[name])
                 if place is not None:
                     matrix[first + place] = 1.0
+            for name, at, rates, others in self._rates:
+                matrix[first + at] = rates.get(account[name], others)
             first += width
         return np.frombuffer(matrix, dtype=np.float32).reshape(len(accounts), width)
+
+
+def _rates_of(encoder: Encoder, name: str) -> tuple[dict[str | None, float], float]:
+    """Return the rate of each category and of a missing value, and that of all others."""
+    *of_categories, others, missing = encoder.rates[name]
+    rates: dict[str | None, float] = {None: missing}
+    for value, rate in zip(respelled(encoder.rated[name]), of_categories, strict=True):
+        rates.setdefault(value, rate)
+    return rates, others
 
 
 def _held(number: float) -> float:

@@ -36,7 +36,7 @@ def typical_values(encoder: Encoder, reference: Profile) -> dict[str, float | st
         ``unknown`` for a categorical column without a known category.
     """
     typical: dict[str, float | str] = {name: float(encoder.medians[name]) for name in encoder.numeric}
-    for name, vocabulary in encoder.vocabularies.items():
+    for name, vocabulary in encoder.known.items():
         profile = reference.categorical[name]
         counts = dict(zip(profile.values, profile.counts, strict=True))
         known = [(-counts.get(value, 0), value) for value in vocabulary]

@@ -12,7 +12,7 @@ from churn.config import AccountSchema, FeatureEngineering
 from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
-from churn.training.encoding import with_features
+from churn.training.encoding import Categories, rows_needed, with_features
 
 # Accuracy of Spark's approximate percentiles: the relative error of a rank is at most 1 / ACCURACY.
 ACCURACY = 10_000
@@ -21,20 +21,21 @@ NETS = (2 / ACCURACY, 0.01, 0.5)
 
 
 def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
-    """Learn medians and vocabularies on Spark, bit for bit those of `churn.training.encoding.fit_encoder`."""
+    """Learn medians and categories on Spark, bit for bit those of `churn.training.encoding.fit_encoder`."""
     numbers: dict[str, Column] = {name: column(name) for name in schema.numeric_names}
     for ratio in settings.ratios:
         numbers[ratio.name] = F.try_divide(column(ratio.numerator), column(ratio.denominator))
     with explained("training accounts"):
         present, medians = exact_medians(accounts.data, numbers)
-        vocabularies, incomplete = _vocabularies(accounts.data, schema.categorical, settings.min_category_count)
+        categories = _categories(accounts.data, schema.categorical, settings)
     rows = len(accounts)
     encoder = Encoder(
         numeric=schema.numeric_names,
         ratios=settings.ratios,
         medians=medians,
-        missing=frozenset({*(name for name, count in present.items() if count < rows), *incomplete}),
-        vocabularies=vocabularies,
+        missing=frozenset({*(name for name, count in present.items() if count < rows), *categories.incomplete}),
+        vocabularies=categories.vocabularies,
+        rated=categories.rated,
     )
     return with_features(encoder, schema, settings)
 
@@ -95,22 +96,22 @@ def _at(runs: Iterable[tuple[float, int]], place: int) -> float | None:
     return None
 
 
-def _vocabularies(
-    frame: DataFrame, names: Iterable[str], fewest: int
-) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Return the sorted categories of each column that have at least `fewest` rows, and the columns with missing values."""
+def _categories(frame: DataFrame, names: Iterable[str], settings: FeatureEngineering) -> Categories:
+    """Count the categories of columns, and choose those that become features."""
     cells = [F.struct(F.lit(name).alias("column"), column(name).alias("value")) for name in names]
-    vocabularies: dict[str, list[str]] = {name: [] for name in names}
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
     incomplete = set()
     if cells:
         pairs = frame.select(F.explode(F.array(*cells)).alias("cell"))
         counted = pairs.groupBy("cell.column", "cell.value").count()
-        for name, value, _ in counted.where((F.col("count") >= fewest) | F.col("value").isNull()).collect():
+        for name, value, count in counted.where(
+            (F.col("count") >= rows_needed(settings)) | F.col("value").isNull()
+        ).collect():
             if value is None:
                 incomplete.add(name)
             else:
-                vocabularies[name].append(value)
-    return {name: tuple(sorted(values)) for name, values in vocabularies.items()}, frozenset(incomplete)
+                counts[name][value] = count
+    return Categories.of(counts, incomplete, settings)
 
 
 def _named(columns: Iterable[Column]) -> list[Column]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
@@ -19,6 +18,7 @@ from churn.errors import ChurnError, ParametersError
 from churn.spark.rows import ROW, SparkRows, column
 from churn.spark.session import reason_of
 from churn.training.boosting import FittedTrees, Grown, booster_parameters, merge
+from churn.training.rows import TrainingRows
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +32,15 @@ TOO_FEW_CORES = "SPARK-24819"
 BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 # With so many rows for each fold, the chance that a batch lacks a fold is below one in ten million.
 ROWS_PER_FOLD = 15
-LABEL, FOLD, WATCHED = "label", "fold", "watched"
+LABEL, PART, WATCHED = "label", "part", "watched"
 
 
 def fit_booster_on_spark(
     features: SparkRows,
     names: Sequence[str],
     label: str,
-    folds: NDArray[np.int8],
-    watched: pd.DataFrame,
+    parts: NDArray[np.int8],
+    watched: TrainingRows,
     training: Training,
 ) -> FittedTrees:
     """Fit the booster to rows on Spark, see `churn.training.boosting.fit_booster_of`.
@@ -53,25 +53,24 @@ def fit_booster_on_spark(
     # XGBoost does not allow brackets in feature names, and needs no names.
     plain = [f"f{position}" for position in range(len(names))]
 
-    def fold_of(row: pa.Array) -> pa.Array:
-        return pa.array(folds[row.to_numpy()])
+    def part_of(row: pa.Array) -> pa.Array:
+        return pa.array(parts[row.to_numpy()])
 
-    watching = arrow_udf(fold_of, "byte")  # type: ignore[call-overload]  # the stubs know no default of its kind
+    in_part = arrow_udf(part_of, "byte")  # type: ignore[call-overload]  # the stubs know no default of its kind
     rows = features.data.select(
         column(ROW),
         column(label).cast("double").alias(LABEL),
-        watching(column(ROW)).alias(FOLD),
+        in_part(column(ROW)).alias(PART),
         *(column(name).alias(short) for name, short in zip(names, plain, strict=True)),
     )
     rate = float(rows.agg(F.avg(LABEL)).collect()[0][0])
-    count = int(folds.max()) + 1
-    growth = Growth(rows, plain, rate, training)
+    count = watched.fold_count
+    growth = Growth(rows, plain, rate, training, watched)
     try:
         grown = [growth.grow(fold) for fold in with_bar(range(count), "growing trees on Spark", count)]
     finally:
         growth.release()
-    matrix = watched[list(names)].to_numpy(np.float32)
-    return merge(grown, matrix, watched["fold"].to_numpy())
+    return merge(grown, watched)
 
 
 def check_trainable(features: SparkRows, training: Training) -> None:
@@ -95,15 +94,24 @@ def check_trainable(features: SparkRows, training: Training) -> None:
 class Growth:
     """Grow the boosters of the folds on persisted rows, which are spread over the tasks."""
 
-    def __init__(self, rows: DataFrame, names: Sequence[str], rate: float, training: Training) -> None:
+    def __init__(
+        self,
+        rows: DataFrame,
+        names: Sequence[str],
+        rate: float,
+        training: Training,
+        watched: TrainingRows,
+    ) -> None:
         """Declare the rows.
 
         Args:
-            rows: Frame with position, label, fold and features of the rows.
+            rows: Frame with position, label, part and features of the rows.
             names: Names of the features.
             rate: Share of churned accounts, the base score of all boosters, which must be equal to average them.
             training: Parameters of XGBoost and of early stopping.
+            watched: Sample of the rows, with the counts of the categories of all.
         """
+        self._watched = watched
         self._rows, self._names, self._rate, self._training = rows, list(names), rate, training
         self._kept: DataFrame | None = None
         self._workers = 0
@@ -164,10 +172,19 @@ class Growth:
             **self._parameters(fold),
         )
         with _setting(rows, BATCH_ROWS, self._batch_rows):
-            model = estimator.fit(rows.withColumn(WATCHED, F.col(FOLD) == fold))
+            model = estimator.fit(self._of_fold(rows, fold))
         booster = model.get_booster()
         booster.feature_names = booster.feature_types = None
         return Grown(booster, model.training_summary.validation_objective_history["logloss"])
+
+    def _of_fold(self, rows: DataFrame, fold: int) -> DataFrame:
+        """Return the rows as the model of a fold knows them, with rates in place of codes, and which of them it watches."""
+        watched, counts = self._watched.parts_of_fold(fold), self._watched.counts
+        columns = {WATCHED: F.col(PART).isin(list(watched))}
+        for position, of_parts in counts.rows.items():
+            rates = np.stack([counts.log_odds(position, {*watched, part}) for part in range(len(of_parts))])
+            columns[self._names[position]] = _looked_up(rates)(F.col(self._names[position]), F.col(PART))
+        return rows.withColumns(columns)
 
     def _parameters(self, fold: int) -> dict[str, Any]:
         # The classifier sets the objective itself, and Spark the number of threads per task.
@@ -191,6 +208,15 @@ class Growth:
                 sizes, int(session.conf.get(BATCH_ROWS, "10000") or "10000"), self._training.folds
             )
         return self._kept
+
+
+def _looked_up(rates: NDArray[np.float32]) -> Any:
+    """Return the function of Spark from codes and parts to rates, given in an array of shape (parts, codes)."""
+
+    def look_up(codes: pa.Array, parts: pa.Array) -> pa.Array:
+        return pa.array(rates[parts.to_numpy(), codes.to_numpy().astype(np.int64)])
+
+    return arrow_udf(look_up, "float")  # type: ignore[call-overload]  # the stubs know no default of its kind
 
 
 def batch_rows(sizes: Sequence[int], most: int, folds: int) -> int:

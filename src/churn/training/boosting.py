@@ -8,7 +8,7 @@ explained like any other booster.
 
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import singledispatch
@@ -33,6 +33,7 @@ else:
     Booster = Any
 
 from churn.model.trees import Booster, average
+from churn.training.rows import CategoryCounts, TrainingRows
 
 # With fewer rows than these, a second thread for the same booster makes it slower.
 ROWS_A_THREAD = 100_000
@@ -133,42 +134,25 @@ def assign_folds(labels: NDArray[np.int8], training: Training) -> NDArray[np.int
     return folds
 
 
-def fit_booster(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> FittedTrees:
-    """Grow a booster for each fold and average them.
-
-    Args:
-        features: Encoded training rows, shape (n, k).
-        labels: Their outcomes, shape (n,), 0 or 1.
-        folds: Their folds, shape (n,), from 0.
-        training: Parameters of XGBoost and of early stopping.
-    """
-    return merge(list(grow_folds(features, labels, folds, training)), features, folds)
+def fit_booster(rows: TrainingRows, training: Training) -> FittedTrees:
+    """Grow a booster for each fold of training rows with the parameters, and average them."""
+    return merge(list(grow_folds(rows, training)), rows)
 
 
-def grow_folds(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> Generator[Grown, None, None]:
+def grow_folds(rows: TrainingRows, training: Training) -> Generator[Grown, None, None]:
     """Grow a booster for each fold, see `grow_each`."""
-    return grow_each(features, labels, folds, [(training, fold) for fold in range(int(folds.max()) + 1)])
+    return grow_each(rows, [(training, fold) for fold in range(rows.fold_count)])
 
 
 def grow_each(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    folds: NDArray[np.int8],
-    tasks: Sequence[tuple[Training, int]],
-    give_up: GiveUp | None = None,
+    rows: TrainingRows, tasks: Sequence[tuple[Training, int]], give_up: GiveUp | None = None
 ) -> Generator[Grown, None, None]:
     """Grow boosters, several at once, and yield them in the order of the tasks.
 
     Closing the generator stops the boosters that are still growing.
 
     Args:
-        features: Encoded training rows, shape (n, k).
-        labels: Their outcomes, shape (n,), 0 or 1.
-        folds: Their folds, shape (n,), from 0.
+        rows: Encoded training rows.
         tasks: Parameters of each booster, and the fold that is held out. Device and number of threads are those of the first.
         give_up: Whether to stop early, see `grow`.
     """
@@ -178,14 +162,14 @@ def grow_each(
     check_device(first.device, "training.device")
     available = first.threads or cores()
     workers = min(len(tasks), available) if first.device == "cpu" else 1
-    threads = max(1, available // workers) if len(labels) >= ROWS_A_THREAD else 1
+    threads = max(1, available // workers) if len(rows) >= ROWS_A_THREAD else 1
     stop = threading.Event()
 
     def grow_task(task: tuple[Training, int]) -> Grown:
         training, fold = task
         # A seed for each fold: with the same one, all boosters would sample the same columns.
         seed = training.random_state + fold
-        return grow(features, labels, folds == fold, training, seed=seed, threads=threads, stop=stop, give_up=give_up)
+        return grow(rows, fold, training, seed=seed, threads=threads, stop=stop, give_up=give_up)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -200,8 +184,8 @@ def fit_booster_of(
     features: Table,
     names: Sequence[str],
     label: str,
-    folds: NDArray[np.int8],
-    watched: pd.DataFrame,
+    parts: NDArray[np.int8],
+    watched: TrainingRows,
     training: Training,
 ) -> FittedTrees:
     """Fit the booster of `fit_booster` to a table that need not fit into memory.
@@ -213,8 +197,8 @@ def fit_booster_of(
         features: Encoded training rows with their label; `churn.spark` registers the implementation for Spark frames.
         names: Names of the features to use.
         label: Name of the label.
-        folds: Fold of each row, shape (n,), from 0.
-        watched: Sample of m rows with their ``fold``, for bins, early stopping and margins.
+        parts: Part of each row, shape (n,), see `churn.training.rows.parts_of`.
+        watched: Sample of m rows for bins, early stopping and margins, with the counts of the categories of all rows.
         training: Parameters of XGBoost and of early stopping.
 
     Returns:
@@ -224,24 +208,24 @@ def fit_booster_of(
 
     check_device(training.device, "training.device")
     bins, threads = training.booster.max_bin, training.threads or cores()
-    matrix, labels = watched[list(names)].to_numpy(np.float32), watched[label].to_numpy(np.int8)
-    fold_of = watched["fold"].to_numpy()
-    binned = xgb.QuantileDMatrix(matrix, labels, max_bin=bins, nthread=threads)
+    binned = xgb.QuantileDMatrix(watched.known(), watched.labels, max_bin=bins, nthread=threads)
+    rate = float(watched.labels.mean())
     grown = []
-    with _rows_of_folds(features, [*names, label], folds) as files:
-        for fold in range(len(files)):
-            others = _read_again([file for other, file in enumerate(files) if other != fold], len(names) + 1)
+    with _rows_of_parts(features, [*names, label], parts) as files:
+        for fold in range(watched.fold_count):
+            others = _read_again(files, watched.parts_of_fold(fold), len(names) + 1, watched.counts)
             fit = xgb.QuantileDMatrix(others, ref=binned, max_bin=bins, nthread=threads)
-            here = watched_rows(fold_of == fold)
-            watch = xgb.QuantileDMatrix(matrix[here], labels[here], ref=fit, max_bin=bins, nthread=threads)
-            grown.append(_train(fit, watch, float(labels.mean()), training, training.random_state + fold, threads))
+            here = watched_rows(int((watched.folds == fold).sum()))
+            unseen = watched.held_out(fold)[here], watched.labels[watched.folds == fold][here]
+            watch = xgb.QuantileDMatrix(*unseen, ref=fit, max_bin=bins, nthread=threads)
+            grown.append(_train(fit, watch, rate, training, training.random_state + fold, threads))
             del fit  # frees the memory before the next matrix is built
-    return merge(grown, matrix, fold_of)
+    return merge(grown, watched)
 
 
 @contextmanager
-def _rows_of_folds(features: Table, columns: Sequence[str], folds: NDArray[np.int8]) -> Iterator[Sequence[IO[bytes]]]:
-    """Write the rows of each fold to a temporary file, row by row as float32.
+def _rows_of_parts(features: Table, columns: Sequence[str], parts: NDArray[np.int8]) -> Iterator[Sequence[IO[bytes]]]:
+    """Write the rows of each part of a fold to a temporary file, row by row as float32.
 
     XGBoost reads rows three times to fill a matrix, and each row is in the matrices of all folds but one. Reading these
     files takes a small part of the time of decoding the columns of the table and joining them into rows.
@@ -251,25 +235,31 @@ def _rows_of_folds(features: Table, columns: Sequence[str], folds: NDArray[np.in
         return np.ascontiguousarray(batch.to_numpy(np.float32))
 
     with ExitStack() as closing:
-        files = [closing.enter_context(tempfile.TemporaryFile()) for _ in range(int(folds.max()) + 1)]
+        files = [closing.enter_context(tempfile.TemporaryFile()) for _ in range(int(parts.max()) + 1)]
         before = 0
         for rows in in_order(rows_of, features.batches(columns), PREPARING):
-            fold_of = folds[before : before + len(rows)]
+            part_of = parts[before : before + len(rows)]
             before += len(rows)
-            for fold, file in enumerate(files):
-                file.write(memoryview(rows[fold_of == fold]))
+            for part, file in enumerate(files):
+                file.write(memoryview(rows[part_of == part]))
         yield files
 
 
-def _read_again(files: Sequence[IO[bytes]], columns: int) -> "xgb.DataIter":
-    """Return an iterator for XGBoost over the rows of some files, whose last column is the label."""
+def _read_again(
+    files: Sequence[IO[bytes]], without: Collection[int], columns: int, counts: CategoryCounts
+) -> "xgb.DataIter":
+    """Return an iterator for XGBoost over the rows of all parts but some, whose last column is the label."""
     import xgboost as xgb
 
     def stored() -> Iterator[NDArray[np.float32]]:
-        for file in files:
+        for part, file in enumerate(files):
+            if part in without:
+                continue
             file.seek(0)
             while len(values := np.fromfile(file, np.float32, READ_ROWS * columns)):
-                yield values.reshape(-1, columns)
+                rows = values.reshape(-1, columns)
+                counts.fill(rows, {*without, part})
+                yield rows
 
     class Stored(xgb.DataIter):
         def next(self, input_data: Callable[..., None]) -> bool:
@@ -284,31 +274,28 @@ def _read_again(files: Sequence[IO[bytes]], columns: int) -> "xgb.DataIter":
     return Stored(release_data=True)
 
 
-def merge(grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]) -> FittedTrees:
+def merge(grown: Sequence[Grown], rows: TrainingRows) -> FittedTrees:
     """Cut the boosters of all folds after the same tree and average them, see `cut`."""
-    boosters, margin = cut(grown, features, folds)
+    boosters, margin = cut(grown, rows)
     return FittedTrees(average(boosters), margin)
 
 
-def cut(
-    grown: Sequence[Grown], features: NDArray[np.float32], folds: NDArray[np.int8]
-) -> tuple[list[Booster], NDArray[np.float32]]:
+def cut(grown: Sequence[Grown], rows: TrainingRows) -> tuple[list[Booster], NDArray[np.float32]]:
     """Cut the boosters of all folds after the same tree, and return them with the out-of-fold margins, shape (n,).
 
     They are cut where the log loss, averaged over the held-out rows of all folds, is least: one fold alone is too noisy.
     """
-    rounds = _best_round([each.losses for each in grown], np.bincount(folds, minlength=len(grown)))
+    rounds = _best_round([each.losses for each in grown], np.bincount(rows.folds, minlength=len(grown)))
     boosters = [each.booster[:rounds] for each in grown]
-    margin = np.empty(len(folds), dtype=np.float32)
+    margin = np.empty(len(rows), dtype=np.float32)
     for fold, booster in enumerate(boosters):
-        margin[folds == fold] = booster.inplace_predict(features[folds == fold], predict_type="margin")
+        margin[rows.folds == fold] = booster.inplace_predict(rows.held_out(fold), predict_type="margin")
     return boosters, margin
 
 
 def grow(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    watched: NDArray[np.bool_],
+    rows: TrainingRows,
+    fold: int,
     training: Training,
     *,
     seed: int,
@@ -319,10 +306,8 @@ def grow(
     """Grow trees until the log loss of held-out rows has not fallen for ``training.early_stopping_rounds`` rounds.
 
     Args:
-        features: Encoded rows, shape (n, k).
-        labels: Their outcomes, shape (n,), 0 or 1.
-        watched: Mask of the held-out rows, shape (n,): not used for the trees; `watched_rows` of them serve for early
-            stopping.
+        rows: Encoded training rows.
+        fold: The fold that is held out: not used for the trees; `watched_rows` of it serve for early stopping.
         training: Parameters of XGBoost and of early stopping.
         seed: Seed of XGBoost.
         threads: Number of threads of XGBoost.
@@ -340,23 +325,23 @@ def grow(
                 return False
             return give_up(model.predict(watch, output_margin=True), evals_log["watched"]["logloss"])
 
-    some = watched_rows(watched)
-    rows, unseen = (features[~watched], labels[~watched]), (features[some], labels[some])
+    here = rows.folds == fold
+    some = watched_rows(int(here.sum()))
+    seen, unseen = (rows.others(fold), rows.labels[~here]), (rows.held_out(fold)[some], rows.labels[here][some])
     fit: xgb.DMatrix
     watch: xgb.DMatrix
     if training.booster.tree_method == "hist":
         bins = training.booster.max_bin
-        fit = xgb.QuantileDMatrix(*rows, max_bin=bins, nthread=threads)
+        fit = xgb.QuantileDMatrix(*seen, max_bin=bins, nthread=threads)
         watch = xgb.QuantileDMatrix(*unseen, ref=fit, max_bin=bins, nthread=threads)
     else:
-        fit, watch = xgb.DMatrix(*rows, nthread=threads), xgb.DMatrix(*unseen, nthread=threads)
-    return _train(fit, watch, float(labels.mean()), training, seed, threads, [Stopping()])
+        fit, watch = xgb.DMatrix(*seen, nthread=threads), xgb.DMatrix(*unseen, nthread=threads)
+    return _train(fit, watch, float(rows.labels.mean()), training, seed, threads, [Stopping()])
 
 
-def watched_rows(held_out: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the positions of evenly spaced rows among those that are held out, `WATCHED_ROWS` at most."""
-    positions = np.flatnonzero(held_out)
-    return positions[:: spacing(len(positions), WATCHED_ROWS)]
+def watched_rows(count: int) -> slice:
+    """Return which of so many held-out rows serve for early stopping: evenly spaced ones, `WATCHED_ROWS` at most."""
+    return slice(None, None, spacing(count, WATCHED_ROWS))
 
 
 def _train(

@@ -1,9 +1,9 @@
-"""Fit the encoder on training rows: medians and vocabularies."""
+"""Fit the encoder on training rows: medians and categories."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -15,16 +15,21 @@ from churn.model import Encoder
 from churn.model.encoder import divide
 from churn.tables import FrameTable, Table
 
+# Rows of a category that gets a rate.
+RATED_ROWS = 2
+# A column with more categories than the first number can be a rate; with more than the second, it is never 0/1 features.
+FEW, MANY = 10, 255
+
 
 @singledispatch
 def fit_encoder(accounts: Any, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:
-    """Learn medians and vocabularies from training rows.
+    """Learn medians and categories from training rows.
 
     Args:
         accounts: Canonical training rows only, as a frame or a `churn.tables.table.Table`; `churn.spark` registers the
             implementation for Spark frames.
         schema: Schema of the table.
-        settings: Ratios, and the least number of rows of a category.
+        settings: Ratios, the least number of rows of a category, and whether many categories become rates.
 
     Raises:
         AccountsError: If no column becomes a feature.
@@ -56,42 +61,65 @@ def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> E
         learn(
             ratio.name, divide(both[ratio.numerator].to_numpy(np.float64), both[ratio.denominator].to_numpy(np.float64))
         )
-    vocabularies, incomplete = learn_vocabularies(accounts, schema.categorical, settings.min_category_count)
+    categories = learn_categories(accounts, schema.categorical, settings)
     encoder = Encoder(
         numeric=schema.numeric_names,
         ratios=settings.ratios,
         medians=medians,
-        missing=frozenset(missing | incomplete),
-        vocabularies=vocabularies,
+        missing=frozenset(missing | categories.incomplete),
+        vocabularies=categories.vocabularies,
+        rated=categories.rated,
     )
     return with_features(encoder, schema, settings)
 
 
-def learn_vocabularies(
-    accounts: Table, names: Iterable[str], fewest: int
-) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """Count the categories of training rows.
+class Categories(NamedTuple):
+    """Categories of training rows.
 
-    Args:
-        accounts: Canonical training rows.
-        names: Categorical columns.
-        fewest: Least number of rows of a category that becomes a feature.
-
-    Returns:
-        The sorted categories of each column, and the columns with missing values.
+    Attributes:
+        vocabularies: For each categorical column the sorted categories that become 0/1 features.
+        rated: For each column with many categories those that get a rate, sorted.
+        incomplete: Columns with missing values.
     """
-    vocabularies: dict[str, tuple[str, ...]] = {}
+
+    vocabularies: dict[str, tuple[str, ...]]
+    rated: dict[str, tuple[str, ...]]
+    incomplete: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, counts: Mapping[str, Mapping[str, int]], incomplete: Iterable[str], settings: FeatureEngineering
+    ) -> Self:
+        """Choose categories by their number of rows, given by column; those with less than `rows_needed` may be left out."""
+        vocabularies, rated = {}, {}
+        for name, of_column in counts.items():
+            listed = tuple(sorted(value for value, count in of_column.items() if count >= settings.min_category_count))
+            several = tuple(sorted(value for value, count in of_column.items() if count >= RATED_ROWS))
+            if settings.target_encoding == "auto" and len(several) > FEW:
+                rated[name] = several
+                listed = () if len(listed) > MANY else listed
+            vocabularies[name] = listed
+        return cls(vocabularies, rated, frozenset(incomplete))
+
+
+def rows_needed(settings: FeatureEngineering) -> int:
+    """Return the least number of rows with which a category can count."""
+    return min(RATED_ROWS, settings.min_category_count)
+
+
+def learn_categories(accounts: Table, names: Iterable[str], settings: FeatureEngineering) -> Categories:
+    """Count the categories of columns in canonical training rows, and choose those that become features."""
+    counts: dict[str, Counter[str]] = {}
     missing = set()
     for name in names:
-        counts: Counter[str] = Counter()
+        counts[name] = Counter()
         rows = 0
         for batch in accounts.batches([name]):
-            counts.update({str(value): count for value, count in batch[name].value_counts().items()})
+            counts[name].update({str(value): count for value, count in batch[name].value_counts().items()})
             rows += len(batch)
-        vocabularies[name] = tuple(sorted(value for value, count in counts.items() if count >= fewest))
-        if counts.total() < rows:
+        if counts[name].total() < rows:
             missing.add(name)
-    return vocabularies, frozenset(missing)
+    return Categories.of(counts, missing, settings)
 
 
 def with_features(encoder: Encoder, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:

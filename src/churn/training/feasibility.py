@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from churn.config import AccountSchema, FeatureEngineering
 from churn.tables import FrameTable
-from churn.training.encoding import learn_vocabularies, no_feature_fault
+from churn.training.encoding import learn_categories, no_feature_fault
 from churn.training.splitting import MIN_CLASS_ROWS, split_fault, split_of
 
 
@@ -50,10 +50,11 @@ def snapshot_faults(
     if fault := split_fault(training[label].to_numpy(np.int8), is_test, label):
         return [*faults, fault]
     train = FrameTable(training.loc[~is_test, list(schema.categorical)])
-    vocabularies, missing = learn_vocabularies(train, schema.categorical, settings.min_category_count)
-    if not schema.numeric and not missing and not any(vocabularies.values()):
+    categories = learn_categories(train, schema.categorical, settings)
+    if not schema.numeric and not any([categories.incomplete, categories.rated, *categories.vocabularies.values()]):
         faults.append(no_feature_fault(schema, settings))
-    for name, vocabulary in vocabularies.items():
+    for name, listed in categories.vocabularies.items():
+        vocabulary = categories.rated.get(name, listed)
         values = scoring[name].dropna()
         if vocabulary and len(values) and not values.isin(vocabulary).any():
             faults.append(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from churn.model.linear import Linear
 from churn.tables.parallel import one_thread
+from churn.training.rows import TrainingRows
 
 # Inverse strength of the L2 penalty on standardised features, the parameter C of scikit-learn.
 INVERSE_PENALTY = 0.1
@@ -32,34 +33,29 @@ class FittedLinear(NamedTuple):
 
 
 @one_thread()
-def fit_linear(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], directions: Sequence[int] = ()
-) -> FittedLinear:
+def fit_linear(rows: TrainingRows, directions: Sequence[int] = ()) -> FittedLinear:
     """Fit a logistic regression for each fold on the rows of the others, and take their mean.
 
     Args:
-        features: Encoded training rows, shape (n, k), without nan.
-        labels: Their outcomes, shape (n,), 0 or 1.
-        folds: Their folds, shape (n,), from 0.
+        rows: Encoded training rows, without nan.
         directions: Sign that the weight of each feature may have, 1, -1 or 0 for any; empty for any.
     """
-    drawn = slice(None, None, math.ceil(features.size / FIT_CELLS))
+    some = rows.drawn(math.ceil(rows.features.size / FIT_CELLS))
     # Row-major copy, whatever the memory layout of the table, so that sums round the same way.
-    rows, truth, fold_of = np.ascontiguousarray(features[drawn], dtype=np.float64), labels[drawn], folds[drawn]
-    means, spread = rows.mean(axis=0), rows.std(axis=0)
+    whole = np.ascontiguousarray(some.known(), dtype=np.float64)
+    means, spread = whole.mean(axis=0), whole.std(axis=0)
     spread[spread == 0] = 1.0
     low, high = means - REACH * spread, means + REACH * spread
-    standardised = (np.clip(rows, low, high) - means) / spread
     models: list[Linear] = []
-    for fold in range(int(folds.max()) + 1):
-        others = fold_of != fold
-        coefficients, start = _regression(standardised[others], truth[others], directions)
+    for fold in range(rows.fold_count):
+        others = (np.clip(some.others(fold).astype(np.float64), low, high) - means) / spread
+        coefficients, start = _regression(others, some.labels[some.folds != fold], directions)
         weights = coefficients / spread
         intercept = float(start - weights @ means)
         models.append(Linear(intercept, *(tuple(map(float, values)) for values in (weights, low, high, means))))
-    margin = np.empty(len(labels))
+    margin = np.empty(len(rows))
     for fold, model in enumerate(models):
-        margin[folds == fold] = model.margin(features[folds == fold])
+        margin[rows.folds == fold] = model.margin(rows.held_out(fold))
     mean_weights = tuple(float(weight) for weight in np.mean([model.weights for model in models], axis=0))
     mean = replace(models[0], intercept=float(np.mean([model.intercept for model in models])), weights=mean_weights)
     return FittedLinear(mean, margin)

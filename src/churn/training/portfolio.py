@@ -19,6 +19,7 @@ from churn.model.calibration import Calibration, log_loss
 from churn.model.trees import Booster, average, combine
 from churn.tables.parallel import one_thread
 from churn.training.boosting import ASKED_EACH, FittedTrees, GiveUp, Grown, cut, fit_booster, grow_each, watched_rows
+from churn.training.rows import TrainingRows
 
 # The configured parameters are the first setting; the others replace some of them. Found on two dozen public tables.
 CONFIGURED = "configured"
@@ -73,29 +74,21 @@ def settings_of(training: Training, rows: int, features: int) -> dict[str, Train
     return found
 
 
-def fit_portfolio(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    folds: NDArray[np.int8],
-    linear_margin: NDArray[np.floating],
-    training: Training,
-) -> Portfolio:
+def fit_portfolio(rows: TrainingRows, linear_margin: NDArray[np.floating], training: Training) -> Portfolio:
     """Grow boosters with the settings of the portfolio and merge them, weighted.
 
     Args:
-        features: Encoded training rows, shape (n, k).
-        labels: Their outcomes, shape (n,), 0 or 1.
-        folds: Their folds, shape (n,), from 0.
+        rows: Encoded training rows.
         linear_margin: Out-of-fold log-odds by the linear part, shape (n,): trees are weighed beside it.
         training: Parameters; ``portfolio: quick`` grows the configured booster alone.
     """
     if training.portfolio == "quick":
-        return Portfolio(fit_booster(features, labels, folds, training), {})
-    fitted, stopped = _grown(features, labels, folds, training)
+        return Portfolio(fit_booster(rows, training), {})
+    fitted, stopped = _grown(rows, training)
     beside = [] if training.linear_weight == 0 else [linear_margin]
-    weights = weigh([setting.margin for setting in fitted.values()], beside, labels)
+    weights = weigh([setting.margin for setting in fitted.values()], beside, rows.labels)
     given = {name: weight for name, weight in zip(fitted, weights, strict=True) if weight}
-    margin = np.zeros(len(labels))
+    margin = np.zeros(len(rows))
     for name, weight in given.items():
         margin += weight * fitted[name].margin
     if len(given) == 1:
@@ -108,16 +101,15 @@ def fit_portfolio(
             for part in fitted[name].boosters
         ]
         booster = combine(*zip(*parts, strict=True))
-    losses = {name: float(_losses(each.margin, labels).mean()) for name, each in fitted.items()} | stopped
+    losses = {name: float(_losses(each.margin, rows.labels).mean()) for name, each in fitted.items()} | stopped
     summary = {
-        name: {"loss": losses[name], "weight": given.get(name, 0.0)} for name in settings_of(training, *features.shape)
+        name: {"loss": losses[name], "weight": given.get(name, 0.0)}
+        for name in settings_of(training, *rows.features.shape)
     }
     return Portfolio(FittedTrees(booster, margin.astype(np.float32)), {"settings": summary})
 
 
-def choose_setting(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> tuple[Training, dict[str, Any]]:
+def choose_setting(rows: TrainingRows, training: Training) -> tuple[Training, dict[str, Any]]:
     """Choose one setting on a sample of a long table, whose booster is then grown on all rows.
 
     The configured one is kept unless another is better by more than `STANDARD_ERRORS`.
@@ -127,15 +119,15 @@ def choose_setting(
     """
     if training.portfolio == "quick":
         return training, {}
-    settings = settings_of(training, *features.shape)
-    fitted, stopped = _grown(features, labels, folds, training)
-    losses = {name: _losses(each.margin, labels) for name, each in fitted.items()}
+    settings = settings_of(training, *rows.features.shape)
+    fitted, stopped = _grown(rows, training)
+    losses = {name: _losses(each.margin, rows.labels) for name, each in fitted.items()}
     best = min(losses, key=lambda name: float(losses[name].mean()))
     if CONFIGURED in losses and not _is_worse(losses[CONFIGURED], losses[best]):
         best = CONFIGURED
     means = {name: float(each.mean()) for name, each in losses.items()} | stopped
     summary = {name: {"loss": means[name], "weight": float(name == best)} for name in settings}
-    return settings[best], {"settings": summary, "rows": len(labels)}
+    return settings[best], {"settings": summary, "rows": len(rows)}
 
 
 @one_thread()
@@ -185,12 +177,10 @@ class _Setting(NamedTuple):
     margin: NDArray[np.float32]
 
 
-def _grown(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> tuple[dict[str, _Setting], dict[str, float]]:
+def _grown(rows: TrainingRows, training: Training) -> tuple[dict[str, _Setting], dict[str, float]]:
     """Grow the boosters; return those that did not stop after the first fold, and the losses of those that did."""
-    settings = settings_of(training, *features.shape)
-    here = folds == 0
+    settings = settings_of(training, *rows.features.shape)
+    held_out, labels = rows.held_out(0), rows.labels[rows.folds == 0]
     # Those that need few trees come first; the others give up where they cannot come near the best of these.
     first: dict[str, Grown] = {}
     losses: dict[str, NDArray[np.float64]] = {}
@@ -198,19 +188,15 @@ def _grown(
         some = [name for name in settings if name in names]
         give_up = None
         if losses:
-            best_yet = np.zeros(len(labels))
-            best_yet[here] = min(losses.values(), key=np.mean)
-            watched = watched_rows(here)
-            give_up = _hopeless(best_yet[watched], labels[watched])
-        for name, grown in zip(
-            some, grow_each(features, labels, folds, [(settings[name], 0) for name in some], give_up), strict=True
-        ):
-            first[name], losses[name] = grown, _first_losses(grown, features[here], labels[here])
+            watched = watched_rows(len(labels))
+            give_up = _hopeless(min(losses.values(), key=np.mean)[watched], labels[watched])
+        for name, grown in zip(some, grow_each(rows, [(settings[name], 0) for name in some], give_up), strict=True):
+            first[name], losses[name] = grown, _first_losses(grown, held_out, labels)
     best = min(losses, key=lambda name: float(losses[name].mean()))
     kept = [name for name in settings if not _is_worse(losses[name], losses[best])]
-    others = range(1, int(folds.max()) + 1)
-    rest = iter(grow_each(features, labels, folds, [(settings[name], fold) for name in kept for fold in others]))
-    fitted = {name: _Setting(*cut([first[name], *(next(rest) for _ in others)], features, folds)) for name in kept}
+    others = range(1, rows.fold_count)
+    rest = iter(grow_each(rows, [(settings[name], fold) for name in kept for fold in others]))
+    fitted = {name: _Setting(*cut([first[name], *(next(rest) for _ in others)], rows)) for name in kept}
     return fitted, {name: float(losses[name].mean()) for name in settings if name not in kept}
 
 

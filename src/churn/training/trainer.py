@@ -27,6 +27,8 @@ from churn.training.calibration import fit_calibration
 from churn.training.encoding import fit_encoder
 from churn.training.linear import FittedLinear, fit_linear, learn_weight
 from churn.training.portfolio import choose_setting, fit_portfolio, in_words
+from churn.training.rows import TrainingRows, parts_of
+from churn.training.target_encoding import choose_encoding, count_categories, learned_rates, places
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ IMPORTANCE_ROWS = range(50, 501)
 IMPORTANCE_WORK = 30_000_000
 # From this number of rows on, the folds are grown one after the other from files; with fewer, all at once in memory.
 SHARED_ROWS = 1_000_000
-# Rows of such a table on which the setting of the booster is chosen.
+# Rows on which the encoding is chosen, and of such a table the setting of the booster.
 CHOICE_ROWS = 50_000
 
 
@@ -64,14 +66,15 @@ def train_model(
     Raises:
         AccountsError: If a class has fewer than two rows.
     """
-    encoder = encoder or fit_encoder(accounts, schema, features)
+    # Rates that it learned elsewhere are learned anew.
+    encoder = replace(encoder, rates={}) if encoder else fit_encoder(accounts, schema, features)
     folds = fold_rows(accounts[schema.label.column].to_numpy(np.int8), training)
     if training.tuning.enabled:
         trials = list(tuning.search(accounts, encoder, folds["fold"].to_numpy(), schema, features, training))
         training, encoder, _ = choose_parameters(trials, accounts, encoder, schema, features, training)
     encoded = encode_rows(FrameTable(accounts), encoder, [schema.label.column])
     parts = fit_parts(encoded, folds, encoder, schema, training)
-    return assemble_model(parts, encoder, accounts, schema, training, test_accounts=test_accounts, split=split)
+    return assemble_model(parts, accounts, schema, training, test_accounts=test_accounts, split=split)
 
 
 def fold_rows(labels: NDArray[np.int8], training: Training) -> pd.DataFrame:
@@ -123,6 +126,7 @@ class Parts(NamedTuple):
     Attributes:
         booster: The average of the boosters of all folds.
         linear: The average of the logistic regressions of all folds.
+        encoder: Encoder of their features, with the rates of categories.
         margins: ``outcome`` and ``fold`` of training rows, and ``trees`` and ``linear``, their out-of-fold log-odds by
             booster and logistic regression.
         portfolio: Weights of the settings of the booster, from `churn.training.portfolio`; empty if there is one only.
@@ -130,6 +134,7 @@ class Parts(NamedTuple):
 
     booster: Booster
     linear: Linear
+    encoder: Encoder
     margins: pd.DataFrame
     portfolio: dict[str, Any]
 
@@ -154,23 +159,28 @@ def fit_parts(
     # Early stopping, the linear part, calibration and metrics need no more rows than this sample.
     most = None if is_short else training.evaluation.rows
     some = features.frame([*names, label], most_rows=most)
-    known = folds if most is None else folds.iloc[:: spacing(len(folds), most)]
+    parts = parts_of(fold_of)
+    counts = count_categories(FrameTable(some) if is_short else features, encoder, label, parts)
+    step = 1 if most is None else spacing(len(folds), most)
     matrix, labels = some[names].to_numpy(np.float32), some[label].to_numpy(np.int8)
-    training = with_directions(training, encoder)
-    linear = fit_linear(matrix, labels, known["fold"].to_numpy(), training.booster.monotone_constraints)
+    rows = TrainingRows(matrix, labels, fold_of[::step], counts, parts[::step])
+    # So few rows need more folds than a long table has.
+    sample = rows.drawn(spacing(len(rows), CHOICE_ROWS))
+    sample = sample.in_folds(assign_folds(sample.labels, training)) if len(sample) < len(folds) else sample
+    chosen = choose_encoding(sample, encoder, training)
+    used = places(encoder, chosen)
+    rows, names = rows.only(used), chosen.feature_names
+    training = with_directions(training, chosen)
+    linear = fit_linear(rows, training.booster.monotone_constraints)
     if is_short:
-        trees, summary = fit_portfolio(matrix, labels, fold_of, linear.margin, training)
+        trees, summary = fit_portfolio(rows, linear.margin, training)
     else:
-        drawn = slice(None, None, spacing(len(labels), CHOICE_ROWS))
-        # So few rows need more folds than the table has.
-        training, summary = choose_setting(
-            matrix[drawn], labels[drawn], assign_folds(labels[drawn], training), training
-        )
-        watched = some.assign(fold=known["fold"].to_numpy())
-        trees = fit_booster_of(features, names, label, fold_of, watched, training)
+        training, summary = choose_setting(sample.only(used), training)
+        trees = fit_booster_of(features, names, label, parts, rows, training)
     if summary:
         logger.info("%s.", in_words(summary))
-    return Parts(trees.booster, linear.linear, known.assign(trees=trees.margin, linear=linear.margin), summary)
+    margins = folds.iloc[::step].assign(trees=trees.margin, linear=linear.margin)
+    return Parts(trees.booster, linear.linear, learned_rates(chosen, rows.counts), margins, summary)
 
 
 class Blend(NamedTuple):
@@ -202,7 +212,6 @@ def blend(trees: FittedTrees, linear: FittedLinear, labels: NDArray[np.int8], tr
 @one_thread()
 def assemble_model(
     parts: Parts,
-    encoder: Encoder,
     accounts: pd.DataFrame,
     schema: AccountSchema,
     training: Training,
@@ -214,7 +223,6 @@ def assemble_model(
 
     Args:
         parts: Result of `fit_parts`.
-        encoder: Encoder fitted on the training rows.
         accounts: Canonical training rows, all or a sample, for the reference profile and the importance of columns.
         schema: Schema of the table.
         training: Weight, calibration, threshold and risk bands.
@@ -223,6 +231,7 @@ def assemble_model(
             there are no test rows.
         split: The split by which they are test rows, stored with the model.
     """
+    encoder = parts.encoder
     labels, folds = parts.margins["outcome"].to_numpy(), parts.margins["fold"].to_numpy()
     blended = blend(
         FittedTrees(parts.booster, parts.margins["trees"].to_numpy()),

@@ -21,6 +21,8 @@ from churn.model.calibration import Calibration, log_loss
 from churn.training.boosting import Grown, grow_folds, merge, with_directions
 from churn.training.encoding import fit_encoder
 from churn.training.portfolio import CONFIGURED, choose_setting, settings_of
+from churn.training.rows import TrainingRows
+from churn.training.target_encoding import choose_encoding, places
 
 if TYPE_CHECKING:
     import optuna
@@ -109,8 +111,9 @@ def search(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     labels = accounts[schema.label.column].to_numpy(np.int8)
-    whole = _Encoded(encoder, encoder.transform(accounts))
-    training, setting = _start(whole.matrix, labels, folds, with_directions(training, encoder))
+    whole = _encoded(accounts, encoder, labels, folds)
+    chosen = choose_encoding(whole, encoder, training)
+    training, setting = _start(whole.only(places(encoder, chosen)), with_directions(training, chosen))
     # The median of few trials would prune by chance, so the first trials are complete.
     pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=training.tuning.random_state), pruner=pruner)
@@ -123,17 +126,17 @@ def search(
             return
         asked = study.ask(space)
         tried = _with(training, features, asked.params)
-        matrix = whole.matrix
-        parameters = tried.training
+        narrower, parameters = chosen, tried.training
         if tried.features != features:
-            narrower = fit_encoder(accounts, schema, tried.features)
-            matrix, parameters = whole.only(narrower), with_directions(parameters, narrower)
-        grown = _grow(matrix, labels, folds, parameters, asked)
-        if len(grown) <= folds.max():
+            narrower = fit_encoder(accounts, schema, tried.features).with_features_of(chosen.rated)
+            parameters = with_directions(parameters, narrower)
+        rows = whole.only(places(encoder, narrower))
+        grown = _grow(rows, parameters, asked)
+        if len(grown) < rows.fold_count:
             study.tell(asked, state=optuna.trial.TrialState.PRUNED)
             yield Trial(number, "pruned", asked.params, _mean_of_folds(grown), setting=setting)
             continue
-        losses = log_loss(Calibration(), merge(grown, matrix, folds).margin, labels)
+        losses = log_loss(Calibration(), merge(grown, rows).margin, labels)
         losses_before = losses if losses_before is None else losses_before
         gains = losses_before - losses
         study.tell(asked, float(losses.mean()))
@@ -141,11 +144,9 @@ def search(
         yield Trial(number, "complete", asked.params, float(losses.mean()), float(gains.mean()), error, setting)
 
 
-def _start(
-    features: NDArray[np.float32], labels: NDArray[np.int8], folds: NDArray[np.int8], training: Training
-) -> tuple[Training, str]:
+def _start(rows: TrainingRows, training: Training) -> tuple[Training, str]:
     """Return the best setting of the portfolio, and its name."""
-    start, summary = choose_setting(features, labels, folds, training)
+    start, summary = choose_setting(rows, training)
     chosen = (name for name, each in summary.get("settings", {}).items() if each["weight"])
     return start, next(chosen, CONFIGURED)
 
@@ -202,31 +203,21 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
     return min((trial for trial in trials if trial.state == "complete"), key=lambda trial: trial.loss)
 
 
-class _Encoded(NamedTuple):
-    """Encoded rows, and their encoder; an encoding with fewer categories is a selection of their features."""
-
-    encoder: Encoder
-    matrix: NDArray[np.float32]
-
-    def only(self, narrower: Encoder) -> NDArray[np.float32]:
-        position = {name: at for at, name in enumerate(self.encoder.feature_names)}
-        return np.ascontiguousarray(self.matrix[:, [position[name] for name in narrower.feature_names]])
+def _encoded(
+    accounts: pd.DataFrame, encoder: Encoder, labels: NDArray[np.int8], folds: NDArray[np.int8]
+) -> TrainingRows:
+    """Encode rows; an encoding with fewer categories is a selection of their features."""
+    return TrainingRows.of(encoder.transform(accounts), labels, folds, encoder.codes)
 
 
-def _grow(
-    matrix: NDArray[np.float32],
-    labels: NDArray[np.int8],
-    folds: NDArray[np.int8],
-    training: Training,
-    asked: "optuna.Trial",
-) -> list[Grown]:
+def _grow(rows: TrainingRows, training: Training, asked: "optuna.Trial") -> list[Grown]:
     """Grow the boosters of the folds in their order; stop if the trial is pruned."""
     grown: list[Grown] = []
-    with closing(grow_folds(matrix, labels, folds, training)) as growing:
+    with closing(grow_folds(rows, training)) as growing:
         for each in growing:
             grown.append(each)
             asked.report(_mean_of_folds(grown), len(grown))
-            if len(grown) <= folds.max() and asked.should_prune():
+            if len(grown) < rows.fold_count and asked.should_prune():
                 break
     return grown
 

@@ -64,7 +64,8 @@ def learn_from_calls(
     """Return the save rate as measured, and whether the order by effect has proved better than that by risk."""
 
     def encoder_of(accounts: pd.DataFrame) -> Encoder:
-        return fit_encoder(accounts, schema, feature_engineering)
+        # Rates of churn would need the outcomes of the campaign's accounts.
+        return fit_encoder(accounts, schema, feature_engineering.model_copy(update={"target_encoding": "off"}))
 
     return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema, encoder_of)
 

@@ -103,9 +103,9 @@ def fit_parts(
 def assemble_model(
     booster: Booster,
     linear_part: Linear,
+    trained_encoder: Encoder,
     validation_margins: pd.DataFrame,
     portfolio_summary: dict[str, Any],
-    encoder: dict[str, Any],
     train_accounts: pd.DataFrame,
     test_accounts: pd.DataFrame,
     training_split: dict[str, Any],
@@ -113,10 +113,9 @@ def assemble_model(
     training: Training,
 ) -> ChurnModel:
     """Blend and calibrate the parts and assemble the deployable model; test rows are for the reference of its scores only."""
-    parts = Parts(booster, linear_part, validation_margins, portfolio_summary)
+    parts = Parts(booster, linear_part, trained_encoder, validation_margins, portfolio_summary)
     return trainer.assemble_model(
         parts,
-        Encoder.from_dict(encoder),
         train_accounts,
         schema.taking_for_stayed(training_split.get("stayed", ())),
         training,
@@ -219,10 +218,14 @@ def measure_baselines(
     schema: AccountSchema,
     training: Training,
 ) -> dict[str, dict[str, float]]:
-    """Compute the metrics of the usual models of scikit-learn on the test rows, with the same encoding."""
+    """Compute the metrics of the usual models of scikit-learn on the test rows, with the same encoding but for rates."""
     if not training.evaluation.baselines:
         return {}
-    names = Encoder.from_dict(encoder).feature_names
+    fitted = Encoder.from_dict(encoder)
+    rates = {fitted.feature_names[position] for position in fitted.codes}
+    names = [name for name in fitted.feature_names if name not in rates]
+    if not names:
+        return {}
     some = train_features.iloc[:: spacing(len(train_features), BASELINE_ROWS)]
     scores = baseline_probabilities(
         some[names].to_numpy(np.float32),

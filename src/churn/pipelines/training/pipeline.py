@@ -91,7 +91,7 @@ def create_pipeline() -> Pipeline:
                     "schema": "params:accounts",
                     "training": "chosen_training",
                 },
-                outputs=["booster", "linear_part", "validation_margins", "portfolio_summary"],
+                outputs=["booster", "linear_part", "trained_encoder", "validation_margins", "portfolio_summary"],
                 name="fit_parts",
             ),
             node(
@@ -99,9 +99,9 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "booster": "booster",
                     "linear_part": "linear_part",
+                    "trained_encoder": "trained_encoder",
                     "validation_margins": "validation_margins",
                     "portfolio_summary": "portfolio_summary",
-                    "encoder": "chosen_encoder",
                     "train_accounts": "sound_accounts",
                     "test_accounts": "test_accounts@table",
                     "training_split": "training_split",
