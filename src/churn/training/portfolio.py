@@ -123,7 +123,7 @@ def choose_setting(rows: TrainingRows, training: Training) -> tuple[Training, di
     fitted, stopped = _grown(rows, training)
     losses = {name: _losses(each.margin, rows.labels) for name, each in fitted.items()}
     best = min(losses, key=lambda name: float(losses[name].mean()))
-    if CONFIGURED in losses and not _is_worse(losses[CONFIGURED], losses[best]):
+    if CONFIGURED in losses and not is_worse(losses[CONFIGURED], losses[best]):
         best = CONFIGURED
     means = {name: float(each.mean()) for name, each in losses.items()} | stopped
     summary = {name: {"loss": means[name], "weight": float(name == best)} for name in settings}
@@ -191,9 +191,9 @@ def _grown(rows: TrainingRows, training: Training) -> tuple[dict[str, _Setting],
             watched = watched_rows(len(labels))
             give_up = _hopeless(min(losses.values(), key=np.mean)[watched], labels[watched])
         for name, grown in zip(some, grow_each(rows, [(settings[name], 0) for name in some], give_up), strict=True):
-            first[name], losses[name] = grown, _first_losses(grown, held_out, labels)
+            first[name], losses[name] = grown, first_losses(grown, held_out, labels)
     best = min(losses, key=lambda name: float(losses[name].mean()))
-    kept = [name for name in settings if not _is_worse(losses[name], losses[best])]
+    kept = [name for name in settings if not is_worse(losses[name], losses[best])]
     others = range(1, rows.fold_count)
     rest = iter(grow_each(rows, [(settings[name], fold) for name in kept for fold in others]))
     fitted = {name: _Setting(*cut([first[name], *(next(rest) for _ in others)], rows)) for name in kept}
@@ -211,13 +211,13 @@ def _hopeless(best: NDArray[np.float64], labels: NDArray[np.int8]) -> GiveUp:
         if now >= before:
             return False
         to_come = CAUTION * max(now, 0.0) ** 2 / (before - now)
-        return _is_worse(_losses(margin, labels) - to_come, best)
+        return is_worse(_losses(margin, labels) - to_come, best)
 
     return give_up
 
 
-def _first_losses(grown: Grown, features: NDArray[np.float32], labels: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Return the log loss of each held-out row, by the trees until the loss was least."""
+def first_losses(grown: Grown, features: NDArray[np.float32], labels: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Return the log loss of each held-out row, shape (n,), by the trees until the loss was least."""
     rounds = int(np.argmin(grown.losses)) + 1
     return _losses(grown.booster[:rounds].inplace_predict(features, predict_type="margin"), labels)
 
@@ -226,7 +226,7 @@ def _losses(margin: NDArray[np.floating], labels: NDArray[np.int8]) -> NDArray[n
     return log_loss(Calibration(), margin, labels)
 
 
-def _is_worse(losses: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
+def is_worse(losses: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     """Return whether losses are above others of the same rows by more than `STANDARD_ERRORS`."""
     more = losses - others
     return bool(more.mean() > STANDARD_ERRORS * more.std() / math.sqrt(len(more)))

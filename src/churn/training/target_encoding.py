@@ -9,7 +9,7 @@ from churn.config import Training
 from churn.model import Encoder
 from churn.tables import Table
 from churn.training.boosting import grow_each, with_directions
-from churn.training.portfolio import settings_of
+from churn.training.portfolio import first_losses, is_worse, settings_of
 from churn.training.rows import CategoryCounts, TrainingRows
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ def count_categories(features: Table, encoder: Encoder, label: str, parts: NDArr
 def choose_encoding(rows: TrainingRows, encoder: Encoder, training: Training) -> Encoder:
     """Choose between 0/1 features and rates for the columns that can be either, all in the same way.
 
-    The one with which a booster has the lower log loss on the first fold, which it was not grown on, is chosen.
+    A booster is grown with each. Rates are taken unless they are clearly worse on the first fold, which the booster was not
+    grown on: they are fewer features, and with categories of few rows they are seldom worse.
 
     Args:
         rows: Encoded training rows, or a sample of them.
@@ -60,15 +61,16 @@ def choose_encoding(rows: TrainingRows, encoder: Encoder, training: Training) ->
     as_features, as_rates = encoder.with_features_of(()), encoder.with_features_of(encoder.rated)
     if not either or not as_features.feature_names:
         return as_rates
-    losses = [
-        _loss(rows.only(places(encoder, each)), with_directions(training, each)) for each in (as_features, as_rates)
-    ]
+    by_features, by_rates = (
+        _losses(rows.only(places(encoder, each)), with_directions(training, each)) for each in (as_features, as_rates)
+    )
     logger.info(
         "%s: log loss %.4f with a 0/1 feature for each category, %.4f with the churn rate of the category.",
         ", ".join(either),
-        *losses,
+        by_features.mean(),
+        by_rates.mean(),
     )
-    return as_rates if losses[1] < losses[0] else as_features
+    return as_features if is_worse(by_rates, by_features) else as_rates
 
 
 def places(encoder: Encoder, narrower: Encoder) -> list[int]:
@@ -83,7 +85,8 @@ def learned_rates(encoder: Encoder, counts: CategoryCounts) -> Encoder:
     return encoder.with_rates(dict(zip(encoder.rated, rates, strict=True)))
 
 
-def _loss(rows: TrainingRows, training: Training) -> float:
+def _losses(rows: TrainingRows, training: Training) -> NDArray[np.float64]:
+    """Return the log loss of each row of the first fold."""
     settings = settings_of(training, *rows.features.shape)
     [grown] = grow_each(rows, [(settings.get(JUDGE, training), 0)])
-    return min(grown.losses)
+    return first_losses(grown, rows.held_out(0), rows.labels[rows.folds == 0])
