@@ -131,8 +131,8 @@ viz: .venv/.dev  ## Look at the pipelines in the browser
 bench: .venv/.dev  ## Measure speed and memory against their bounds, half an hour or more (ARGS=--help)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-quality: .venv/.dev  ## Measure the model beside others on public tables (half an hour; ARGS="--tables telco")
-	@$(SYNC) --group bench
+quality: .venv/.dev  ## Measure the model beside others on public tables (half an hour; ARGS="--tables telco"; NEURAL=1: with neural networks)
+	@$(SYNC) --group bench $(if $(NEURAL),--group neural)
 	@$(BIN)/python -m tests.benchmarks.quality $(ARGS)
 
 notebook: .venv/.dev  ## Open the notebooks in Jupyter

@@ -4,18 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from tests.benchmarks.__main__ import BEGIN, BENCHMARKS, END, PACKAGES, PAGE, Benchmark, main, replaced
-from tests.benchmarks.board import Kept, board, folds_of
-from tests.benchmarks.peers import MEASURES, Fitter, fit_churn
-from tests.benchmarks.public_tables import Table, public_table
 from tests.benchmarks.results import Result, added, as_markdown, in_turns, ratio, read, report
-from tests.benchmarks.small import Case, draws
-from tests.benchmarks.wide import drawn_table
 
 # A benchmark that has measured already.
 MODULE = """
@@ -163,96 +155,3 @@ def test_the_page_has_a_place_for_the_table_and_tells_of_every_benchmark():
     for each in BENCHMARKS:
         assert f": `{each.name}`\n" in text, f"docs/benchmarks.md has no section for {each.name}"
         assert (Path(__file__).parent / "benchmarks" / f"{each.name}.py").exists()
-
-
-class TestBoard:
-    """What is kept of the board's folds, and what is made of them."""
-
-    @pytest.fixture
-    def table(self) -> Table:
-        return public_table("telco")
-
-    def test_what_is_kept_is_not_measured_again(self, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(
-            "tests.benchmarks.board.metadata.version", lambda _: "1.2"
-        )  # CatBoost need not be installed
-        few = table._replace(accounts=table.accounts.head(400))
-        fitted: list[str] = []
-
-        def fitter(name: str) -> Fitter:
-            def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-                fitted.append(name)
-                rate = float((rows[table.schema.label.column]).mean())
-                return lambda others: np.full(len(others), rate) + np.linspace(0, 0.01, len(others))
-
-            return fit
-
-        models = {name: fitter(name) for name in ("churn", "CatBoost", "logistic regression")}
-        file = tmp_path / "kept/folds.jsonl"
-        found = folds_of(few, models, 1, Kept(file))
-        # One fit to warm up, and one a fold.
-        assert [fitted.count(name) for name in models] == [6, 6, 6]
-        # The two whose times are compared follow each other, and take turns to be first.
-        one, other, last = models
-        assert fitted[:9] == [one, one, other, other, last, last, other, one, last]
-        fitted.clear()
-        again = folds_of(few, models, 1, Kept(file))
-        assert fitted == []
-        pd.testing.assert_frame_equal(found, again)
-
-        # A line is lost with the run that wrote it: the other of the two is measured again too, and nothing else.
-        lines = file.read_bytes().splitlines(keepends=True)
-        lost = next(place for place, line in enumerate(lines) if b'"churn"' in line and b'"fold": 4' in line)
-        file.write_bytes(b"".join(lines[:lost] + lines[lost + 1 :]) + b'{"table": "te')
-        folds_of(few, models, 1, Kept(file))
-        assert sorted(fitted) == ["CatBoost", "CatBoost", "churn", "churn"]
-        fitted.clear()
-        assert len(folds_of(few, models, 1, Kept(file))) == 15
-        assert fitted == []
-        # Other rows are another table.
-        folds_of(few._replace(accounts=table.accounts.head(300)), models, 1, Kept(file))
-        assert len(fitted) == 18
-
-    def test_tables_are_made_of_the_folds(self):
-        values = {"churn": 0.8, "CatBoost": 0.7, "logistic regression": 0.75}
-        folds = pd.DataFrame(
-            {"table": name, "fold": fold, "model": model, "seconds": 1.0 + (model == "CatBoost"), "floor": 0.01}
-            | {measure: 1 - auc if measure in ("log_loss", "brier") else auc + 0.01 * fold for measure in MEASURES}
-            for name in ("one", "two")
-            for fold in range(5)
-            for model, auc in values.items()
-        )
-        made = board(folds, 1)
-        first = made["roc_auc, 5 folds, 1 x"][0]
-        assert first["best other"] == "logistic regression"
-        assert first["difference"] == "+0.0500 ± 0.0000"
-        [summary] = made["summary"]
-        assert summary["mean ROC AUC minus the best other"] == pytest.approx(0.05)
-        assert summary["time beside CatBoost, median"] == pytest.approx(0.5)
-        own, catboost, _ = made["over all tables"]
-        assert (own["wins roc_auc"], own["rank log_loss"], catboost["rank roc_auc"]) == (2, 1.0, 3.0)
-
-    @pytest.mark.parametrize("case", [Case(200), Case(1000, 0.01)])
-    def test_small_samples_have_the_rate_that_is_asked_for(self, table: Table, case: Case):
-        for train, rest in draws(table, case, 3):
-            assert len(train) == case.rows
-            rate = table.labels.mean() if case.rate is None else case.rate
-            for rows in (train, rest):
-                assert rows[table.schema.label.column].astype(float).mean() == pytest.approx(rate, abs=0.003)
-            assert not set(train["row_id"]) & set(rest["row_id"])
-
-    @pytest.mark.parametrize(
-        ("case", "rows", "least"),
-        [
-            ("500 columns of 0 and 1", 1_500, 0.80),
-            ("3,000 categories", 3_000, 0.80),
-            ("60 numbers, 90 % missing", 1_500, 0.80),
-        ],
-    )
-    def test_tables_that_are_hard_do_not_ruin_the_model(self, case: str, rows: int, least: float):
-        table, _ = drawn_table(case, rows, 1)
-        others, truth = drawn_table(case, 4_000, 2)
-        probability = fit_churn(table, table.accounts)(others.accounts)
-        found, best = (roc_auc_score(others.labels, each) for each in (probability, truth))
-        assert found / best > least
-        assert abs(probability.mean() - others.labels.mean()) < 0.04

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from churn.tables.parallel import cores
-from tests.benchmarks.results import Result, as_markdown, read
+from tests.benchmarks.results import Result, as_markdown, processor, read
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs/benchmarks.md"
@@ -101,15 +101,10 @@ BENCHMARKS = (
 
 def machine() -> dict[str, str]:
     """What a reader must know of the machine to compare; nothing that names it."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-        model = next((value.strip() for name, _, value in lines if name.strip() == "model name"), model)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": model,
+        "processor": processor(),
         "cores": str(cores()),
         "memory": f"{memory:.0f} GiB",
         "system": platform.system(),

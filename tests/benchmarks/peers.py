@@ -1,9 +1,9 @@
 """This project's model and others at their defaults, and what is measured of each on the same rows."""
 
 import importlib.util
-import sys
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,38 @@ def fit_ebm(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.nda
     return lambda others: model.predict_proba(given(others))[:, 1]
 
 
+def network(kind: str) -> Fitter:
+    """A neural network of pytabkit with its default parameters, on the account columns themselves.
+
+    A fifth of the training rows, which the library draws, ends the training. It takes no missing numbers: they are the
+    median of the training rows, with a column that says so.
+    """
+
+    def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+        import joblib
+        import pytabkit
+
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        numeric, categorical = list(table.schema.numeric_names), list(table.schema.categorical)
+        medians = rows[numeric].astype(np.float64).median().fillna(0.0)
+        incomplete = [name for name in numeric if rows[name].isna().any()]
+
+        def given(accounts: pd.DataFrame) -> pd.DataFrame:
+            numbers = accounts[numeric].astype(np.float64)
+            said = numbers[incomplete].isna().astype(np.float64).add_prefix("missing: ")
+            texts = {
+                name: accounts[name].astype(object).where(accounts[name].notna(), "(missing)") for name in categorical
+            }
+            return pd.concat([numbers.fillna(medians), said], axis=1).assign(**texts)
+
+        # It draws a seed for itself otherwise, and takes threads for cores that it may not use.
+        model = getattr(pytabkit, kind)(random_state=0, n_threads=joblib.cpu_count())
+        model.fit(given(rows), rows[table.schema.label.column].to_numpy(np.int8), cat_col_names=categorical)
+        return lambda others: model.predict_proba(given(others))[:, 1]
+
+    return fit
+
+
 # The models that are compared: the package each needs, and how it is fitted.
 MODELS: dict[str, tuple[str, Fitter]] = {
     "churn": ("churn", fit_churn),
@@ -127,21 +159,15 @@ MODELS: dict[str, tuple[str, Fitter]] = {
     "LightGBM": ("lightgbm", native(default_lightgbm)),
     "XGBoost": ("xgboost", native(default_xgboost)),
     "EBM": ("interpret", fit_ebm),
+    "TabM": ("pytabkit", network("TabM_D_Classifier")),
+    "RealMLP": ("pytabkit", network("RealMLP_TD_Classifier")),
     "logistic regression": ("sklearn", encoded(logistic_regression)),
 }
 
 
-def fitters(without: Sequence[str] = ()) -> dict[str, Fitter]:
-    """The models whose packages are installed, by name; the others are named."""
-    found = {}
-    for name, (package, fitter) in MODELS.items():
-        if name in without:
-            continue
-        if importlib.util.find_spec(package) is None:
-            print(f"{package} is not installed: {name} is left out", file=sys.stderr)
-            continue
-        found[name] = fitter
-    return found
+def fitters(names: Iterable[str]) -> dict[str, Fitter]:
+    """Those of some models whose packages are installed."""
+    return {name: MODELS[name][1] for name in names if importlib.util.find_spec(MODELS[name][0]) is not None}
 
 
 def measured(table: Table, fitter: Fitter, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:

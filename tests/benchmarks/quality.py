@@ -4,10 +4,16 @@ Run with ``python -m tests.benchmarks.quality``: the board of `tests.benchmarks.
 measures some of them, ``--repeats`` sets how often the five folds are drawn, and ``--details`` measures the telecoms customers
 and the simulation more closely instead. Everything is fitted again for each fold: the encoder, early stopping, weights and
 calibration. A table of your own is measured with ``--table file.csv --roles conf/<environment>/parameters.yml``. The peers
-come with the dependency group ``bench``, which ``make quality`` installs; one that is missing is left out and named.
+come with the dependency group ``bench``, which ``make quality`` installs, and ``neural`` (PyTorch), which ``make quality
+NEURAL=1`` installs as well; one that is missing is left out and named.
 
 Each fold of each model is kept in a file (``--kept``) as soon as it is measured: a run that was stopped goes on where it was,
 and after a change of this project only its own fits are repeated, with CatBoost's beside them, whose times are compared.
+
+Some models can be measured on another machine: run there, for example, ``--only EBM,TabM --jobs 16 --kept other.jsonl``, and
+append its lines to the file here (``cat other.jsonl >> .cache/quality.jsonl``). They count if rows, code and the version of the
+package are the same, also where the package is not installed. Each line names the machine, and the board leaves out the
+seconds of models that were not fitted on the machine of this project's own fits.
 """
 
 import argparse
@@ -22,14 +28,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from churn.config import AccountSchema, FeatureEngineering, Simulation, Training
 from churn.metrics import classification_metrics
 from churn.tables import check_accounts
 from churn.training import train_model
-from tests.benchmarks.board import Kept, board, folds_of, markdown
-from tests.benchmarks.peers import Fitter, fitters, measured
+from tests.benchmarks.board import Kept, are_kept, board, folds_of, markdown, side_by_side, splitter
+from tests.benchmarks.peers import MODELS, Fitter, fitters, measured
 from tests.benchmarks.public_tables import SOURCES, Table, public_table
 
 ROOT = Path(__file__).parents[2]
@@ -43,9 +49,8 @@ def cross_validated(table: Table, models: dict[str, Fitter], repeats: int) -> li
     ``folds_won`` counts the folds in which acting where that is expected to pay earns more than acting from a
     probability of one half on.
     """
-    splitter = RepeatedStratifiedKFold(n_splits=5, n_repeats=repeats, random_state=0)
     values: dict[str, list[dict[str, float]]] = {name: [] for name in models}
-    for train, test in splitter.split(table.labels, table.labels):
+    for train, test in splitter(repeats).split(table.labels, table.labels):
         rows = table.accounts.iloc[train].reset_index(drop=True), table.accounts.iloc[test].reset_index(drop=True)
         for name, fitter in models.items():
             values[name].append(measured(table, fitter, *rows))
@@ -151,7 +156,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default=",".join(SOURCES), help="public tables, separated by commas")
     parser.add_argument("--repeats", type=int, default=1, help="how often the five folds are drawn (default: 1)")
+    parser.add_argument(
+        "--only", default="", help="models to measure, separated by commas; without churn there is no board"
+    )
     parser.add_argument("--without", default="", help="models to leave out, separated by commas, for example EBM")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="fits at once, in processes of one thread, except the two timed"
+    )
     parser.add_argument(
         "--details", action="store_true", help="the telecoms customers and the simulation, more closely"
     )
@@ -160,7 +171,7 @@ def main() -> None:
     parser.add_argument(
         "--kept", type=Path, default=ROOT / ".cache/quality.jsonl", help="file of the folds (default: %(default)s)"
     )
-    parser.add_argument("--fresh", action="store_true", help="measure everything again")
+    parser.add_argument("--fresh", action="store_true", help="measure again what can be measured here")
     parser.add_argument("--json", type=Path, help="file to write the figures to as well")
     arguments = parser.parse_args()
     if (arguments.table is None) != (arguments.roles is None):
@@ -168,8 +179,12 @@ def main() -> None:
     names = arguments.tables.split(",")
     if unknown := [name for name in names if name not in SOURCES]:
         parser.error(f"--tables: there is no {', '.join(unknown)}; there are {', '.join(SOURCES)}")
+    only, without = (list(filter(None, given.split(","))) for given in (arguments.only, arguments.without))
+    if unknown := [name for name in (*only, *without) if name not in MODELS]:
+        parser.error(f"there is no model {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    wanted = [name for name in MODELS if name in (only or MODELS) and name not in without]
     warnings.simplefilter("ignore")
-    models = fitters(arguments.without.split(","))
+    models = fitters(wanted)
     figures: dict[str, Any] = {}
 
     def show(title: str, rows: list[dict[str, Any]]) -> None:
@@ -184,13 +199,22 @@ def main() -> None:
         some = {name: models[name] for name in ("churn", "logistic regression")}
         show(f"simulated accounts, {FRESH_ROWS:,} fresh test rows", list(simulated((3_000, 10_000, 30_000), some)))
     else:
-        given = [read_table(arguments.table, [arguments.roles])] if arguments.table else map(public_table, names)
-        if arguments.fresh:
-            arguments.kept.unlink(missing_ok=True)
-        kept, folds = Kept(arguments.kept), []
+        given = [read_table(arguments.table, [arguments.roles])] if arguments.table else [*map(public_table, names)]
+        kept, folds = Kept(arguments.kept, models if arguments.fresh else ()), []
+        for name in wanted:
+            if name not in models:
+                if are_kept(given, name, arguments.repeats, kept):
+                    models[name] = MODELS[name][1]
+                else:
+                    print(f"{MODELS[name][0]} is not installed: {name} is left out", file=sys.stderr)
+        if not models:
+            parser.error("none of the models is installed")
+        models = {name: models[name] for name in wanted if name in models}
+        if arguments.jobs > 1:
+            side_by_side(given, models, arguments.repeats, kept, arguments.jobs)
         for table in given:
             folds.append(folds_of(table, models, arguments.repeats, kept))
-            means = folds[-1].groupby("model", sort=False)[["roc_auc", "log_loss", "seconds"]].mean()
+            means = folds[-1].groupby(["model", "machine"], sort=False)[["roc_auc", "log_loss", "seconds"]].mean()
             print(
                 f"{table.name}: {len(table.accounts):,} rows",
                 means.round(4).to_string(),
@@ -198,8 +222,9 @@ def main() -> None:
                 file=sys.stderr,
                 flush=True,
             )
-        for title, rows in board(pd.concat(folds), arguments.repeats).items():
-            show(title, rows)
+        if "churn" in models and len(models) > 1:
+            for title, rows in board(pd.concat(folds), arguments.repeats).items():
+                show(title, rows)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -79,6 +80,16 @@ def ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:
 def added(mine: Sequence[float], theirs: Sequence[float]) -> float:
     """Median over the rounds of how many seconds longer mine took."""
     return median(one - other for one, other in zip(mine, theirs, strict=True))
+
+
+def processor() -> str:
+    """What the processor of this machine is called."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        model = next((value.strip() for name, _, value in lines if name.strip() == "model name"), model)
+    return model
 
 
 def parser(description: str | None, rounds: int | None = ROUNDS) -> argparse.ArgumentParser:
