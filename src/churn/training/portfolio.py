@@ -227,6 +227,6 @@ def _losses(margin: NDArray[np.floating], labels: NDArray[np.int8]) -> NDArray[n
 
 
 def is_worse(losses: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    """Return whether losses are above others of the same rows by more than `STANDARD_ERRORS`."""
+    """Return whether losses are above others of the same rows, shape (n,), by more than `STANDARD_ERRORS`."""
     more = losses - others
     return bool(more.mean() > STANDARD_ERRORS * more.std() / math.sqrt(len(more)))
