@@ -110,6 +110,16 @@ def test_a_person_knows_better() -> None:
     assert "--left-out Visit" in str(error.value)
 
 
+def test_many_values_that_several_rows_share_are_categories() -> None:
+    table = customers(1200)
+    table["Depot"] = [f"depot {row % 240}" for row in range(len(table))]
+    table["Voucher"] = [f"voucher {row % 600}" for row in range(len(table))]
+    found = {each.name: each for each in proposal(table).columns}
+    assert found["Depot"].role == "categorical"
+    assert found["Voucher"].role == "left_out"
+    assert "hardly two rows with the same" in found["Voucher"].why
+
+
 def test_tables_without_an_id() -> None:
     frame = customers().drop(columns=["Customer No", "Name", "E-Mail"])
     assert proposal(frame).id == ROW_NUMBER

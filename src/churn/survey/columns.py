@@ -25,6 +25,8 @@ MOST_VALUES = 12
 SENTENCE = 40
 # Rows that a category needs to become a feature (`feature_engineering.min_category_count`).
 ROWS_OF_CATEGORY = 10
+# Rows of a category whose churn rate says something (target encoding).
+ROWS_OF_RATE = 4
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[A-Za-z]{2,}$"
 _ABSENT = frozenset(text.lower() for text in MISSING_NUMBERS if text)
 
@@ -44,7 +46,7 @@ class ColumnFacts:
         examples: The most frequent values, cut if they are long.
         values: All values with their number of rows if there are few, the most frequent first; else none.
         words: Texts in a column of numbers or dates that seem to mean missing.
-        in_categories: Share of the rows with a value whose value enough rows have to become a feature.
+        in_categories: Share of the rows with a value whose value enough rows have to learn something from.
         length: Mean number of characters.
         has_emails: Whether most values are addresses of e-mail.
         has_leading_zeros: Whether some value is a number with a leading zero, which a code has.
@@ -117,7 +119,7 @@ def facts_of(column: pd.Series) -> ColumnFacts:
         if different <= MOST_VALUES
         else (),
         "length": float((counts.index.str.len().to_numpy() * counts.to_numpy()).sum() / (rows - missing)),
-        "in_categories": float(counts[counts >= ROWS_OF_CATEGORY].sum() / (rows - missing)),
+        "in_categories": float(counts[counts >= ROWS_OF_RATE].sum() / (rows - missing)),
     }
     is_typed = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
     if not is_typed and (found := _dates(counts, rows, missing, common, name)):
