@@ -303,6 +303,13 @@ def test_money_at_example_costs_is_a_limitation() -> None:
     assert said in render_model_card(card)
 
 
+def test_columns_that_are_churn_rates_are_a_limitation() -> None:
+    card = model_card(FIGURES, rated=["city", "agent"])
+    assert card["limits"][-1].startswith("The categories of city, agent count by their churn rate in the training rows")
+    assert "count by their churn rate" in render_model_card(card)
+    assert not any("churn rate in the training rows" in limit for limit in model_card(FIGURES)["limits"])
+
+
 def test_the_card_shows_what_calls_bring_and_what_the_threshold_trades() -> None:
     card = whole()
     text = Page(render_model_card(card)).text

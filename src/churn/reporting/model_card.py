@@ -73,6 +73,7 @@ def model_card(
     money: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
     portfolio: Mapping[str, Any] | None = None,
+    rated: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     reproduce: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -103,6 +104,7 @@ def model_card(
         money: What the model is worth, from `churn.reporting.money.worth`.
         tuning: Summary of the search, from `churn.training.tuning.summarise`.
         portfolio: Weights of the settings of the trees, from `churn.training.portfolio.Portfolio.summary`.
+        rated: Columns whose categories count by their churn rate in the training rows; a limitation names them.
         parameters: Parameters of the run; nested ones get dotted names.
         reproduce: Facts to reproduce the model: ``command``, ``code_version``, ``data_sha256`` and ``packages``
             (versions by name), and others.
@@ -118,7 +120,7 @@ def model_card(
         "sha256": sha256,
         "intended_use": list(intended_use),
         "not_for": list(not_for),
-        "limits": [*limits, *_limits_of_money(example_costs), *_limits_of_rate(save_rate)],
+        "limits": [*limits, *_limits_of_money(example_costs), *_limits_of_rate(save_rate), *_limits_of_rated(rated)],
         "data": data or None,
         "figures": measured,
         "confidence": confidence,
@@ -147,6 +149,14 @@ def _limits_of_money(example_costs: Sequence[str]) -> Iterator[str]:
 def _limits_of_rate(save_rate: str | None) -> Iterator[str]:
     if save_rate is not None:
         yield f"Amounts of money are computed with a save rate of {save_rate}"
+
+
+def _limits_of_rated(rated: Sequence[str]) -> Iterator[str]:
+    if rated:
+        yield (
+            f"The categories of {', '.join(rated)} count by their churn rate in the training rows; those that were not there count "
+            "like the rare ones"
+        )
 
 
 def render_model_card(card: Mapping[str, Any]) -> str:

@@ -268,7 +268,9 @@ def _role(facts: ColumnFacts) -> ColumnProposal:
         return is_("left_out", "likely", "addresses, hardly two of which are equal")
     if facts.kind == "categories":
         if facts.different > 300:
-            return is_("categorical", "unsure", f"{facts.different:,} different values; those of one row share a churn rate")
+            return is_(
+                "categorical", "unsure", f"{facts.different:,} different values; those of one row share a churn rate"
+            )
         shown = ", ".join(map(repr, facts.examples)) + (", ..." if facts.different > len(facts.examples) else "")
         return is_("categorical", "sure" if facts.different <= 50 else "likely", f"{facts.different:,} values: {shown}")
     if facts.all_differ:

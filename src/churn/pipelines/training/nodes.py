@@ -339,6 +339,7 @@ def describe_model(
         ),
         tuning=tuning_summary,
         portfolio=portfolio_summary,
+        rated=list(churn_model.encoder.rated),
         parameters=dumped(parameters),
         reproduce={
             "command": "kedro run --pipelines feature_engineering,training",
