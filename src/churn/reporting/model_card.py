@@ -154,8 +154,8 @@ def _limits_of_rate(save_rate: str | None) -> Iterator[str]:
 def _limits_of_rated(rated: Sequence[str]) -> Iterator[str]:
     if rated:
         yield (
-            f"The categories of {', '.join(rated)} count by their churn rate in the training rows; those that were not there count "
-            "like the rare ones"
+            f"The categories of {', '.join(rated)} count by their churn rate in the training rows; those that were not "
+            "there count like the rare ones"
         )
 
 
