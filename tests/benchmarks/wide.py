@@ -65,6 +65,7 @@ CASES: dict[str, tuple[Callable[[int, np.random.Generator], Drawn], int]] = {
     "600 numbers": (numbers, 5_000),
     "500 columns of 0 and 1": (one_hot, 5_000),
     "3,000 categories": (categories, 20_000),
+    "3,000 categories of many rows": (categories, 300_000),
     "60 numbers, 90 % missing": (missing, 20_000),
 }
 
