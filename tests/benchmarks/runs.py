@@ -18,10 +18,11 @@ from tests.conftest import ROOT, Project, clean_environment
 
 
 class Cost(NamedTuple):
-    """Of one run: seconds with the start of the process, and mebibytes of memory at its peak."""
+    """Of one run: seconds with the start of the process, mebibytes of memory at its peak, and processor seconds."""
 
     seconds: float
     mebibytes: float
+    processor_seconds: float
 
 
 def publish(
@@ -61,4 +62,4 @@ def kedro_run(project: Project, *options: str) -> Cost:
             output.seek(0)
             raise SystemExit(output.read())
     unit = 1024**2 if sys.platform == "darwin" else 1024
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / unit)
+    return Cost(time.perf_counter() - start, usage.ru_maxrss / unit, usage.ru_utime + usage.ru_stime)
