@@ -77,7 +77,7 @@ def test_another_model_than_registered_is_refused(model: ChurnModel, folder: Pat
 
 
 def test_a_later_format_is_refused(model: ChurnModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FORMAT", "WITHOUT_RATES"):
+    for name in ("FORMAT", "PLAIN_FORMAT"):
         monkeypatch.setattr(f"churn.model.churn_model.{name}", 4)
     model.save(tmp_path)
     monkeypatch.undo()

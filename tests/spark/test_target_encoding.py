@@ -14,8 +14,8 @@ from churn.training import trainer
 from churn.training.encoding import fit_encoder
 from churn.training.trainer import fit_parts, fold_rows
 from tests.spark.test_features import same, splits, write
+from tests.training.test_feature_choice import SCHEMA, accounts_of
 from tests.training.test_rows import drawn
-from tests.training.test_target_encoding import SCHEMA, accounts_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

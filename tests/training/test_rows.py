@@ -9,9 +9,9 @@ from churn.config import AccountSchema, FeatureEngineering, Training
 from churn.tables import FrameTable, check_accounts
 from churn.training.boosting import assign_folds, fit_booster
 from churn.training.encoding import fit_encoder
+from churn.training.feature_choice import count_categories
 from churn.training.linear import fit_linear
 from churn.training.rows import PRIOR_ROWS, TrainingRows, parts_of
-from churn.training.target_encoding import count_categories
 from tests.conftest import rng
 
 SCHEMA = AccountSchema.model_validate(

@@ -21,7 +21,7 @@ SCHEMA = AccountSchema(
     numeric=tuple(NumericColumn(column=name) for name in ("a", "b", "c")),
     categorical=("plan",),
 )
-FEATURES = FeatureEngineering(min_category_count=2)
+FEATURES = FeatureEngineering(min_category_count=2, target_encoding="off")
 # Trees that can hardly learn anything, so that there is something to find.
 STUNTED = Training(
     booster=Booster(n_estimators=60, max_depth=2, max_leaves=2, learning_rate=0.02),

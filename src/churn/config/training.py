@@ -37,6 +37,11 @@ class FeatureEngineering(Block):
         "category; with more than ten if that is better on rows not grown on, with more than 255 always. `off`: a 0/1 feature "
         "for each category, however many there are.",
     )
+    differences: Literal["auto", "off"] = Field(
+        default="auto",
+        description="`auto`: how far numeric columns that go together are apart, such as this month and the average, becomes a "
+        "feature if that is clearly better on rows not grown on. `off`: it never does.",
+    )
 
 
 class Booster(Block):

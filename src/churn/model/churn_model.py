@@ -37,10 +37,10 @@ from churn.tables.split import Split
 # Column of `ChurnModel.explain` with the part of the margin that belongs to no account column.
 BASELINE = "(baseline)"
 
-# Version of the stored format. Models without rates of categories have version 2, which earlier programs can read. Version 1 has
-# no linear part.
-FORMAT, WITHOUT_RATES = 3, 2
-OLDER_FORMATS = (1, WITHOUT_RATES)
+# Version of the stored format. Models without rates of categories and differences have version 2, which earlier programs can
+# read. Version 1 has no linear part.
+FORMAT, PLAIN_FORMAT = 3, 2
+OLDER_FORMATS = (1, PLAIN_FORMAT)
 
 
 @dataclass(frozen=True)
@@ -378,7 +378,7 @@ class ChurnModel:
     def files(self) -> dict[str, bytes]:
         """Return the stored form of the model: content by file name."""
         described = {
-            "format": FORMAT if self.encoder.rated else WITHOUT_RATES,
+            "format": FORMAT if self.encoder.rated or self.encoder.differences else PLAIN_FORMAT,
             "roles": self.schema.model_dump(mode="json"),
             "encoder": self.encoder.to_dict(),
             "linear": self.linear.to_dict() if self.linear else None,

@@ -4,13 +4,14 @@ Numeric columns and ratios become one feature each, with missing values replaced
 column that had missing values in training also gets a 0/1 feature for *missing*. A categorical column becomes one 0/1
 feature for each category of its vocabulary, and one for *missing* if it had missing values in training. A category outside
 the vocabulary, unseen or too rare in training, is 0 in all of them. A column with many categories can become one number instead,
-the log-odds of the churn rate of its category in the training rows (target encoding).
+the log-odds of the churn rate of its category in the training rows (target encoding). Two numeric columns that go together can
+have one more feature, how far they are apart.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,19 @@ MISSING = "(missing)"
 RATE = "(churn rate)"
 
 
+class Difference(NamedTuple):
+    """A feature that is a numeric column minus a multiple of another; missing values are their medians in it."""
+
+    first: str
+    second: str
+    factor: float
+
+    @property
+    def name(self) -> str:
+        """Name of the feature."""
+        return f"{self.first}=(against {self.second})"
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Encoding of account rows as features, learned from the training rows.
@@ -42,6 +56,7 @@ class Encoder:
         rated: Categories of the columns that have a rate as a feature, sorted.
         rates: Their log-odds of churn: of each category, of all others together, and of missing values. Empty until training
             has learned them; the feature is the position of the rate then.
+        differences: Features of two numeric columns, after all others.
     """
 
     numeric: tuple[str, ...]
@@ -51,6 +66,7 @@ class Encoder:
     vocabularies: Mapping[str, tuple[str, ...]]
     rated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rates: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
 
     @property
     def known(self) -> dict[str, tuple[str, ...]]:
@@ -65,12 +81,12 @@ class Encoder:
     @property
     def feature_names(self) -> list[str]:
         """Names of the features, in the order of the columns of `transform`."""
-        return [name for name, _, _ in self._features()]
+        return [each.name for each in self._features()]
 
     @property
     def feature_columns(self) -> list[tuple[str, ...]]:
         """For each feature the account columns that it is computed from."""
-        return [columns for _, _, columns in self._features()]
+        return [each.columns for each in self._features()]
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -83,15 +99,18 @@ class Encoder:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms: numeric columns, ratios and categorical columns. Each feature belongs to one term."""
+        """Names of the terms: numeric columns, ratios and categorical columns."""
         return (*self.numeric, *(ratio.name for ratio in self.ratios), *self.vocabularies)
 
     @property
     def term_shares(self) -> NDArray[np.float64]:
-        """Whether each feature belongs to each term, 1 or 0, shape (features, terms)."""
-        shares = np.zeros((len(self.feature_names), len(self.terms)))
-        for position, (_, term, _) in enumerate(self._features()):
-            shares[position, self.terms.index(term)] = 1.0
+        """Share of each term in each feature, shape (features, terms): one has it all, but for the two of a difference."""
+        features = self._features()
+        place = {name: position for position, name in enumerate(self.terms)}
+        shares = np.zeros((len(features), len(place)))
+        for position, each in enumerate(features):
+            for term in each.terms:
+                shares[position, place[term]] += 1 / len(each.terms)
         return shares
 
     def ratio_values(self, accounts: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -113,21 +132,22 @@ class Encoder:
             of_feature[ratio.name] = monotone.get(ratio.numerator) or -monotone.get(ratio.denominator, 0)
         return tuple(of_feature.get(name, 0) for name in self.feature_names)
 
-    def _features(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return name, term and columns of each feature."""
+    def _features(self) -> list["_Feature"]:
+        """Return the features in their order."""
         sources: dict[str, tuple[str, ...]] = {name: (name,) for name in self.numeric}
         sources |= {ratio.name: (ratio.numerator, ratio.denominator) for ratio in self.ratios}
-        features: list[tuple[str, str, tuple[str, ...]]] = []
+        features: list[_Feature] = []
         for name, columns in sources.items():
-            features.append((name, name, columns))
+            features.append(_Feature(name, (name,), columns))
             if name in self.missing:
-                features.append((f"{name}={MISSING}", name, columns))
+                features.append(_Feature(f"{name}={MISSING}", (name,), columns))
         for name, vocabulary in self.vocabularies.items():
-            features += [(f"{name}={value}", name, (name,)) for value in vocabulary]
-            if name in self.missing:
-                features.append((f"{name}={MISSING}", name, (name,)))
-            if name in self.rated:
-                features.append((f"{name}={RATE}", name, (name,)))
+            names = [f"{name}={value}" for value in vocabulary]
+            names += [f"{name}={MISSING}"] * (name in self.missing) + [f"{name}={RATE}"] * (name in self.rated)
+            features += [_Feature(each, (name,), (name,)) for each in names]
+        for each in self.differences:
+            both = (each.first, each.second)
+            features.append(_Feature(each.name, both, both))
         return features
 
     @property
@@ -191,6 +211,12 @@ class Encoder:
             if name in self.rated:
                 matrix[:, at] = self._rate(name, accounts[name], missing_text)
                 at += 1
+        for first, second, factor in self.differences:
+            one, other = (
+                np.where(np.isnan(numbers[name]), self.medians[name], numbers[name]) for name in (first, second)
+            )
+            matrix[:, at] = np.clip(one - factor * other, -LARGEST_NUMBER, LARGEST_NUMBER)
+            at += 1
         return matrix
 
     def _rate(self, name: str, values: pd.Series, missing: Collection[str]) -> NDArray[np.number]:
@@ -227,6 +253,7 @@ class Encoder:
             "vocabularies": {name: list(values) for name, values in self.vocabularies.items()},
             **({"rated": {name: list(values) for name, values in self.rated.items()}} if self.rated else {}),
             **({"rates": {name: list(values) for name, values in self.rates.items()}} if self.rates else {}),
+            **({"differences": [list(each) for each in self.differences]} if self.differences else {}),
         }
 
     @classmethod
@@ -240,7 +267,16 @@ class Encoder:
             vocabularies={name: tuple(values) for name, values in stored["vocabularies"].items()},
             rated={name: tuple(values) for name, values in stored.get("rated", {}).items()},
             rates={name: tuple(map(float, values)) for name, values in stored.get("rates", {}).items()},
+            differences=tuple(Difference(*each) for each in stored.get("differences", ())),
         )
+
+
+class _Feature(NamedTuple):
+    """A feature: its name, the terms that share it, and the columns that it is computed from."""
+
+    name: str
+    terms: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 UNSEEN_CODE = -1

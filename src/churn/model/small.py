@@ -178,6 +178,10 @@ class RowEncoder:
             if name in encoder.rated:
                 self._rates.append((name, at, *_rates_of(encoder, name)))
                 at += 1
+        self._differences: list[tuple[str, float, str, float, float, int]] = []
+        for place, (first, second, factor) in enumerate(encoder.differences, at):
+            medians = encoder.medians[first], encoder.medians[second]
+            self._differences.append((first, medians[0], second, medians[1], factor, place))
 
     def __call__(self, accounts: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
         """Encode canonical rows; the result has shape (n, width), without nan."""
@@ -208,6 +212,11 @@ class RowEncoder:
                     matrix[first + place] = 1.0
             for name, at, rates, others in self._rates:
                 matrix[first + at] = rates.get(account[name], others)
+            for name, median, other, other_median, factor, at in self._differences:
+                number, less = account[name], account[other]
+                number = number if number == number else median
+                less = less if less == less else other_median
+                matrix[first + at] = _held(number - factor * less)
             first += width
         return np.frombuffer(matrix, dtype=np.float32).reshape(len(accounts), width)
 

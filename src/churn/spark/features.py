@@ -12,7 +12,7 @@ from churn.config import AccountSchema, FeatureEngineering
 from churn.model import Encoder
 from churn.spark.rows import ROW, SparkRows, arrow_schema, as_batch, column
 from churn.spark.session import explained
-from churn.training.encoding import Categories, rows_needed, with_features
+from churn.training.encoding import Categories, learn_differences, rows_needed, with_features
 
 # Accuracy of Spark's approximate percentiles: the relative error of a rank is at most 1 / ACCURACY.
 ACCURACY = 10_000
@@ -36,6 +36,7 @@ def fit_encoder_on_spark(accounts: SparkRows, schema: AccountSchema, settings: F
         missing=frozenset({*(name for name, count in present.items() if count < rows), *categories.incomplete}),
         vocabularies=categories.vocabularies,
         rated=categories.rated,
+        differences=learn_differences(accounts, schema, medians, settings),
     )
     return with_features(encoder, schema, settings)
 

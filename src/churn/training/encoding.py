@@ -1,5 +1,7 @@
 """Fit the encoder on training rows: medians and categories."""
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import singledispatch
@@ -12,13 +14,18 @@ from numpy.typing import NDArray
 from churn.config import AccountSchema, FeatureEngineering
 from churn.errors import AccountsError
 from churn.model import Encoder
-from churn.model.encoder import divide
+from churn.model.encoder import Difference, divide
 from churn.tables import FrameTable, Table
 
 # Rows of a category that gets a rate.
 RATED_ROWS = 2
 # A column with more categories than the first number can be a rate; with more than the second, it is never 0/1 features.
 FEW, MANY = 10, 255
+# Rows to look for columns that go together, the absolute correlations with which they do (beyond, one is a multiple of the
+# other), and how many differences are tried.
+DIFFERENCE_ROWS = 10_000
+CLOSE = (0.85, 0.9999)
+MOST_DIFFERENCES = 5
 
 
 @singledispatch
@@ -69,6 +76,7 @@ def _(accounts: Table, schema: AccountSchema, settings: FeatureEngineering) -> E
         missing=frozenset(missing | categories.incomplete),
         vocabularies=categories.vocabularies,
         rated=categories.rated,
+        differences=learn_differences(accounts, schema, medians, settings),
     )
     return with_features(encoder, schema, settings)
 
@@ -120,6 +128,38 @@ def learn_categories(accounts: Table, names: Iterable[str], settings: FeatureEng
         if counts[name].total() < rows:
             missing.add(name)
     return Categories.of(counts, missing, settings)
+
+
+def learn_differences(
+    accounts: Table, schema: AccountSchema, medians: Mapping[str, float], settings: FeatureEngineering
+) -> tuple[Difference, ...]:
+    """Find numeric columns that go together, the closest ones first, `MOST_DIFFERENCES` at most.
+
+    Args:
+        accounts: Canonical training rows, of which evenly spaced ones are read.
+        schema: Schema of the table.
+        medians: Medians of the numeric columns, in place of missing values.
+        settings: Whether there are differences.
+    """
+    names = schema.numeric_names
+    if settings.differences == "off" or len(names) < 2:
+        return ()
+    rows = accounts.frame(list(names), most_rows=DIFFERENCE_ROWS)
+    values = {name: rows[name].fillna(medians[name]).to_numpy(np.float64) for name in names}
+    # Of two columns of few different values, the trees find every pair of values by themselves.
+    spread = {name: float(each.std()) for name, each in values.items() if len(np.unique(each)) > FEW}
+    spread = {name: each for name, each in spread.items() if 0 < each < math.inf}
+    if len(spread) < 2:
+        return ()
+    standardised = [values[name] / each for name, each in spread.items()]
+    together = np.asarray(np.corrcoef(np.stack(standardised)))
+    found = []
+    for (place, first), (other, second) in itertools.combinations(enumerate(spread), 2):
+        close = round(float(together[place, other]), 6)
+        if CLOSE[0] <= abs(close) <= CLOSE[1]:
+            factor = math.copysign(spread[first] / spread[second], close)
+            found.append((-abs(close), Difference(first, second, factor)))
+    return tuple(difference for _, difference in sorted(found)[:MOST_DIFFERENCES])
 
 
 def with_features(encoder: Encoder, schema: AccountSchema, settings: FeatureEngineering) -> Encoder:

@@ -25,10 +25,10 @@ from churn.training import tuning
 from churn.training.boosting import FittedTrees, assign_folds, fit_booster_of, with_directions
 from churn.training.calibration import fit_calibration
 from churn.training.encoding import fit_encoder
+from churn.training.feature_choice import choose_encoding, count_categories, learned_rates, places
 from churn.training.linear import FittedLinear, fit_linear, learn_weight
 from churn.training.portfolio import choose_setting, fit_portfolio, in_words
 from churn.training.rows import TrainingRows, parts_of
-from churn.training.target_encoding import choose_encoding, count_categories, learned_rates, places
 
 logger = logging.getLogger(__name__)
 

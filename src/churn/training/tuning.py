@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,9 +21,9 @@ from churn.model import Encoder
 from churn.model.calibration import Calibration, log_loss
 from churn.training.boosting import Grown, grow_folds, merge, with_directions
 from churn.training.encoding import fit_encoder
+from churn.training.feature_choice import choose_encoding, places
 from churn.training.portfolio import CONFIGURED, choose_setting, settings_of
 from churn.training.rows import TrainingRows
-from churn.training.target_encoding import choose_encoding, places
 
 if TYPE_CHECKING:
     import optuna
@@ -129,6 +130,7 @@ def search(
         narrower, parameters = chosen, tried.training
         if tried.features != features:
             narrower = fit_encoder(accounts, schema, tried.features).with_features_of(chosen.rated)
+            narrower = replace(narrower, differences=chosen.differences)
             parameters = with_directions(parameters, narrower)
         rows = whole.only(places(encoder, narrower))
         grown = _grow(rows, parameters, asked)

@@ -1,6 +1,7 @@
-"""Whether columns with many categories are better as churn rates than as 0/1 features."""
+"""Which of the possible features a table gets: rates or 0/1 features of many categories, and differences of numeric columns."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,33 +45,49 @@ def count_categories(features: Table, encoder: Encoder, label: str, parts: NDArr
 
 
 def choose_encoding(rows: TrainingRows, encoder: Encoder, training: Training) -> Encoder:
-    """Choose between 0/1 features and rates for the columns that can be either, all in the same way.
+    """Choose features by boosters that are grown with and without, and their log loss on the first fold, which is held out.
 
-    A booster is grown with each. Rates are taken unless they are clearly worse on the first fold, which the booster was not
-    grown on: they are fewer features, and with categories of few rows they are seldom worse.
+    Columns with many categories are rates unless that is clearly worse than 0/1 features: they are fewer features, and with
+    categories of few rows they are seldom worse. Differences are features only if that is clearly better: most tables need none.
 
     Args:
         rows: Encoded training rows, or a sample of them.
         encoder: Encoder that encoded them.
-        training: Parameters.
+        training: Parameters. A column with a direction is in no difference.
 
     Returns:
         The encoder with the features that are used.
     """
+
+    def losses_of(each: Encoder) -> NDArray[np.float64]:
+        return _losses(rows.only(places(encoder, each)), with_directions(training, each))
+
+    plain = replace(encoder, differences=())
+    chosen, loss = plain.with_features_of(encoder.rated), None
     either = [name for name in encoder.rated if encoder.vocabularies[name]]
-    as_features, as_rates = encoder.with_features_of(()), encoder.with_features_of(encoder.rated)
-    if not either or not as_features.feature_names:
-        return as_rates
-    by_features, by_rates = (
-        _losses(rows.only(places(encoder, each)), with_directions(training, each)) for each in (as_features, as_rates)
-    )
-    logger.info(
-        "%s: log loss %.4f with a 0/1 feature for each category, %.4f with the churn rate of the category.",
-        ", ".join(either),
-        by_features.mean(),
-        by_rates.mean(),
-    )
-    return as_features if is_worse(by_rates, by_features) else as_rates
+    by_features = plain.with_features_of(())
+    if either and by_features.feature_names:
+        others, loss = losses_of(by_features), losses_of(chosen)
+        logger.info(
+            "%s: log loss %.4f with a 0/1 feature for each category, %.4f with the churn rate of the category.",
+            ", ".join(either),
+            others.mean(),
+            loss.mean(),
+        )
+        if is_worse(loss, others):
+            chosen, loss = by_features, others
+    differences = tuple(each for each in encoder.differences if not {each.first, each.second} & set(training.monotone))
+    if differences:
+        apart = replace(chosen, differences=differences)
+        loss, others = losses_of(chosen) if loss is None else loss, losses_of(apart)
+        logger.info(
+            "%s: log loss %.4f without, %.4f with their differences as features.",
+            ", ".join(f"{each.first} and {each.second}" for each in differences),
+            loss.mean(),
+            others.mean(),
+        )
+        chosen = apart if is_worse(loss, others) else chosen
+    return chosen
 
 
 def places(encoder: Encoder, narrower: Encoder) -> list[int]:
