@@ -1,4 +1,4 @@
-"""Columns with many categories on Spark: the categories, the codes and the rates are those of a training without it."""
+"""Columns with many categories and differences on Spark: categories, codes, rates and factors are the local ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from churn.training import trainer
 from churn.training.encoding import fit_encoder
 from churn.training.trainer import fit_parts, fold_rows
 from tests.spark.test_features import same, splits, write
+from tests.training import test_differences
 from tests.training.test_feature_choice import SCHEMA, accounts_of
 from tests.training.test_rows import drawn
 
@@ -45,6 +46,17 @@ def test_categories_and_codes_are_the_local_ones(tables: tuple[Table, Table]) ->
     # With rates that were learned as well.
     learned = encoders[0].with_rates({"city": np.linspace(-1, 1, len(encoders[0].rated["city"]) + 2).tolist()})
     same(*(encode_rows(table, learned, ["id", "left"]) for table in tables))
+
+
+def test_differences_are_the_local_ones(spark: "SparkSession", tmp_path: Path) -> None:
+    accounts = test_differences.accounts_of(2000)
+    accounts["left"] = np.where(accounts["left"] == 1, "yes", "no")
+    folder, schema = write(accounts, tmp_path / "accounts", "parquet"), test_differences.SCHEMA
+    tables = [splits(folder, schema, FeatureEngineering(), spark=spark).train for spark in (False, True)]
+    encoders = [fit_encoder(table, schema, FeatureEngineering()) for table in tables]
+    assert encoders[0] == encoders[1]
+    assert encoders[0].differences
+    same(*(encode_rows(table, encoders[0], ["id", "left"]) for table in tables))
 
 
 @pytest.mark.slow
