@@ -51,6 +51,10 @@ def test_a_table_of_interactions_gets_larger_trees() -> None:
     assert list(settings) == [CONFIGURED, *SETTINGS]
     assert sum(each["weight"] for each in settings.values()) == pytest.approx(1)
     assert settings[CONFIGURED]["weight"] < 0.2
+    # Losses of settings that stopped on the first fold, which may be an easy one, can be compared with the others.
+    assert min(settings, key=lambda name: settings[name]["loss"]) in [
+        name for name in settings if settings[name]["weight"]
+    ]
     assert "log loss" in in_words(full.summary)
 
 

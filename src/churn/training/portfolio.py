@@ -52,7 +52,8 @@ class Portfolio(NamedTuple):
     Attributes:
         trees: The booster and its out-of-fold margins.
         summary: ``settings``, for each its ``loss``, the mean out-of-fold log loss before calibration (of those that
-            stopped, on the first fold), and its ``weight``, 0 if it is left out; empty if there is one setting only.
+            stopped: as far above that of the best one as on the first fold), and its ``weight``, 0 if it is left out; empty
+            if there is one setting only.
     """
 
     trees: FittedTrees
@@ -101,7 +102,7 @@ def fit_portfolio(rows: TrainingRows, linear_margin: NDArray[np.floating], train
             for part in fitted[name].boosters
         ]
         booster = combine(*zip(*parts, strict=True))
-    losses = {name: float(_losses(each.margin, rows.labels).mean()) for name, each in fitted.items()} | stopped
+    losses = stopped.beside({name: _losses(each.margin, rows.labels) for name, each in fitted.items()})
     summary = {
         name: {"loss": losses[name], "weight": given.get(name, 0.0)}
         for name in settings_of(training, *rows.features.shape)
@@ -125,7 +126,7 @@ def choose_setting(rows: TrainingRows, training: Training) -> tuple[Training, di
     best = min(losses, key=lambda name: float(losses[name].mean()))
     if CONFIGURED in losses and not is_worse(losses[CONFIGURED], losses[best]):
         best = CONFIGURED
-    means = {name: float(each.mean()) for name, each in losses.items()} | stopped
+    means = stopped.beside(losses)
     summary = {name: {"loss": means[name], "weight": float(name == best)} for name in settings}
     return settings[best], {"settings": summary, "rows": len(rows)}
 
@@ -177,8 +178,25 @@ class _Setting(NamedTuple):
     margin: NDArray[np.float32]
 
 
-def _grown(rows: TrainingRows, training: Training) -> tuple[dict[str, _Setting], dict[str, float]]:
-    """Grow the boosters; return those that did not stop after the first fold, and the losses of those that did."""
+class _Stopped(NamedTuple):
+    """Settings that stopped after the first fold.
+
+    Attributes:
+        best: The setting with the least mean loss there, which did not stop.
+        excess: For each that stopped its mean loss there, minus that of the best.
+    """
+
+    best: str
+    excess: dict[str, float]
+
+    def beside(self, losses: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+        """Return mean losses of all settings, given the losses of all rows of those that did not stop."""
+        means = {name: float(each.mean()) for name, each in losses.items()}
+        return means | {name: means[self.best] + excess for name, excess in self.excess.items()}
+
+
+def _grown(rows: TrainingRows, training: Training) -> tuple[dict[str, _Setting], _Stopped]:
+    """Grow the boosters; return those that did not stop after the first fold, and what is known of those that did."""
     settings = settings_of(training, *rows.features.shape)
     held_out, labels = rows.held_out(0), rows.labels[rows.folds == 0]
     # Those that need few trees come first; the others give up where they cannot come near the best of these.
@@ -197,7 +215,8 @@ def _grown(rows: TrainingRows, training: Training) -> tuple[dict[str, _Setting],
     others = range(1, rows.fold_count)
     rest = iter(grow_each(rows, [(settings[name], fold) for name in kept for fold in others]))
     fitted = {name: _Setting(*cut([first[name], *(next(rest) for _ in others)], rows)) for name in kept}
-    return fitted, {name: float(losses[name].mean()) for name in settings if name not in kept}
+    excess = {name: float((losses[name] - losses[best]).mean()) for name in settings if name not in kept}
+    return fitted, _Stopped(best, excess)
 
 
 def _hopeless(best: NDArray[np.float64], labels: NDArray[np.int8]) -> GiveUp:
