@@ -19,7 +19,7 @@ from churn.experiment.power import campaign_power
 from churn.pipelines.data_generation.frames import columns_of
 from churn.pipelines.data_generation.intervention import mean_effect
 from churn.pipelines.data_generation.simulation import simulate_accounts
-from churn.training.encoding import fit_encoder
+from churn.training.encoding import fit_encoder, plain_features
 from tests.conftest import base_parameters
 
 # Mean and standard deviation of the log of an account's value.
@@ -150,7 +150,9 @@ def persuadable(
 ) -> list[dict[str, float]]:
     """Return for each world whether the order by effect is taken, and what the orders bring on accounts not seen."""
     parameters = Parameters.model_validate(base_parameters())
-    encoder_of = partial(fit_encoder, schema=parameters.accounts, settings=parameters.feature_engineering)
+    encoder_of = partial(
+        fit_encoder, schema=parameters.accounts, settings=plain_features(parameters.feature_engineering)
+    )
     found = []
     for world in range(worlds):
         past = World(called, holdout, heterogeneity, seed + 2 * world)

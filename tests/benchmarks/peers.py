@@ -13,7 +13,7 @@ from churn.config import Profit
 from churn.metrics import calibration_error, classification_metrics
 from churn.retention.profit import profit_policies
 from churn.training import train_model
-from churn.training.encoding import fit_encoder
+from churn.training.encoding import fit_encoder, plain_features
 from tests.benchmarks.public_tables import Table
 
 MEASURES = ("roc_auc", "average_precision", "log_loss", "brier", "lift_at_10", "calibration_error")
@@ -34,7 +34,7 @@ def encoded(estimator: Any) -> Fitter:
     """An estimator of scikit-learn's interface on the same encoded features."""
 
     def fit(table: Table, rows: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
-        encoder = fit_encoder(rows, table.schema, table.features.model_copy(update={"target_encoding": "off"}))
+        encoder = fit_encoder(rows, table.schema, plain_features(table.features))
         fitted = estimator().fit(encoder.transform(rows), rows[table.schema.label.column].to_numpy(np.int8))
         return lambda others: fitted.predict_proba(encoder.transform(others))[:, 1]
 

@@ -10,7 +10,7 @@ from churn.config import Experiment, Parameters, Profit
 from churn.experiment.learning import tried_order
 from churn.experiment.save_rate import EffectOrder
 from churn.experiment.uplift import EffectTrees, gain_of_order
-from churn.training.encoding import fit_encoder
+from churn.training.encoding import fit_encoder, plain_features
 from tests.benchmarks.campaigns import World, persuadable
 
 
@@ -21,7 +21,9 @@ def world() -> World:
 
 def order(world: World, parameters: Parameters, before: EffectOrder, contacts: int = 5_000) -> EffectOrder:
     experiment = Experiment.model_validate({"effects": {"contacts": contacts}})
-    encoder_of = partial(fit_encoder, schema=parameters.accounts, settings=parameters.feature_engineering)
+    encoder_of = partial(
+        fit_encoder, schema=parameters.accounts, settings=plain_features(parameters.feature_engineering)
+    )
     return tried_order(world.record, 0.15, before, Profit(), experiment, parameters.accounts, encoder_of, logged=True)
 
 

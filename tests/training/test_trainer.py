@@ -14,7 +14,7 @@ from churn.tables import FrameTable, check_accounts
 from churn.tables.split import Split
 from churn.training import train_model
 from churn.training.boosting import assign_folds, fit_booster
-from churn.training.encoding import fit_encoder
+from churn.training.encoding import fit_encoder, plain_features
 from churn.training.linear import fit_linear
 from churn.training.rows import TrainingRows
 from churn.training.trainer import blend, unseen_probability
@@ -153,7 +153,7 @@ def test_the_calibration_that_is_asked_for(canonical: pd.DataFrame, parameters: 
 def test_the_linear_weight_that_is_asked_for(canonical: pd.DataFrame, parameters: Parameters, weight: float) -> None:
     training = parameters.training.model_copy(update={"linear_weight": weight})
     rows, accounts = canonical.head(1000), parameters.accounts
-    features = parameters.feature_engineering.model_copy(update={"target_encoding": "off"})
+    features = plain_features(parameters.feature_engineering)
     built = train_model(rows, accounts, features, training)
     matrix, labels = built.encoder.transform(rows), rows[accounts.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)
@@ -167,7 +167,7 @@ def test_the_linear_weight_that_is_asked_for(canonical: pd.DataFrame, parameters
 
 def test_the_weight_is_learned_from_rows_that_neither_part_saw(canonical: pd.DataFrame, parameters: Parameters) -> None:
     accounts, training = parameters.accounts, parameters.training
-    features = parameters.feature_engineering.model_copy(update={"target_encoding": "off"})
+    features = plain_features(parameters.feature_engineering)
     matrix = fit_encoder(canonical, accounts, features).transform(canonical)
     labels = canonical[accounts.label.column].to_numpy(np.int8)
     folds = assign_folds(labels, training)

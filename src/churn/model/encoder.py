@@ -156,6 +156,11 @@ class Encoder:
         place = {name: position for position, name in enumerate(self.feature_names)}
         return {place[f"{name}={RATE}"]: len(categories) + 2 for name, categories in self.rated.items()}
 
+    @property
+    def plain(self) -> Self:
+        """The encoder without rates and differences."""
+        return replace(self, rated={}, rates={}, differences=())
+
     def with_rates(self, rates: Mapping[str, Sequence[float]]) -> Self:
         """Return the encoder with the rates that training has learned, by column."""
         return replace(self, rates={name: tuple(map(float, rates[name])) for name in self.rated})

@@ -110,6 +110,11 @@ class Categories(NamedTuple):
         return cls(vocabularies, rated, frozenset(incomplete))
 
 
+def plain_features(settings: FeatureEngineering) -> FeatureEngineering:
+    """Return the settings without features among which training chooses: rates and differences."""
+    return settings.model_copy(update={"target_encoding": "off", "differences": "off"})
+
+
 def rows_needed(settings: FeatureEngineering) -> int:
     """Return the least number of rows with which a category can count."""
     return min(RATED_ROWS, settings.min_category_count)

@@ -12,7 +12,7 @@ from churn.experiment.record import known_outcomes
 from churn.model import Encoder
 from churn.scoring import Publication
 from churn.tables import Batches
-from churn.training.encoding import fit_encoder
+from churn.training.encoding import fit_encoder, plain_features
 
 
 def update_record(
@@ -64,8 +64,8 @@ def learn_from_calls(
     """Return the save rate as measured, and whether the order by effect has proved better than that by risk."""
 
     def encoder_of(accounts: pd.DataFrame) -> Encoder:
-        # Rates of churn would need the outcomes of the campaign's accounts.
-        return fit_encoder(accounts, schema, feature_engineering.model_copy(update={"target_encoding": "off"}))
+        # Which other features help is found out by outcomes, and it is the effect of a call that counts here.
+        return fit_encoder(accounts, schema, plain_features(feature_engineering))
 
     return call_effect_of(record, campaign_report, known_call_effect, profit, experiment, schema, encoder_of)
 

@@ -218,12 +218,10 @@ def measure_baselines(
     schema: AccountSchema,
     training: Training,
 ) -> dict[str, dict[str, float]]:
-    """Compute the metrics of the usual models of scikit-learn on the test rows, with the same encoding but for rates."""
+    """Compute the metrics of the usual models of scikit-learn on the test rows, encoded without rates and differences."""
     if not training.evaluation.baselines:
         return {}
-    fitted = Encoder.from_dict(encoder)
-    rates = {fitted.feature_names[position] for position in fitted.codes}
-    names = [name for name in fitted.feature_names if name not in rates]
+    names = Encoder.from_dict(encoder).plain.feature_names
     if not names:
         return {}
     some = train_features.iloc[:: spacing(len(train_features), BASELINE_ROWS)]
