@@ -50,13 +50,14 @@ def logistic_regression() -> Any:
 
 
 def columns(table: Table, accounts: pd.DataFrame, categories: dict[str, pd.CategoricalDtype]) -> pd.DataFrame:
-    """The account columns themselves: numbers, and categories as pandas has them."""
+    """The account columns themselves: numbers, and categories as pandas has them, missing where they are not known."""
     numeric = list(table.schema.numeric_names)
-    return (
-        accounts[numeric]
-        .astype(np.float64)
-        .assign(**{name: accounts[name].astype(object).astype(kind) for name, kind in categories.items()})
-    )
+
+    def known(name: str, kind: pd.CategoricalDtype) -> pd.Series:
+        values = accounts[name].astype(object)
+        return values.where(values.isin(kind.categories)).astype(kind)
+
+    return accounts[numeric].astype(np.float64).assign(**{name: known(name, kind) for name, kind in categories.items()})
 
 
 def native(estimator: Callable[[], Any]) -> Fitter:

@@ -146,3 +146,32 @@ def viz_of(checkout: Path) -> dict[str, Any]:
     assert built.returncode == 0, built.stdout + built.stderr
     shown: dict[str, Any] = json.loads((checkout / "build/api/main").read_text())
     return shown
+
+
+def test_a_box_begins_when_those_that_it_reads_from_have_ended(pipelines: dict[str, Pipeline]) -> None:
+    """Also in parts and sums of them, in which Kedro runs them."""
+    whole = pipelines["__default__"]
+    for made in (
+        whole,
+        whole.filter(),
+        whole.filter(from_nodes=["fit_parts"]),
+        pipelines["inference"] + pipelines["training"],
+    ):
+        order = made.filter().nodes
+        ends = max(at for at, each in enumerate(order) if each.namespace == "Training")
+        begins = min(at for at, each in enumerate(order) if each.namespace == "Inference")
+        assert ends < begins
+        waits = made.filter().node_dependencies
+        for child in (each for each in order if each.namespace == "Inference"):
+            assert {each for each in order if each.namespace == "Training"} <= waits[child]
+
+
+def test_boxes_that_hand_data_back_take_turns() -> None:
+    def box(name: str, *links: tuple[str, str]) -> Pipeline:
+        return BoxedPipeline.of(
+            Pipeline([node(lambda read: read, given, made, name=made) for given, made in links]), name
+        )
+
+    there_and_back = box("one", ("a", "b"), ("c", "d")) + box("two", ("b", "c"))
+    assert [each.short_name for each in there_and_back.nodes] == ["b", "c", "d"]
+    assert [each.short_name for each in there_and_back.filter(to_outputs=["c"]).nodes] == ["b", "c"]

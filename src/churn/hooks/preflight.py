@@ -38,6 +38,7 @@ class PreflightHook:
     def __init__(self) -> None:
         self._parameters: Parameters | None = None
         self._own_table = False
+        self._model = ""
         self._stores: Mapping[str, Any] = {}
         self._project = Path()
 
@@ -51,6 +52,7 @@ class PreflightHook:
         self._parameters = check_parameters(context.config_loader["parameters"])
         settings = context.config_loader["globals"]
         self._own_table = bool(settings.get("source_accounts"))
+        self._model = settings["model"]["name"]
         self._stores, self._project = settings["stores"], context.project_path
         anchor_mlflow(context)
 
@@ -69,7 +71,7 @@ class PreflightHook:
         if absent := list(
             dict.fromkeys(fault for fault in faults if fault)
         ):  # a file that is read in two ways is one fault
-            raise FaultsError("inputs of this run", absent)
+            raise FaultsError("inputs of this run", [*absent, *_without_model(inputs, catalog, self._model)])
         read = {_without_transcoding(name) for made in pipelines.values() for name in made.all_inputs()}
         lost = [
             name
@@ -117,6 +119,20 @@ def _input_fault(name: str, catalog: Catalog) -> str | None:
             if name in node.outputs:
                 return f"{name} is in memory only and not kept between runs; --from-nodes {node.short_name} makes it"
     return f"{name} is in no catalog entry and no node makes it{_meant(name, catalog)}"
+
+
+def _without_model(inputs: list[str], catalog: Catalog, model: str) -> list[str]:
+    """Return why there are no results to read, if gates have refused the only model; empty otherwise."""
+    if not any(_without_transcoding(name) == "results" and _is_absent(catalog.get(name)) for name in inputs):
+        return []
+    from churn.registry.uri import last_unpromoted
+
+    try:
+        refused = last_unpromoted(model)
+    except Exception as error:  # what is absent is known without MLflow
+        logger.debug("MLflow does not return the version that was trained last: %s", error)
+        return []
+    return [f"there is no champion to make results with: {refused.sentence}; churn status says why"] if refused else []
 
 
 def _meant(name: str, catalog: Catalog) -> str:

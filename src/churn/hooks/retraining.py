@@ -40,7 +40,7 @@ class RetrainingHook:
         """Compare the fingerprint with those of the champion and of the last training, and log the differences.
 
         Raises:
-            NothingToDo: If one of them has the same fingerprint.
+            NothingToDo: If one of them has the same fingerprint, but for a version that ``promotion.force`` is to promote.
             ChurnError: If the stored features were computed from another table.
         """
         if self._parameters is None or MADE not in pipeline.all_outputs():
@@ -60,15 +60,17 @@ class RetrainingHook:
         self._compare(fingerprint_of_training(data, known.accounts, known.feature_engineering, known.training))
 
     def _compare(self, now: Fingerprint) -> None:
+        from churn.registry.uri import last_unpromoted
         from churn.registry.versions import fingerprint_of, trained_versions
 
         versions = trained_versions(self._model, "champion")
-        for trained in versions:
-            if trained.fingerprint == now.sha256:
-                raise NothingToDo(
-                    f"Nothing changed: version {trained.version} of '{self._model}' was trained on the same data, parameters, "
-                    "code and packages."
-                )
+        same = next((trained for trained in versions if trained.fingerprint == now.sha256), None)
+        refused = last_unpromoted(self._model) if same is not None else None
+        if same is not None and not (refused and self._parameters and self._parameters.promotion.force):
+            raise NothingToDo(
+                f"Nothing changed: version {same.version} of '{self._model}' was trained on the same data, parameters, code and "
+                f"packages.{f' There is no champion: {refused}' if refused else ''}"
+            )
         if not versions:
             logger.info("Training: there is no earlier model.")
             return

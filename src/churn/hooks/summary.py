@@ -1,5 +1,6 @@
 """The summary after a run."""
 
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from churn.config import at_costs
 from churn.config.console import shown_path
 from churn.config.health import HEALTH_WORDS
 from churn.config.secrets import REDACTION
+from churn.registry.unpromoted import ways_out
 
 Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 
@@ -19,18 +21,31 @@ Catalog = CatalogProtocol[str, AbstractDataset[Any, Any]]
 class SummaryHook:
     """Prints the main results of a run and the paths of its files."""
 
+    def __init__(self) -> None:
+        self._saved: set[str] = set()
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Begin with nothing."""
+        self._saved = set()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Record what the run has made, in case it fails."""
+        self._saved.add(dataset_name)
+
+    @hook_impl
+    def on_pipeline_error(self, catalog: Catalog) -> None:
+        """Print what a run has trained that ends because gates have refused the model, so that there is none to score with."""
+        if "promotion_decision" in self._saved and not catalog["promotion_decision"].load()["promote"]:
+            _print(_training_lines(self._saved, catalog))
+
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Print the summary of the data sets that this run made."""
         made = pipeline.all_outputs()
         lines: list[tuple[str, str]] = []
-        # A job in a container has no Makefile, and its folder is removed with the container.
-        in_checkout = Path("Makefile").is_file()
-        if "training_metrics" in made:
-            folder = _folder(catalog["promotion_decision"]) if in_checkout else "with the run in MLflow"
-            lines += _model_lines(catalog["training_metrics"].load(), folder)
-        if "promotion_decision" in made:
-            lines.append(("champion", catalog["promotion_decision"].load()["reason"]))
+        lines += _training_lines(made, catalog)
         if "results@publish" in made:
             lines[:0] = _list_lines(catalog["results@publish"])
             lines += [*_result_lines(catalog["results@publish"]), *_overtaken_lines(catalog["results@publish"])]
@@ -40,10 +55,48 @@ class SummaryHook:
             lines += _health_lines(catalog["health_report"])
         if "deliveries" in made:
             lines += _delivery_lines(catalog["deliveries"])
-        if lines:
-            lines += _look_lines(in_checkout)
-            width = max(len(name) for name, _ in lines)
-            click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
+        _print(lines)
+
+
+def _print(lines: list[tuple[str, str]]) -> None:
+    if lines:
+        lines += _look_lines(_in_checkout())
+        width = max(len(name) for name, _ in lines)
+        click.echo("\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in lines) + "\n")
+
+
+def _in_checkout() -> bool:
+    """Return whether this is a checkout: a job in a container has no Makefile, and its folder is removed with the container."""
+    return Path("Makefile").is_file()
+
+
+def _training_lines(made: Set[str], catalog: Catalog) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    if "training_metrics" in made:
+        folder = _folder(catalog["promotion_decision"]) if _in_checkout() else "with the run in MLflow"
+        lines += _model_lines(catalog["training_metrics"].load(), folder)
+    if "promotion_decision" in made:
+        lines += _promotion_lines(catalog["promotion_decision"].load(), _card(made, catalog))
+    return lines
+
+
+def _card(made: Set[str], catalog: Catalog) -> str | None:
+    if "model_card_page" not in made or not _in_checkout():
+        return None
+    return shown_path(str(catalog["model_card_page"]._describe()["filepath"]))
+
+
+def _promotion_lines(decision: Mapping[str, Any], card: str | None) -> list[tuple[str, str]]:
+    """Return the decision; of a model that gates have refused, also what is in use instead, or the ways out."""
+    lines = [("champion", decision["reason"])]
+    refused = [gate["name"] for gate in decision["gates"] if not gate["passed"]]
+    if decision["promote"] or not refused:
+        return lines
+    if decision["compared_with"]:
+        lines.append(("", f"version {decision['compared_with']} stays in use"))
+    else:
+        lines.append(("", f"so there is no model to score with: {ways_out(refused)}"))
+    return [*lines, *([("card", card)] if card else [])]
 
 
 def _model_lines(metrics: dict[str, float], folder: str) -> list[tuple[str, str]]:

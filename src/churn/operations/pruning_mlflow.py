@@ -12,8 +12,9 @@ from mlflow.exceptions import MlflowException
 
 from churn.errors import ChurnError
 from churn.operations.pruning import Run, StoredModel, Version
+from churn.registry.unpromoted import LAST_TAG
 from churn.registry.uri import ABSENT_CODES, SHA256_TAG
-from churn.registry.versions import FINGERPRINT_RUN_TAG, LAST_TAG, PREVIOUS_TAG
+from churn.registry.versions import FINGERPRINT_RUN_TAG, PREVIOUS_TAG
 
 PARENT_TAG = "mlflow.parentRunId"
 # Statuses of runs that may go on.

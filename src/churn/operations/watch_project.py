@@ -99,6 +99,28 @@ class CurrentScores:
         return self._times.get(champion)
 
 
+class Waiting:
+    """Says once why scoring waits, although there are accounts to score: gates have refused the only model."""
+
+    def __init__(self, model_name: str) -> None:
+        """Set the name of the registered model."""
+        self._model, self._said = model_name, ""
+
+    def tell(self) -> None:
+        """Log it, unless it was the last that was said; nothing if no model was trained yet."""
+        from churn.registry.uri import last_unpromoted
+
+        try:
+            refused = last_unpromoted(self._model)
+        except Exception as error:  # it is only told
+            logger.debug("MLflow does not return the version that was trained last: %s", error)
+            return
+        said = str(refused or "")
+        if said and said != self._said:
+            logger.warning("Inference waits, as there is no champion: %s", said)
+        self._said = said
+
+
 def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -> None:
     """Run the trigger on the inputs of training, scoring and monitoring in a project.
 
@@ -127,11 +149,14 @@ def watch_project(context: KedroContext, job: KedroJob, *, once: bool = False) -
         rest = fingerprint_of_training({"sha256": ""}, known.accounts, known.feature_engineering, known.training)
         return {**files, CODE: rest.sha256} if files else {}
 
+    waiting = Waiting(model_name)
     reigning = LastKnown(catalog["reigning_version"].load)
 
     def inference() -> Mapping[str, str]:
         files = catalog["scoring_accounts@fingerprint"].signatures()
         champion = reigning() if files else None
+        if files and champion is None:
+            waiting.tell()
         return {**files, CHAMPION: champion} if champion else {}
 
     def outcomes() -> Mapping[str, str]:

@@ -1,9 +1,12 @@
 """A box for each pipeline, as kedro-viz shows them."""
 
 from collections import defaultdict
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, ClassVar
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 
 class BoxedPipeline(Pipeline):
@@ -11,6 +14,9 @@ class BoxedPipeline(Pipeline):
 
     The namespace is a prefix of node names only and may be left out: ``--nodes fit_parts`` means
     ``Training.fit_parts``. Data sets and parameters keep their names.
+
+    A box begins when the boxes that it reads from have ended. So a run that fails in one of them has all results of those before:
+    a model that scoring does not find because gates have refused it has its metrics and its card.
     """
 
     @classmethod
@@ -27,6 +33,25 @@ class BoxedPipeline(Pipeline):
 
     def __radd__(self, other: Any) -> Any:
         return self + other if isinstance(other, Pipeline) else super().__radd__(other)
+
+    @cached_property
+    def node_dependencies(self) -> dict[Node, set[Node]]:
+        """The nodes that each node waits for: those whose outputs it reads, and all of the boxes that its own box reads from."""
+        waits = dict(super().node_dependencies)
+        boxes: dict[str | None, set[str | None]] = {node.namespace: set() for node in waits}
+        members: dict[str | None, set[Node]] = {name: set() for name in boxes}
+        for node, others in waits.items():
+            members[node.namespace].add(node)
+            boxes[node.namespace] |= {each.namespace for each in others} - {node.namespace}
+        if None in boxes or _has_cycle(boxes):  # nodes in no box, or boxes that hand data back, take turns
+            return waits
+        return {
+            node: others.union(*(members[name] for name in boxes[node.namespace])) for node, others in waits.items()
+        }
+
+    def filter(self, *names: Any, **chosen: Any) -> Pipeline:
+        """Return a part of the pipeline, see Kedro; in boxes."""
+        return BoxedPipeline(super().filter(*names, **chosen).nodes)
 
     def only_nodes(self, *node_names: str) -> Pipeline:
         """Return the nodes with these names. The namespace may be left out where the name is unique.
@@ -82,6 +107,14 @@ class _Box(Pipeline):
 
     def outputs(self) -> set[str]:
         return super().outputs() | {name for name in self.all_outputs() if _stored(name) in self._handed_on}
+
+
+def _has_cycle(graph: dict[str | None, set[str | None]]) -> bool:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 def _stored(name: str) -> str:

@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME
 
 from churn.errors import ChurnError
+from churn.registry.unpromoted import CHAMPION, LAST_TAG, Unpromoted, card_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -76,7 +77,7 @@ def registered_version(name: str, alias: str | None, number: str) -> "ModelVersi
     """Return a registered version, by its alias or its number.
 
     Raises:
-        NoSuchModelError: If it does not exist; names the versions that do.
+        NoSuchModelError: If it does not exist; names the versions that do, or the gates that have refused the last one.
         RegistrySilentError: If the registry does not answer.
     """
     client = mlflow.MlflowClient()
@@ -85,12 +86,31 @@ def registered_version(name: str, alias: str | None, number: str) -> "ModelVersi
         return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
     except MlflowException as error:
         if error.error_code in ABSENT_CODES:
-            raise NoSuchModelError(
-                f"there is no model {uri} in {mlflow.get_tracking_uri()}{_alternatives(name)}; {REMEDY}"
-            ) from error
+            refused = last_unpromoted(name) if alias == CHAMPION else None
+            why = f": {refused}" if refused else f"{_alternatives(name)}; {REMEDY}"
+            raise NoSuchModelError(f"there is no model {uri} in {mlflow.get_tracking_uri()}{why}") from error
         raise RegistrySilentError(
             f"MLflow at {mlflow.get_tracking_uri()} could not resolve {uri}: {str(error).splitlines()[0]}"
         ) from error
+
+
+def last_unpromoted(name: str) -> Unpromoted | None:
+    """Return the version that was trained last, if it was not promoted and there is no champion; ``None`` otherwise."""
+    client = mlflow.MlflowClient()
+    try:
+        model = client.get_registered_model(name)
+        if CHAMPION in model.aliases or LAST_TAG not in model.tags:
+            return None
+        entry = client.get_model_version(name, model.tags[LAST_TAG])
+        run_id = entry.run_id or ""
+        refused = Unpromoted.of(str(entry.version), entry.tags)
+        if refused is None or not run_id:
+            return refused
+        return refused._replace(model_card=card_of(client.get_run(run_id).info.artifact_uri, run_id))
+    except MlflowException as error:
+        if error.error_code in ABSENT_CODES:
+            return None
+        raise
 
 
 def known_versions(name: str) -> str:

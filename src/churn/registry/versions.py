@@ -11,11 +11,20 @@ from churn.errors import ChurnError
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-from churn.registry.uri import ABSENT_CODES, REMEDY, SHA256_TAG, NoSuchModelError, known_versions, registered_version
+from churn.registry.unpromoted import LAST_TAG
+from churn.registry.uri import (
+    ABSENT_CODES,
+    REMEDY,
+    SHA256_TAG,
+    NoSuchModelError,
+    known_versions,
+    last_unpromoted,
+    registered_version,
+)
 from churn.training.promotion import PromotionDecision
 
-# Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint. Tag of a model: its last version.
-FINGERPRINT_TAG, FINGERPRINT_RUN_TAG, LAST_TAG = "fingerprint", "fingerprint_run", "last_trained"
+# Tags of a version: the hash of its fingerprint, and the run that has the whole fingerprint.
+FINGERPRINT_TAG, FINGERPRINT_RUN_TAG = "fingerprint", "fingerprint_run"
 PREVIOUS_TAG = "previous_champion"
 # Ending of the tag of a version with the time when it got an alias: `champion_since`.
 SINCE = "_since"
@@ -160,7 +169,9 @@ def roll_back(name: str, alias: str, to: str | None = None) -> tuple[str, str]:
     client = mlflow.MlflowClient()
     current = alias_version(name, alias)
     if current is None:
-        raise ChurnError(f"no version of '{name}' is {alias} in {mlflow.get_tracking_uri()}; {REMEDY}")
+        refused = last_unpromoted(name)
+        why = f": {refused}" if refused else f"; {REMEDY}"
+        raise ChurnError(f"no version of '{name}' is {alias} in {mlflow.get_tracking_uri()}{why}")
     target = to or client.get_model_version(name, current).tags.get(PREVIOUS_TAG)
     if target is None:
         raise ChurnError(f"version {current} of '{name}' is the first {alias}; name a version with --to")

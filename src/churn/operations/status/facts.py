@@ -39,8 +39,9 @@ def state_of(loader: Any, project: Path, now: float) -> dict[str, Any]:
 
     Returns:
         ``champion``, ``last_run``, ``scores``, ``health`` and ``disk``, each as plain JSON types, ``None`` if there is none
-        yet, or ``{"unknown": reason}``; ``alarms``, a list of sentences; ``in_order``, whether the scores can be used: they and
-        the champion are known, no alarm is open, and nothing that is asked here is unknown. Times are seconds since 1970.
+        yet, or ``{"unknown": reason}``; ``not_promoted``, the version that was trained last, if it was not promoted and there
+        is no champion; ``alarms``, a list of sentences; ``in_order``, whether the scores can be used: they and the champion
+        are known, no alarm is open, and nothing that is asked here is unknown. Times are seconds since 1970.
 
     Raises:
         ChurnError: If the configuration itself cannot be read.
@@ -71,6 +72,7 @@ def state_of(loader: Any, project: Path, now: float) -> dict[str, Any]:
     mlflow, published = found["tracked"], found["published"]
     state: dict[str, Any] = {
         "champion": _part(mlflow, lambda: mlflow.champion and mlflow.champion._asdict()),
+        "not_promoted": _part(mlflow, lambda: mlflow.unpromoted and mlflow.unpromoted._asdict()),
         "last_run": _part(mlflow, lambda: mlflow.last_run and mlflow.last_run._asdict()),
         "scores": _part(published, lambda: published and published["scores"]),
         "health": _part(published, lambda: published and published["health"]),

@@ -7,6 +7,7 @@ from typing import Any
 from churn.config.console import shown_size
 from churn.config.health import HEALTH_WORDS
 from churn.operations.status.facts import is_unknown
+from churn.registry.unpromoted import Unpromoted
 
 ENDED = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped", "RUNNING": "running", "SCHEDULED": "waiting"}
 # Names of times in the state.
@@ -31,6 +32,11 @@ def render(state: Mapping[str, Any], environment: str, now: float) -> str:
 def _lines(state: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     for name, words in (("champion", _champion), ("last run", _last_run), ("scores", _scores), ("health", _health)):
         part = state[name.replace(" ", "_")]
+        refused = _refused(state) if name == "champion" else None
+        if refused is not None:
+            yield name, f"none: {refused.sentence}"
+            yield from (("", each) for each in refused.details)
+            continue
         yield name, f"unknown: {part['unknown']}" if is_unknown(part) else words(part, now)
     findings = [] if is_unknown(state["health"]) or not state["health"] else state["health"]["to_watch"]
     yield from _listed("", findings)
@@ -44,6 +50,11 @@ def _listed(name: str, sentences: list[str]) -> Iterator[tuple[str, str]]:
         shown[-1] += f"; and {more} more, see --json"
     for at, sentence in enumerate(shown):
         yield (name if at == 0 else ""), sentence
+
+
+def _refused(state: Mapping[str, Any]) -> Unpromoted | None:
+    known = state["not_promoted"]
+    return Unpromoted(**known) if known and not is_unknown(known) else None
 
 
 def _champion(champion: Mapping[str, Any] | None, now: float) -> str:

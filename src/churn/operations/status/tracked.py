@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from churn.errors import ChurnError
+from churn.registry.unpromoted import CHAMPION as ALIAS
+from churn.registry.unpromoted import LAST_TAG, Unpromoted, card_of
 from churn.services.database_file import file_of
 
-ALIAS = "champion"
 SINCE_TAG = "champion_since"
 PARENT_TAG = "mlflow.parentRunId"
 # Seconds to wait for an answer of MLflow's server, or for a process that writes to its database.
@@ -69,12 +70,14 @@ class Tracked(NamedTuple):
         champion: The champion; ``None`` if there is none.
         last_run: The last run; ``None`` if there is none.
         last_trained: When the newest version was registered, in seconds since 1970; ``None`` if there is none.
+        unpromoted: The version that was trained last, if it was not promoted and there is no champion; ``None`` otherwise.
     """
 
     experiment: str | None = None
     champion: Champion | None = None
     last_run: LastRun | None = None
     last_trained: float | None = None
+    unpromoted: Unpromoted | None = None
 
 
 def read_tracked(address: str, experiment: str, model: str, credentials: Mapping[str, str]) -> Tracked:
@@ -109,11 +112,13 @@ def _from_file(path: Path, experiment: str, model: str) -> Tracked:
             (newest,) = database.execute(
                 "SELECT max(creation_time) FROM model_versions WHERE name = ?", (model,)
             ).fetchone()
+            champion = _champion_of(database, model)
             return Tracked(
                 identity,
-                _champion_of(database, model),
+                champion,
                 None if found is None else _last_run_of(database, found[0]),
                 _seconds(newest),
+                _unpromoted_of(database, model) if champion is None else None,
             )
     except sqlite3.Error as error:
         raise ChurnError(f"MLflow's database {path} cannot be read: {error}") from error
@@ -133,6 +138,21 @@ def _champion_of(database: sqlite3.Connection, model: str) -> Champion | None:
     ).fetchone()
     metrics = database.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (run_id,))
     return _champion(version, created, since and since[0], dict(metrics.fetchall()))
+
+
+def _unpromoted_of(database: sqlite3.Connection, model: str) -> Unpromoted | None:
+    found = database.execute(
+        "SELECT v.version, v.run_id, r.artifact_uri FROM registered_model_tags t JOIN model_versions v ON v.name = t.name "
+        "AND CAST(v.version AS TEXT) = t.value LEFT JOIN runs r ON r.run_uuid = v.run_id WHERE t.name = ? AND t.key = ?",
+        (model, LAST_TAG),
+    ).fetchone()
+    if found is None:
+        return None
+    version, run_id, artifacts = found
+    tags = database.execute(
+        "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?", (model, version)
+    )
+    return Unpromoted.of(str(version), dict(tags.fetchall()), card_of(artifacts, str(run_id)))
 
 
 def _last_run_of(database: sqlite3.Connection, experiment: int) -> LastRun | None:
@@ -180,7 +200,22 @@ class _Server:
         registered = self._ask("registered-models/get", name=model) or {}
         latest = registered.get("registered_model", {}).get("latest_versions", [])
         newest = max((int(each.get("creation_timestamp", 0)) for each in latest), default=None)
-        return Tracked(identity, champion, None if identity is None else self._last_run(identity), _seconds(newest))
+        last = _tag(registered.get("registered_model", {}).get("tags"), LAST_TAG) if champion is None else None
+        return Tracked(
+            identity,
+            champion,
+            None if identity is None else self._last_run(identity),
+            _seconds(newest),
+            None if last is None else self._unpromoted(model, last),
+        )
+
+    def _unpromoted(self, model: str, version: str) -> Unpromoted | None:
+        entry = (self._ask("model-versions/get", name=model, version=version) or {}).get("model_version", {})
+        run_id = str(entry.get("run_id") or "")
+        run = self._ask("runs/get", run_id=run_id) if run_id else None
+        artifacts = None if run is None else run["run"]["info"].get("artifact_uri")
+        tags = {each["key"]: each.get("value", "") for each in entry.get("tags") or []}
+        return Unpromoted.of(version, tags, card_of(artifacts, run_id))
 
     def _last_run(self, experiment: str) -> LastRun | None:
         wanted = {
