@@ -1,5 +1,12 @@
 """No champion, because gates have refused the version that was trained last: who says so, on a real MLflow store (SQLite)."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -104,6 +111,32 @@ def test_the_status_reads_the_same_from_the_database(refused: str) -> None:
     versions.record_decision("churn", "champion", decision(refused, promote=True))
     assert read_tracked(address, "refused", "churn", {}).unpromoted is None
     assert last_unpromoted("churn") is None
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.usefixtures("refused")
+def test_the_status_reads_the_same_from_a_server(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, store = f"http://127.0.0.1:{port}", mlflow.get_tracking_uri()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--backend-store-uri", store], stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+        )
+    try:
+        until, found = time.monotonic() + 120, None
+        while found is None:
+            assert time.monotonic() < until, (tmp_path / "server.log").read_text()
+            time.sleep(0.2)
+            with suppress(ChurnError):  # the first answers of a server take longer than the command waits
+                found = read_tracked(address, "refused", "churn", {})
+        assert found.unpromoted == last_unpromoted("churn") is not None
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
 
 
 def test_tags_of_other_decisions_are_no_refusal() -> None:
