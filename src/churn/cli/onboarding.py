@@ -91,7 +91,7 @@ def init(source: str, **options: Any) -> None:
         answers = _asked(survey, proposal, answers)
         proposal = onboarding.proposed(survey, answers)
     _show(survey, proposal)
-    _check_complete(survey, proposal, asks=asks or options["yes"])
+    _check_complete(survey, proposal, answers, asks=asks or options["yes"])
     schema = schema_of(proposal, answers, survey.format)
     checked = replace(
         survey, source=survey.source.model_copy(update={"row_number": proposal.id not in survey.frame.columns})
@@ -263,12 +263,13 @@ def _amount_of(name: str) -> Any:
     return read
 
 
-def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> None:
+def _check_complete(survey: "Survey", proposal: "Proposal", answers: "Answers", *, asks: bool) -> None:
     """Check that everything that a run needs is known.
 
     Raises:
         FaultsError: Lists what is not, each with the option that says it.
     """
+    from churn.survey.label import label_faults
     from churn.survey.proposal import ROW_NUMBER
     from churn.survey.words import CHURN, has_word
 
@@ -284,16 +285,7 @@ def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> No
             if each.kind == "constant" and has_word(each.name, CHURN)
         ]
     else:
-        if not label.positive or not label.negative:
-            values = ", ".join(map(repr, [*label.positive, *label.negative, *label.open]))
-            faults.append(
-                f"{label.column}: which values mean churned is not clear ({values}); say it with --positive and --negative"
-            )
-        if label.open:
-            values = ", ".join(map(repr, label.open))
-            faults.append(
-                f"{label.column}: what {values} mean is not clear; say it with --positive, --negative, --drop or --unknown"
-            )
+        faults += label_faults(label, answers)
     for each in proposal.of("id"):
         again = each.facts.present - each.facts.different
         if again or each.facts.missing:
@@ -349,6 +341,7 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
             ("stayed", label.negative),
             ("left out", label.drop),
             ("not known yet", label.unknown),
+            ("not clear", label.open),
         )
         click.echo(
             f"Label {label.column}: " + "; ".join(f"{name}: {', '.join(values)}" for name, values in meanings if values)

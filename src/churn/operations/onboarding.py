@@ -220,7 +220,10 @@ def proposed(survey: Survey, answers: Answers) -> Proposal:
     proposal = propose(survey.frame, survey.facts, answers)
     if isinstance(proposal.as_of, date) and answers.as_of is None and survey.is_sampled:
         proposal = replace(proposal, as_of=_latest(survey, proposal))
-    if proposal.label is None or proposal.label.open or not (proposal.of("numeric") + proposal.of("categorical")):
+    label = proposal.label
+    if label is None or label.open or not (label.positive and label.negative):
+        return proposal
+    if not (proposal.of("numeric") + proposal.of("categorical")):
         return proposal
     canonical = canonical_sample(survey, proposal, answers)
     if canonical is None:

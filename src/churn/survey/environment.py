@@ -61,23 +61,15 @@ def accounts_of(proposal: Proposal, answers: Answers, given: FileFormat | None) 
     spellings = [word for each in proposal.columns if each.role in ("numeric", "dates") for word in each.facts.words]
     if spellings:
         accounts["missing"] = list(dict.fromkeys([*(text for text in MISSING_NUMBERS if text), *spellings]))
-    marks = [word for each in proposal.of("categorical") for word in each.facts.words if _is_free(word, proposal)]
+    marks = [word for each in proposal.of("categorical") for word in each.facts.words]
     if marks:
         accounts["missing_text"] = list(dict.fromkeys(marks))
+        # The spellings hold for the label too: such a row has none.
+        if set(marks) & set(label.unknown):
+            meant["unknown"] = [*label.unknown, ""]
     if given is not None and (said := given.model_dump(exclude_defaults=True)):
         accounts["format"] = said
     return accounts
-
-
-def _is_free(mark: str, proposal: Proposal) -> bool:
-    """Return whether a mark means missing in each column of categories, and nothing in the label."""
-    label = proposal.label
-    meant = () if label is None else (*label.positive, *label.negative, *label.drop, *label.unknown, *label.open)
-    return mark not in meant and not any(
-        mark in each.facts.examples or any(mark == value for value, _ in each.facts.values)
-        for each in proposal.of("categorical")
-        if mark not in each.facts.words
-    )
 
 
 def _one(values: Sequence[str]) -> Any:

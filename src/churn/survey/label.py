@@ -1,6 +1,6 @@
 """Find the label of an unknown table, and what its values mean."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from churn.config import Label
 from churn.survey import words
 from churn.survey.answers import Answers, Sure
 from churn.survey.columns import MOST_VALUES, ColumnFacts
-from churn.survey.words import has_word
+from churn.survey.words import has_word, parts_of
 from churn.tables.cells import as_text
 
 
@@ -58,10 +58,19 @@ def label_of(facts: Sequence[ColumnFacts], answers: Answers) -> LabelGuess | Non
     guesses = [
         guess
         for guess in guesses
-        if guess.sure != "unsure" or (has_word(guess.column, named) and _rank(guess.column) > 0)
+        if guess.sure != "unsure"
+        or (has_word(guess.column, named) and _rank(guess.column) > 0 and not _is_of_something_else(guess))
     ]
     guesses.sort(key=lambda guess: (ranks[guess.sure], len(guess.open), -_rank(guess.column)))
     return guesses[0] if guesses else None
+
+
+def _is_of_something_else(guess: LabelGuess) -> bool:
+    """Return whether a column has the state of something else: no value is known, and neither is a word beside the state."""
+    parts = [part for part in parts_of(guess.column) if part not in ("is", "flag", "current") and not part.isdigit()]
+    outcome = (*words.OUTCOME, *words.CHURN, *words.STAYED, *words.OF_ACCOUNTS, *words.SUBSCRIBED)
+    is_named = any(part in words.CHURN for part in parts) or all(part in outcome for part in parts)
+    return not guess.positive and not guess.negative and not is_named
 
 
 def _rank(name: str) -> int:
@@ -74,6 +83,7 @@ def _rank(name: str) -> int:
 
 def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
     values = [value for value, _ in facts.values]  # noqa: PD011, no pandas
+    values += [word for word in facts.words if values and word not in values]
     churn_like, stayed_like = has_word(facts.name, words.CHURN), has_word(facts.name, words.STAYED)
     meant: dict[str, list[str]] = {"positive": [], "negative": [], "drop": [], "unknown": [], "open": []}
     told = False
@@ -96,6 +106,10 @@ def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
             meant["positive" if is_yes != (stayed_like and not churn_like) else "negative"].append(value)
         else:
             meant["open"].append(value)
+    if answers.positive:
+        # Who says which values mean churned has said that no other one does.
+        meant["open"] += [value for value in meant["positive"] if _as_given(value, answers) is None]
+        meant["positive"] = [value for value in meant["positive"] if _as_given(value, answers) is not None]
     # With one side known, and one other value, that is the other side.
     if len(meant["open"]) == 1 and not given_all(answers) and bool(meant["positive"]) != bool(meant["negative"]):
         meant["negative" if meant["positive"] else "positive"].append(meant["open"].pop())
@@ -121,6 +135,22 @@ def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
         sure=sure,
         why=f"values: {shown}",
     )
+
+
+def label_faults(label: LabelGuess, answers: Answers) -> Iterator[str]:
+    """Yield what is not known about a label, each with the options that say it."""
+    known = [*label.positive, *label.negative, *label.drop, *label.unknown, *label.open]
+    values = ", ".join(map(repr, known))
+    never = [value for value in answers.positive if Label.key(value) not in map(Label.key, label.positive)]
+    if not known:
+        yield f"{label.column}: has one value or more than {MOST_VALUES}, and a label two or a few; name another with --label"
+    elif never:
+        yield f"{label.column}: {', '.join(map(repr, never))} of --positive never occurs; its values are {values}"
+    elif not label.positive or not (label.negative or label.open):
+        yield f"{label.column}: which values mean churned is not clear ({values}); say it with --positive and --negative"
+    elif label.open:
+        shown = ", ".join(map(repr, label.open))
+        yield f"{label.column}: what {shown} mean is not clear; say it with --positive, --negative, --drop or --unknown"
 
 
 def given_all(answers: Answers) -> bool:

@@ -78,6 +78,7 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
     label = label_of(facts, answers)
     id_column, id_sure, id_why = _id(facts, answers, label)
     end = _snapshot_column(facts, answers)
+    facts = _with_marks_of_all(facts, label)
     columns = []
     for each in facts:
         if each.name == id_column:
@@ -102,6 +103,20 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
     proposal = Proposal(tuple(columns), id_column or ROW_NUMBER, label, as_of, why)
     value, sure = _value(proposal, answers)
     return replace(proposal, value=value, value_sure=sure, currency=answers.currency or _currency(facts))
+
+
+def _with_marks_of_all(facts: Sequence[ColumnFacts], label: LabelGuess | None) -> list[ColumnFacts]:
+    """Return the facts without the marks for missing categories that are values elsewhere: spellings hold for all columns."""
+    meant = set() if label is None else {*label.positive, *label.negative, *label.drop, *label.open}
+    for each in facts:
+        if each.kind in ("categories", "texts", "constant"):
+            meant |= {*each.examples, *(value for value, _ in each.values)} - {*each.words}  # noqa: PD011, no pandas
+    return [
+        replace(each, words=tuple(word for word in each.words if word not in meant))
+        if each.kind in ("categories", "texts")
+        else each
+        for each in facts
+    ]
 
 
 def _check_names(answers: Answers, names: Sequence[str]) -> None:

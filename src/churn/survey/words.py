@@ -106,6 +106,19 @@ CHURN = (
 )  # fmt: skip
 STAYED = ("retained", "retention", "stayed", "active", "aktiv", "renewed", "verlangert", "actif", "activo")
 OUTCOME = ("status", "target", "label", "outcome", "state", "class", "zustand", "y")
+# What has the state of an account.
+SUBSCRIBED = (
+    "subscription",
+    "membership",
+    "service",
+    "relationship",
+    "reservation",
+    "booking",
+    "order",
+    "abo",
+    "loan",
+    "contracts",
+)
 # Values of a label, as `churn.config.Label.key` writes them.
 POSITIVE = (
     "churned", "churn", "attrited customer", "attrited", "cancelled", "canceled", "left", "lost", "exited", "inactive", "closed",
