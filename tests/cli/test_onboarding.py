@@ -176,6 +176,15 @@ def test_only_what_is_open_about_the_label_is_said(
     assert unsaid not in result.output
 
 
+def test_rows_without_an_outcome(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "open.csv"
+    file.write_text(table(id=range(60), churn=["yes", "no", ""] * 20, visits=[1, 2, 3, 4, 5, 6] * 10))
+    assert "churn: 20 rows have no value; --unknown '' leaves them out" in init(project, str(file), "--yes").output
+    result = init(project, str(file), "--yes", "--unknown", "")
+    assert result.exit_code == 0, result.output
+    assert "40 rows are ready" in result.output
+
+
 def test_only_the_other_of_two_values_is_left_for_stayed(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "turned.csv"
     file.write_text(table(id=range(60), granted=[0, 1, 1] * 20, visits=[1, 2, 3, 4, 5, 6] * 10))

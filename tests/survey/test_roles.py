@@ -189,3 +189,12 @@ def test_a_person_who_names_the_churned_has_named_all(positive: str, negative: s
     label = propose(frame, [facts_of(frame[each]) for each in frame], answers).label
     assert label is not None
     assert (label.positive, label.negative, label.open) == ((positive,), (negative,), ())
+
+
+@pytest.mark.parametrize("name", ["left_handed", "quit_smoking", "cancelled_before", "lost_card"])
+def test_a_word_for_leaving_is_no_outcome_in_other_words(name: str) -> None:
+    other = ["yes" if row % 5 == 0 else "no" for row in range(ROWS)]
+    assert found(name, other).role == "categorical"
+    same = ["yes" if row % 4 == 0 else "no" for row in range(ROWS)]
+    each = found(name, same)
+    assert (each.role, each.suspected) == ("left_out", True)

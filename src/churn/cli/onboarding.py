@@ -285,7 +285,8 @@ def _check_complete(survey: "Survey", proposal: "Proposal", answers: "Answers", 
             if each.kind == "constant" and has_word(each.name, CHURN)
         ]
     else:
-        faults += label_faults(label, answers)
+        missing = next(each.facts.missing for each in proposal.columns if each.name == label.column)
+        faults += label_faults(label, answers, missing)
     for each in proposal.of("id"):
         again = each.facts.present - each.facts.different
         if again or each.facts.missing:
@@ -327,13 +328,13 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
     click.echo(f"{survey.source.shown}: {survey.rows:,} rows{sampled}, {len(survey.facts):,} columns")
     for note in survey.notes:
         click.echo(note)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    listed = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("column", "role", "how sure", "why"):
-        shown.add_column(title, overflow="fold")
+        listed.add_column(title, overflow="fold")
     for each in proposal.columns:
         role = TITLES[each.role] + (" (!)" if each.suspected else "")
-        shown.add_row(Text(each.name), Text(role), Text(each.sure), Text(each.why))
-    console.print(shown)
+        listed.add_row(Text(each.name), Text(role), Text(each.sure), Text(each.why))
+    console.print(listed)
     label = proposal.label
     if label is not None:
         meanings = (
@@ -343,9 +344,8 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
             ("not known yet", label.unknown),
             ("not clear", label.open),
         )
-        click.echo(
-            f"Label {label.column}: " + "; ".join(f"{name}: {', '.join(values)}" for name, values in meanings if values)
-        )
+        shown = [f"{name}: {', '.join(value or 'no value' for value in values)}" for name, values in meanings if values]
+        click.echo(f"Label {label.column}: {'; '.join(shown)}")
     if proposal.id not in survey.frame.columns:
         click.echo(
             "Id: the number of the row, as no column can be one; another table has other accounts under these numbers"

@@ -66,7 +66,7 @@ def accounts_of(proposal: Proposal, answers: Answers, given: FileFormat | None) 
         accounts["missing_text"] = list(dict.fromkeys(marks))
         # The spellings hold for the label too: such a row has none.
         if set(marks) & set(label.unknown):
-            meant["unknown"] = [*label.unknown, ""]
+            meant["unknown"] = list(dict.fromkeys([*label.unknown, ""]))
     if given is not None and (said := given.model_dump(exclude_defaults=True)):
         accounts["format"] = said
     return accounts

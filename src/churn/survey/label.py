@@ -65,20 +65,24 @@ def label_of(facts: Sequence[ColumnFacts], answers: Answers) -> LabelGuess | Non
     return guesses[0] if guesses else None
 
 
-def _is_of_something_else(guess: LabelGuess) -> bool:
-    """Return whether a column has the state of something else: no value is known, and neither is a word beside the state."""
-    parts = [part for part in parts_of(guess.column) if part not in ("is", "flag", "current") and not part.isdigit()]
+def _says_nothing_else(name: str) -> bool:
+    """Return whether a name consists of words for an outcome and for accounts: ``Customer Status``, not ``marital-status``."""
+    parts = [part for part in parts_of(name) if part not in ("is", "has", "flag", "current") and not part.isdigit()]
     outcome = (*words.OUTCOME, *words.CHURN, *words.STAYED, *words.OF_ACCOUNTS, *words.SUBSCRIBED)
-    is_named = any(part in words.CHURN for part in parts) or all(part in outcome for part in parts)
+    return all(part in outcome for part in parts)
+
+
+def _is_of_something_else(guess: LabelGuess) -> bool:
+    """Return whether a column has the state of something else: neither a value nor all of its name is known."""
+    is_named = has_word(guess.column, words.CHURN) or _says_nothing_else(guess.column)
     return not guess.positive and not guess.negative and not is_named
 
 
 def _rank(name: str) -> int:
     # The label itself rather than something about it.
     about = has_word(name, (*words.REASONS, *words.SCORES))
-    return (
-        4 * has_word(name, words.CHURN) + 2 * has_word(name, words.STAYED) + has_word(name, words.OUTCOME) - 4 * about
-    )
+    named = 4 * has_word(name, words.CHURN) + 2 * has_word(name, words.STAYED) + has_word(name, words.OUTCOME)
+    return named + (named > 0 and _says_nothing_else(name)) - 4 * about
 
 
 def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
@@ -110,6 +114,8 @@ def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
         # Who says which values mean churned has said that no other one does.
         meant["open"] += [value for value in meant["positive"] if _as_given(value, answers) is None]
         meant["positive"] = [value for value in meant["positive"] if _as_given(value, answers) is not None]
+    if facts.missing and "" in answers.unknown:
+        meant["unknown"].append("")
     # With one side known, and one other value, that is the other side.
     if len(meant["open"]) == 1 and not given_all(answers) and bool(meant["positive"]) != bool(meant["negative"]):
         meant["negative" if meant["positive"] else "positive"].append(meant["open"].pop())
@@ -137,8 +143,14 @@ def _guess(facts: ColumnFacts, answers: Answers, *, given: bool) -> LabelGuess:
     )
 
 
-def label_faults(label: LabelGuess, answers: Answers) -> Iterator[str]:
-    """Yield what is not known about a label, each with the options that say it."""
+def label_faults(label: LabelGuess, answers: Answers, missing: int) -> Iterator[str]:
+    """Yield what is not known about a label, each with the options that say it.
+
+    Args:
+        label: The label.
+        answers: What a person has said.
+        missing: Number of rows without a value of it.
+    """
     known = [*label.positive, *label.negative, *label.drop, *label.unknown, *label.open]
     values = ", ".join(map(repr, known))
     never = [value for value in answers.positive if Label.key(value) not in map(Label.key, label.positive)]
@@ -151,6 +163,8 @@ def label_faults(label: LabelGuess, answers: Answers) -> Iterator[str]:
     elif label.open:
         shown = ", ".join(map(repr, label.open))
         yield f"{label.column}: what {shown} mean is not clear; say it with --positive, --negative, --drop or --unknown"
+    if known and missing and "" not in label.unknown:
+        yield f"{label.column}: {missing:,} rows have no value; --unknown '' leaves them out, as their outcome is not known yet"
 
 
 def given_all(answers: Answers) -> bool:

@@ -4,22 +4,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from churn.config.published import is_published
 from churn.errors import FaultsError, closest
 from churn.survey import words
 from churn.survey.answers import Answers, Role, Sure
-from churn.survey.columns import ColumnFacts
+from churn.survey.columns import MOST_VALUES, ColumnFacts
 from churn.survey.label import LabelGuess, label_of
-from churn.survey.roles import ColumnProposal, role_of
+from churn.survey.roles import NEARLY_UNIQUE, ColumnProposal, role_of
 from churn.survey.words import has_word, parts_of
 from churn.tables.cells import text_of
 
 # Name of the id where the table has none and the number of the row is one.
 ROW_NUMBER = "row_number"
-# The least share of rows without a repetition from which a column of ids is one with faults, and not another column.
-NEARLY_UNIQUE = 0.9
 # Rows of churned accounts from which a column that only they have says something.
 ONLY_CHURNED = 20
 
@@ -90,7 +90,8 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
         elif each.name == end:
             columns.append(ColumnProposal(each, "as_of", "likely", "its name says that it is the date of the row"))
         else:
-            columns.append(_broken_id(each, label) if id_column is None else role_of(each, label))
+            broken = _broken_id(each) if id_column is None else None
+            columns.append(broken or role_of(each, label, _alone(frame, each, label)))
     columns = _only_of_churned(frame, columns, label)
     as_of, why = _as_of(columns, answers, end)
     if as_of is None:
@@ -180,18 +181,34 @@ def _id(facts: Sequence[ColumnFacts], answers: Answers, label: LabelGuess | None
     return None, "unsure", ""
 
 
-def _broken_id(facts: ColumnFacts, label: LabelGuess | None) -> ColumnProposal:
-    """Return the role of a column of a table without an id: one that is named like it names most accounts."""
+def _broken_id(facts: ColumnFacts) -> ColumnProposal | None:
+    """Return the role of a column of a table without an id that is named like one and names most accounts."""
     named = has_word(facts.name, words.OF_ACCOUNTS) and has_word(facts.name, words.ID)
     if named and facts.kind in ("numbers", "texts") and facts.different >= NEARLY_UNIQUE * facts.rows:
         again = facts.present - facts.different
-        return ColumnProposal(
-            facts,
-            "carry",
-            "unsure",
-            f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one",
-        )
-    return role_of(facts, label)
+        why = f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one"
+        return ColumnProposal(facts, "carry", "unsure", why)
+    return None
+
+
+def _alone(frame: pd.DataFrame, facts: ColumnFacts, label: LabelGuess | None) -> float | None:
+    """Return the ROC AUC of the churn rates of a column with a few values that is named like a leak; None for others."""
+    if label is None or facts.different > MOST_VALUES or not has_word(facts.name, words.LEAKS):
+        return None
+    churned = label.is_positive(frame[label.column])
+    known = churned.notna()
+    texts = text_of(frame[facts.name])[0].fillna("")[known]
+    rates = churned[known].groupby(texts).agg(["sum", "count"])
+    return _area(rates["sum"].to_numpy(np.float64), rates["count"].to_numpy(np.float64))
+
+
+def _area(churned: NDArray[np.float64], rows: NDArray[np.float64]) -> float | None:
+    """Return the ROC AUC of the churn rates of groups of rows; None if all rows are in one class."""
+    order = np.argsort(churned / rows)
+    churned, stayed = churned[order], (rows - churned)[order]
+    pairs = churned.sum() * stayed.sum()
+    below = np.concatenate([[0.0], np.cumsum(stayed)[:-1]])
+    return float((churned * (below + stayed / 2)).sum() / pairs) if pairs else None
 
 
 def _snapshot_column(facts: Sequence[ColumnFacts], answers: Answers) -> str | None:

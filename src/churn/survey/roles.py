@@ -18,6 +18,10 @@ from churn.survey.words import has_word, parts_of
 MOST_PLACES = 50
 # Texts that are in a column of names: none of few values is one.
 MOST_FEW = 20
+# The least share of rows without a repetition from which a column of ids or of numbers of rows is one with faults.
+NEARLY_UNIQUE = 0.9
+# ROC AUC of a column with two or three values from which it may be the outcome in other words, as its name says.
+FOLLOWS = 0.75
 # Share of the rows with a repeated value below which hardly two rows have the same.
 HARDLY = 0.1
 
@@ -46,12 +50,13 @@ class ColumnProposal:
         return self.facts.name
 
 
-def role_of(facts: ColumnFacts, label: LabelGuess | None) -> ColumnProposal:
+def role_of(facts: ColumnFacts, label: LabelGuess | None, alone: float | None = None) -> ColumnProposal:
     """Return the proposed role of a column that is neither id nor label.
 
     Args:
         facts: What its cells show.
         label: The label, if one is known.
+        alone: ROC AUC of the churn rates of its values; None if it is not known.
     """
 
     def is_(role: Role, sure: Sure, why: str, *, suspected: bool = False) -> ColumnProposal:
@@ -64,7 +69,7 @@ def role_of(facts: ColumnFacts, label: LabelGuess | None) -> ColumnProposal:
         return is_("left_out", "sure", "has no value at all")
     if facts.kind == "constant" and min(facts.present, facts.missing) < ROWS_OF_CATEGORY:
         return is_("left_out", "sure", f"has the same value everywhere, {_first(facts)!r}")
-    if suspected := _suspected(facts, label, is_):
+    if suspected := _suspected(facts, label, alone, is_):
         return suspected
     if facts.kind == "constant" and not has_word(name, words.LEAKS):
         return is_("categorical", "likely", f"has {_first(facts)!r} or no value")
@@ -98,7 +103,7 @@ def role_of(facts: ColumnFacts, label: LabelGuess | None) -> ColumnProposal:
 
 
 def _suspected(
-    facts: ColumnFacts, label: LabelGuess | None, is_: Callable[..., ColumnProposal]
+    facts: ColumnFacts, label: LabelGuess | None, alone: float | None, is_: Callable[..., ColumnProposal]
 ) -> ColumnProposal | None:
     """Return the role of a column whose name says that it knows the outcome; None if it does not."""
     name, leak = facts.name, has_word(facts.name, words.LEAKS)
@@ -109,7 +114,7 @@ def _suspected(
     if leak and (has_word(name, words.REASONS) or facts.kind == "dates"):
         why = "its name says that it is known only after an account has left"
         return is_("left_out", "likely", why, suspected=True)
-    if leak and facts.different <= 3:
+    if leak and facts.different <= 3 and (alone is None or alone >= FOLLOWS):
         return is_("left_out", "likely", "its name says that it is the outcome in other words", suspected=True)
     if facts.kind == "dates":
         shared = _shared_word(name, label.column) if label is not None else None
@@ -140,9 +145,9 @@ def _number(facts: ColumnFacts, is_: Callable[..., ColumnProposal]) -> ColumnPro
     different = f"{facts.different:,} different ones"
     if facts.counts_up and not facts.missing:
         return is_("left_out", "sure", "numbers the rows")
+    if facts.are_whole and facts.different >= NEARLY_UNIQUE * facts.present and has_word(name, words.INDEX):
+        return is_("left_out", "sure", f"numbers the rows: {facts.different:,} different values")
     if facts.are_whole and facts.all_differ and facts.present > 50:
-        if has_word(name, words.INDEX):
-            return is_("left_out", "sure", "numbers the rows: all values differ")
         if has_word(name, words.PHONES):
             return is_("carry", "likely", "numbers to reach the account, for those who call")
         if has_word(name, (*words.ID, *words.OF_ACCOUNTS)):
