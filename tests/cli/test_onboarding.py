@@ -14,6 +14,7 @@ from kedro.framework.startup import bootstrap_project
 
 from churn.cli import cli
 from churn.config import check_parameters
+from churn.operations.onboarding import SAMPLE_ROWS
 from tests.conftest import ROOT, Project, base_parameters, make_project, run_process
 from tests.survey.tables import customers
 
@@ -174,6 +175,21 @@ def test_only_what_is_open_about_the_label_is_said(
     assert result.exit_code == 1
     assert said in result.output
     assert unsaid not in result.output
+
+
+def test_texts_in_rows_that_are_not_looked_at(project: Project, tmp_path: Path) -> None:
+    rows = SAMPLE_ROWS + 21
+    file = tmp_path / "long.csv"
+    churn = [int(row % 7 < 2) for row in range(rows)]
+    # Of a table that long every other row is looked at.
+    amount = ["n.k." if row == 4001 else "not said" if row == 9000 else row % 977 for row in range(rows)]
+    codes = [f"V{row % 200}" if row % 100 == 1 else row % 90 + 100 for row in range(rows)]
+    file.write_text(table(id=range(rows), churn=churn, amount=amount, codes=codes))
+    result = init(project, str(file), "--yes")
+    assert result.exit_code == 0, result.output
+    accounts = written(project, "long", "parameters")["accounts"]
+    assert (accounts["numeric"], accounts["categorical"]) == (["amount"], ["codes"])
+    assert {"n.k.", "not said"} <= set(accounts["missing"])
 
 
 def test_rows_without_an_outcome(project: Project, tmp_path: Path) -> None:
