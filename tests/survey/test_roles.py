@@ -198,3 +198,9 @@ def test_a_word_for_leaving_is_no_outcome_in_other_words(name: str) -> None:
     same = ["yes" if row % 4 == 0 else "no" for row in range(ROWS)]
     each = found(name, same)
     assert (each.role, each.suspected) == ("left_out", True)
+
+
+def test_numbers_of_rows_with_a_repetition_name_no_account() -> None:
+    frame = pd.DataFrame({"RowNumber": [*range(ROWS - 1), 7], "Churn": ["Yes", "No", "No"] * 200})
+    each = propose(frame, [facts_of(frame[name]) for name in frame], Answers(id="row_number")).columns[0]
+    assert (each.role, each.why) == ("left_out", "numbers the rows: 599 different values")

@@ -184,6 +184,7 @@ def _id(facts: Sequence[ColumnFacts], answers: Answers, label: LabelGuess | None
 def _broken_id(facts: ColumnFacts) -> ColumnProposal | None:
     """Return the role of a column of a table without an id that is named like one and names most accounts."""
     named = has_word(facts.name, words.OF_ACCOUNTS) and has_word(facts.name, words.ID)
+    named = named and not has_word(facts.name, words.INDEX)
     if named and facts.kind in ("numbers", "texts") and facts.different >= NEARLY_UNIQUE * facts.rows:
         again = facts.present - facts.different
         why = f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one"
