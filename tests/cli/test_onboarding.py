@@ -14,6 +14,7 @@ from kedro.framework.startup import bootstrap_project
 
 from churn.cli import cli
 from churn.config import check_parameters
+from churn.operations.onboarding import SAMPLE_ROWS
 from tests.conftest import ROOT, Project, base_parameters, make_project, run_process
 from tests.survey.tables import customers
 
@@ -143,6 +144,86 @@ def test_other_mistakes(project: Project, tmp_path: Path) -> None:
     both = init(project, str(file), "--yes", "--carry", "visits", "--leave-out", "visits")
     assert "--leave-out visits: the column was given another role too" in both.output
     assert "neither a date" in init(project, str(file), "--yes", "--as-of", "soon").output
+
+
+LABELLED = table(id=range(60), outcome=["lapsed", "other", "void"] * 20, visits=[1, 2, 3, 4, 5, 6] * 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "unsaid"),
+    [
+        (
+            ["--label", "outcome", "--positive", "lapsed"],
+            "what 'other', 'void' mean is not clear; say it with --positive, --negative, --drop or --unknown",
+            "which values mean churned",
+        ),
+        (
+            ["--label", "outcome", "--positive", "laps"],
+            "'laps' of --positive never occurs; its values are 'lapsed', 'other', 'void'",
+            "not clear;",
+        ),
+        (["--label", "outcome"], "outcome: which values mean churned is not clear", "what 'lapsed'"),
+        (["--label", "id", "--positive", "7", "--id", "row_number"], "id: has one value or more than 12", "not clear;"),
+    ],
+)
+def test_only_what_is_open_about_the_label_is_said(
+    project: Project, tmp_path: Path, options: list[str], said: str, unsaid: str
+) -> None:
+    file = tmp_path / "labelled.csv"
+    file.write_text(LABELLED)
+    result = init(project, str(file), "--yes", *options)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert unsaid not in result.output
+
+
+def test_texts_in_rows_that_are_not_looked_at(project: Project, tmp_path: Path) -> None:
+    rows = SAMPLE_ROWS + 21
+    file = tmp_path / "long.csv"
+    churn = [int(row % 7 < 2) for row in range(rows)]
+    # Of a table that long every other row is looked at.
+    amount = ["n.k." if row == 4001 else "not said" if row == 9000 else row % 977 for row in range(rows)]
+    codes = [f"V{row % 200}" if row % 100 == 1 else row % 90 + 100 for row in range(rows)]
+    file.write_text(table(id=range(rows), churn=churn, amount=amount, codes=codes))
+    result = init(project, str(file), "--yes")
+    assert result.exit_code == 0, result.output
+    accounts = written(project, "long", "parameters")["accounts"]
+    assert (accounts["numeric"], accounts["categorical"]) == (["amount"], ["codes"])
+    assert {"n.k.", "not said"} <= set(accounts["missing"])
+
+
+def test_rows_without_an_outcome(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "open.csv"
+    file.write_text(table(id=range(60), churn=["yes", "no", ""] * 20, visits=[1, 2, 3, 4, 5, 6] * 10))
+    assert "churn: 20 rows have no value; --unknown '' leaves them out" in init(project, str(file), "--yes").output
+    result = init(project, str(file), "--yes", "--unknown", "")
+    assert result.exit_code == 0, result.output
+    assert "40 rows are ready" in result.output
+
+
+def test_only_the_other_of_two_values_is_left_for_stayed(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "turned.csv"
+    file.write_text(table(id=range(60), granted=[0, 1, 1] * 20, visits=[1, 2, 3, 4, 5, 6] * 10))
+    result = init(project, str(file), "--yes", "--label", "granted", "--positive", "0")
+    assert result.exit_code == 0, result.output
+    label = written(project, "turned", "parameters")["accounts"]["label"]
+    assert (label["positive"], label["negative"]) == ("0", "1")
+
+
+def test_spellings_of_missing_values_are_written(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "marks.csv"
+    width = ["?" if row % 3 == 0 else row % 90 + 10 for row in range(600)]
+    seen = ["?" if row % 200 == 0 else f"2024-{row % 12 + 1:02}-11" for row in range(600)]
+    codes = [f"V{row % 60}" if row % 30 == 0 else f"{row % 40 + 200}" for row in range(600)]
+    left = [int(row % 7 < 2) for row in range(600)]
+    file.write_text(table(id=range(600), churn=left, width=width, seen=seen, kind=["?", "a", "b"] * 200, codes=codes))
+    result = init(project, str(file), "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("'?' read as missing") == 3
+    accounts = written(project, "marks", "parameters")["accounts"]
+    assert "?" in accounts["missing"]
+    assert accounts["missing_text"] == ["?"]
+    assert (accounts["numeric"], accounts["categorical"], accounts["dates"]) == (["width"], ["kind", "codes"], ["seen"])
 
 
 def test_names_in_any_script_and_500_columns(project: Project, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ REST = "; name the values that mean stayed in accounts.label.negative, others in
         (
             ["gone", "here", "pending"],
             {"positive": "gone"},
-            "left: holds 3 different values ('gone', 'here', 'pending', ...), a label has two; name the one that means stayed",
+            "left: holds 3 different values ('gone', 'here', 'pending'), a label has two; name the one that means stayed",
         ),
         (
             ["yes", "no", "pending"],

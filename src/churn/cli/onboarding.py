@@ -91,7 +91,7 @@ def init(source: str, **options: Any) -> None:
         answers = _asked(survey, proposal, answers)
         proposal = onboarding.proposed(survey, answers)
     _show(survey, proposal)
-    _check_complete(survey, proposal, asks=asks or options["yes"])
+    _check_complete(survey, proposal, answers, asks=asks or options["yes"])
     schema = schema_of(proposal, answers, survey.format)
     checked = replace(
         survey, source=survey.source.model_copy(update={"row_number": proposal.id not in survey.frame.columns})
@@ -263,12 +263,13 @@ def _amount_of(name: str) -> Any:
     return read
 
 
-def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> None:
+def _check_complete(survey: "Survey", proposal: "Proposal", answers: "Answers", *, asks: bool) -> None:
     """Check that everything that a run needs is known.
 
     Raises:
         FaultsError: Lists what is not, each with the option that says it.
     """
+    from churn.survey.label import label_faults
     from churn.survey.proposal import ROW_NUMBER
     from churn.survey.words import CHURN, has_word
 
@@ -284,16 +285,8 @@ def _check_complete(survey: "Survey", proposal: "Proposal", *, asks: bool) -> No
             if each.kind == "constant" and has_word(each.name, CHURN)
         ]
     else:
-        if not label.positive or not label.negative:
-            values = ", ".join(map(repr, [*label.positive, *label.negative, *label.open]))
-            faults.append(
-                f"{label.column}: which values mean churned is not clear ({values}); say it with --positive and --negative"
-            )
-        if label.open:
-            values = ", ".join(map(repr, label.open))
-            faults.append(
-                f"{label.column}: what {values} mean is not clear; say it with --positive, --negative, --drop or --unknown"
-            )
+        missing = next(each.facts.missing for each in proposal.columns if each.name == label.column)
+        faults += label_faults(label, answers, missing)
     for each in proposal.of("id"):
         again = each.facts.present - each.facts.different
         if again or each.facts.missing:
@@ -335,13 +328,13 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
     click.echo(f"{survey.source.shown}: {survey.rows:,} rows{sampled}, {len(survey.facts):,} columns")
     for note in survey.notes:
         click.echo(note)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    listed = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("column", "role", "how sure", "why"):
-        shown.add_column(title, overflow="fold")
+        listed.add_column(title, overflow="fold")
     for each in proposal.columns:
         role = TITLES[each.role] + (" (!)" if each.suspected else "")
-        shown.add_row(Text(each.name), Text(role), Text(each.sure), Text(each.why))
-    console.print(shown)
+        listed.add_row(Text(each.name), Text(role), Text(each.sure), Text(each.why))
+    console.print(listed)
     label = proposal.label
     if label is not None:
         meanings = (
@@ -349,10 +342,10 @@ def _show(survey: "Survey", proposal: "Proposal") -> None:
             ("stayed", label.negative),
             ("left out", label.drop),
             ("not known yet", label.unknown),
+            ("not clear", label.open),
         )
-        click.echo(
-            f"Label {label.column}: " + "; ".join(f"{name}: {', '.join(values)}" for name, values in meanings if values)
-        )
+        shown = [f"{name}: {', '.join(value or 'no value' for value in values)}" for name, values in meanings if values]
+        click.echo(f"Label {label.column}: {'; '.join(shown)}")
     if proposal.id not in survey.frame.columns:
         click.echo(
             "Id: the number of the row, as no column can be one; another table has other accounts under these numbers"

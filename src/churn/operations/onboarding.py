@@ -1,6 +1,7 @@
 """Look at an unknown table and propose its schema: what `churn init` does."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from churn.survey import Answers, ColumnFacts, Proposal, facts_of, propose
 from churn.survey.environment import schema_of
 from churn.survey.proposal import ROW_NUMBER
 from churn.tables.batches import CheckedBatches
+from churn.tables.cells import as_numbers, text_of
 from churn.tables.checks import check_accounts
 from churn.tables.dates import read_date
 from churn.tables.reading import AccountBatches, TableFile
@@ -30,6 +32,8 @@ from churn.training.leakage import columns_alone
 SAMPLE_ROWS = 100_000
 # First bytes in which the header is looked for.
 HEADER_BYTES = 1 << 20
+# Different texts in a column of numbers that are counted: many fewer make it one of categories.
+MOST_TEXTS = 1000
 SUBJECT = "accounts"
 
 
@@ -89,11 +93,12 @@ def look_at(source: Source, given: FileFormat, credentials: dict[str, Any] | Non
             first = {each.name: each for each in _facts(texts)}
             numbers = [name for name, each in first.items() if each.kind == "numbers" or _is_one_number(each)]
             schema = _plain_schema([name for name in names if name not in numbers], numbers, given)
-            frame, rows = _thinned(source_frames(source, schema, credentials))
+            rare = _OtherTexts(numbers)
+            frame, rows = _thinned(rare.of(source_frames(source, schema, credentials)))
             # Rows of descriptions are found by the numbers; without them, the other columns are as before.
             again = numbers if len(frame) == len(texts) else list(frame.columns)
             # The sign of a currency is not in the numbers any more.
-            found = {name: replace(facts_of(frame[name]), currency=first[name].currency) for name in again}
+            found = {name: replace(rare.facts_of(frame[name], rows), currency=first[name].currency) for name in again}
             facts = [found.get(name, first[name]) for name in frame.columns]
             detected, notes = _dialect(source, schema, given, credentials)
     if not rows:
@@ -104,6 +109,43 @@ def look_at(source: Source, given: FileFormat, credentials: dict[str, Any] | Non
             "If cells are separated by another character, give it with --delimiter"
         )
     return Survey(source, frame, rows, tuple(facts), detected, tuple(notes))
+
+
+class _OtherTexts:
+    """Counts the texts that are no numbers in columns of numbers, over all rows of a table of which only some are kept.
+
+    Args:
+        names: The columns of numbers.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+
+    def of(self, parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Yield the parts of the table as they are."""
+        for part in parts:
+            for name, counts in self._counts.items():
+                wrong = as_numbers(part[name])[1]
+                if wrong.any() and len(counts) < MOST_TEXTS:
+                    counts.update(text_of(part[name][wrong])[0].dropna().tolist())
+            yield part
+
+    def facts_of(self, column: pd.Series, rows: int) -> ColumnFacts:
+        """Return the facts of the kept rows of a column, to which the texts are added that only other rows have.
+
+        Args:
+            column: The kept cells.
+            rows: Number of all rows.
+        """
+        counts = self._counts.get(str(column.name))
+        if not counts or len(column) == rows:
+            return facts_of(column)
+        kept = set(text_of(column)[0].dropna().unique())
+        rest = [
+            text for text, count in counts.items() if text not in kept for _ in range(-(-count * len(column) // rows))
+        ]
+        found = facts_of(pd.concat([column.astype(object), pd.Series(rest, dtype=object)]).rename(column.name))
+        return replace(found, rows=len(column), missing=min(found.missing, len(column)))
 
 
 def _with_sheet(source: Source, credentials: dict[str, Any] | None) -> tuple[Source, list[str]]:
@@ -220,7 +262,10 @@ def proposed(survey: Survey, answers: Answers) -> Proposal:
     proposal = propose(survey.frame, survey.facts, answers)
     if isinstance(proposal.as_of, date) and answers.as_of is None and survey.is_sampled:
         proposal = replace(proposal, as_of=_latest(survey, proposal))
-    if proposal.label is None or proposal.label.open or not (proposal.of("numeric") + proposal.of("categorical")):
+    label = proposal.label
+    if label is None or label.open or not (label.positive and label.negative):
+        return proposal
+    if not (proposal.of("numeric") + proposal.of("categorical")):
         return proposal
     canonical = canonical_sample(survey, proposal, answers)
     if canonical is None:

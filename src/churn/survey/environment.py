@@ -12,7 +12,8 @@ from churn.config.schema import MISSING_NUMBERS
 from churn.config.source import Source
 from churn.survey import words
 from churn.survey.answers import Answers
-from churn.survey.proposal import ColumnProposal, Proposal
+from churn.survey.proposal import Proposal
+from churn.survey.roles import ColumnProposal
 from churn.survey.words import has_word
 
 # What the amounts of ``profit`` are, beside them in the file.
@@ -60,6 +61,12 @@ def accounts_of(proposal: Proposal, answers: Answers, given: FileFormat | None) 
     spellings = [word for each in proposal.columns if each.role in ("numeric", "dates") for word in each.facts.words]
     if spellings:
         accounts["missing"] = list(dict.fromkeys([*(text for text in MISSING_NUMBERS if text), *spellings]))
+    marks = [word for each in proposal.of("categorical") for word in each.facts.words]
+    if marks:
+        accounts["missing_text"] = list(dict.fromkeys(marks))
+        # The spellings hold for the label too: such a row has none.
+        if set(marks) & set(label.unknown):
+            meant["unknown"] = list(dict.fromkeys([*label.unknown, ""]))
     if given is not None and (said := given.model_dump(exclude_defaults=True)):
         accounts["format"] = said
     return accounts
@@ -163,7 +170,7 @@ def _lines(proposal: Proposal, answers: Answers, accounts: dict[str, Any], shown
         for name in accounts[role]:
             yield _with(f"    - {_scalar(name)}", noted(name) + _suspicion(of.get(name)))
     yield "  not_above: []"
-    for key in ("missing", "format"):
+    for key in ("missing", "missing_text", "format"):
         if key in accounts:
             yield f"  {key}: {_value(accounts[key])}"
     yield ""

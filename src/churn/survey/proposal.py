@@ -1,50 +1,27 @@
 """Propose what each column of an unknown table is, and say how sure that is and why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from churn.config.published import is_published
 from churn.errors import FaultsError, closest
 from churn.survey import words
 from churn.survey.answers import Answers, Role, Sure
-from churn.survey.columns import ROWS_OF_CATEGORY, ColumnFacts
+from churn.survey.columns import MOST_VALUES, ColumnFacts
 from churn.survey.label import LabelGuess, label_of
+from churn.survey.roles import NEARLY_UNIQUE, ColumnProposal, role_of
 from churn.survey.words import has_word, parts_of
 from churn.tables.cells import text_of
 
 # Name of the id where the table has none and the number of the row is one.
 ROW_NUMBER = "row_number"
-# The least share of rows without a repetition from which a column of ids is one with faults, and not another column.
-NEARLY_UNIQUE = 0.9
 # Rows of churned accounts from which a column that only they have says something.
 ONLY_CHURNED = 20
-
-
-@dataclass(frozen=True)
-class ColumnProposal:
-    """The proposed role of a column.
-
-    Attributes:
-        facts: What its cells show.
-        role: The role.
-        sure: How sure that is.
-        why: The reason, as the end of a sentence.
-        suspected: Whether it is left out because it seems to know the outcome.
-    """
-
-    facts: ColumnFacts
-    role: Role
-    sure: Sure
-    why: str
-    suspected: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the column."""
-        return self.facts.name
 
 
 @dataclass(frozen=True)
@@ -101,6 +78,7 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
     label = label_of(facts, answers)
     id_column, id_sure, id_why = _id(facts, answers, label)
     end = _snapshot_column(facts, answers)
+    facts = _with_marks_of_all(facts, label)
     columns = []
     for each in facts:
         if each.name == id_column:
@@ -112,7 +90,8 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
         elif each.name == end:
             columns.append(ColumnProposal(each, "as_of", "likely", "its name says that it is the date of the row"))
         else:
-            columns.append(_broken_id(each) if id_column is None else _role(each))
+            broken = _broken_id(each) if id_column is None else None
+            columns.append(broken or role_of(each, label, _alone(frame, each, label)))
     columns = _only_of_churned(frame, columns, label)
     as_of, why = _as_of(columns, answers, end)
     if as_of is None:
@@ -125,6 +104,20 @@ def propose(frame: pd.DataFrame, facts: Sequence[ColumnFacts], answers: Answers)
     proposal = Proposal(tuple(columns), id_column or ROW_NUMBER, label, as_of, why)
     value, sure = _value(proposal, answers)
     return replace(proposal, value=value, value_sure=sure, currency=answers.currency or _currency(facts))
+
+
+def _with_marks_of_all(facts: Sequence[ColumnFacts], label: LabelGuess | None) -> list[ColumnFacts]:
+    """Return the facts without the marks for missing categories that are values elsewhere: spellings hold for all columns."""
+    meant = set() if label is None else {*label.positive, *label.negative, *label.drop, *label.open}
+    for each in facts:
+        if each.kind in ("categories", "texts", "constant"):
+            meant |= {*each.examples, *(value for value, _ in each.values)} - {*each.words}  # noqa: PD011, no pandas
+    return [
+        replace(each, words=tuple(word for word in each.words if word not in meant))
+        if each.kind in ("categories", "texts")
+        else each
+        for each in facts
+    ]
 
 
 def _check_names(answers: Answers, names: Sequence[str]) -> None:
@@ -188,18 +181,35 @@ def _id(facts: Sequence[ColumnFacts], answers: Answers, label: LabelGuess | None
     return None, "unsure", ""
 
 
-def _broken_id(facts: ColumnFacts) -> ColumnProposal:
-    """Return the role of a column of a table without an id: one that is named like it names most accounts."""
+def _broken_id(facts: ColumnFacts) -> ColumnProposal | None:
+    """Return the role of a column of a table without an id that is named like one and names most accounts."""
     named = has_word(facts.name, words.OF_ACCOUNTS) and has_word(facts.name, words.ID)
+    named = named and not has_word(facts.name, words.INDEX)
     if named and facts.kind in ("numbers", "texts") and facts.different >= NEARLY_UNIQUE * facts.rows:
         again = facts.present - facts.different
-        return ColumnProposal(
-            facts,
-            "carry",
-            "unsure",
-            f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one",
-        )
-    return _role(facts)
+        why = f"names the account, but {facts.missing:,} rows have none and {again:,} repeat an earlier one"
+        return ColumnProposal(facts, "carry", "unsure", why)
+    return None
+
+
+def _alone(frame: pd.DataFrame, facts: ColumnFacts, label: LabelGuess | None) -> float | None:
+    """Return the ROC AUC of the churn rates of a column with a few values that is named like a leak; None for others."""
+    if label is None or facts.different > MOST_VALUES or not has_word(facts.name, words.LEAKS):
+        return None
+    churned = label.is_positive(frame[label.column])
+    known = churned.notna()
+    texts = text_of(frame[facts.name])[0].fillna("")[known]
+    rates = churned[known].groupby(texts).agg(["sum", "count"])
+    return _area(rates["sum"].to_numpy(np.float64), rates["count"].to_numpy(np.float64))
+
+
+def _area(churned: NDArray[np.float64], rows: NDArray[np.float64]) -> float | None:
+    """Return the ROC AUC of the churn rates of groups of rows; None if all rows are in one class."""
+    order = np.argsort(churned / rows)
+    churned, stayed = churned[order], (rows - churned)[order]
+    pairs = churned.sum() * stayed.sum()
+    below = np.concatenate([[0.0], np.cumsum(stayed)[:-1]])
+    return float((churned * (below + stayed / 2)).sum() / pairs) if pairs else None
 
 
 def _snapshot_column(facts: Sequence[ColumnFacts], answers: Answers) -> str | None:
@@ -221,86 +231,6 @@ def _snapshot_column(facts: Sequence[ColumnFacts], answers: Answers) -> str | No
 
 def _is_one_date(facts: ColumnFacts) -> bool:
     return facts.kind == "constant" and len(facts.lowest) == len("2024-01-01") and "-" in facts.lowest
-
-
-def _role(facts: ColumnFacts) -> ColumnProposal:
-    """Return the role of a column that is neither id nor label."""
-
-    def is_(role: Role, sure: Sure, why: str, *, suspected: bool = False) -> ColumnProposal:
-        return ColumnProposal(facts, role, sure, why, suspected)
-
-    name = facts.name
-    if facts.kind == "unreadable":
-        return is_("left_out", "sure", "lists, records or bytes, which are not single values")
-    if facts.kind == "empty":
-        return is_("left_out", "sure", "has no value at all")
-    if facts.kind == "constant" and min(facts.present, facts.missing) < ROWS_OF_CATEGORY:
-        return is_("left_out", "sure", f"has the same value everywhere, {facts.examples[0]!r}")
-    leak = has_word(name, words.LEAKS)
-    if has_word(name, ("naive", "bayes", "propensity", "predicted", "prediction")):
-        return is_("left_out", "likely", "its name says that it is the score of another model", suspected=True)
-    if leak and has_word(name, words.SCORES):
-        return is_("left_out", "likely", "its name says that it is the score of another model", suspected=True)
-    if leak and (has_word(name, words.REASONS) or facts.kind == "dates"):
-        return is_(
-            "left_out", "likely", "its name says that it is known only after an account has left", suspected=True
-        )
-    if leak and facts.different <= 3:
-        return is_("left_out", "likely", "its name says that it is the outcome in other words", suspected=True)
-    if facts.kind == "constant" and not leak:
-        return is_("categorical", "likely", f"has {facts.examples[0]!r} or no value")
-    if facts.has_emails:
-        return is_("carry", "sure", "addresses of e-mail, for those who call")
-    if facts.kind == "dates":
-        ending = has_word(name, words.ENDS)
-        order = "; day or month first is not certain" if facts.is_order_open else ""
-        if ending:
-            return is_("dates", "likely", f"dates from {facts.lowest} to {facts.highest}, which may lie ahead{order}")
-        return is_("dates", "unsure" if order else "sure", f"dates from {facts.lowest} to {facts.highest}{order}")
-    if has_word(name, words.PEOPLE) and facts.kind != "numbers":
-        if has_word(name, words.OWNERS):
-            return is_("carry", "likely", "says who looks after the account")
-        if facts.different > 20:
-            return is_("carry", "likely", "names or ways to reach the account, for those who call")
-    if facts.kind == "numbers":
-        return _number(facts, is_)
-    if has_word(name, words.PLACES) and facts.in_categories < 0.5:
-        return is_("left_out", "likely", "addresses, hardly two of which are equal")
-    if facts.kind == "categories":
-        if facts.different > 300:
-            return is_(
-                "categorical", "unsure", f"{facts.different:,} different values; those of one row share a churn rate"
-            )
-        shown = ", ".join(map(repr, facts.examples)) + (", ..." if facts.different > len(facts.examples) else "")
-        return is_("categorical", "sure" if facts.different <= 50 else "likely", f"{facts.different:,} values: {shown}")
-    if facts.all_differ:
-        return is_("left_out", "sure", "all values differ")
-    if facts.length >= 40:
-        return is_("left_out", "sure", "free text")
-    return is_("left_out", "likely", f"{facts.different:,} different values, hardly two rows with the same")
-
-
-def _number(facts: ColumnFacts, is_: Callable[..., ColumnProposal]) -> ColumnProposal:
-    name = facts.name
-    about = f"numbers from {facts.lowest} to {facts.highest}"
-    if has_word(name, words.INDEX) or (facts.counts_up and not facts.missing):
-        return is_("left_out", "sure", "numbers the rows")
-    if facts.are_whole and facts.all_differ and facts.present > 50 and has_word(name, (*words.ID, *words.OF_ACCOUNTS)):
-        return is_("left_out", "likely", "another identifier: all values differ")
-    if has_word(name, words.CODES) and facts.are_whole:
-        if facts.in_categories >= 0.5:
-            return is_("categorical", "likely", f"codes, {facts.different:,} different ones")
-        return is_("left_out", "likely", f"codes, {facts.different:,} different ones, hardly two rows with the same")
-    if facts.has_leading_zeros:
-        role: Role = "categorical" if facts.in_categories >= 0.5 else "left_out"
-        return is_(role, "likely", "numbers with leading zeros, which are codes")
-    if has_word(name, words.PHONES) and facts.all_differ:
-        return is_("carry", "likely", "numbers to reach the account, for those who call")
-    if facts.words:
-        about += f"; {', '.join(map(repr, facts.words))} read as missing"
-    if facts.different == 2 and facts.are_whole:
-        return is_("numeric", "sure", f"two numbers, {facts.lowest} and {facts.highest}")
-    return is_("numeric", "sure", about)
 
 
 def _only_of_churned(
@@ -350,7 +280,7 @@ def _as_of(columns: Sequence[ColumnProposal], answers: Answers, end: str | None)
 def _value(proposal: Proposal, answers: Answers) -> tuple[str | None, Sure]:
     if answers.value:
         return answers.value, "given"
-    found = [each for each in proposal.of("numeric") if has_word(each.name, words.VALUES)]
+    found = [each for each in proposal.of("numeric") if words.is_value(each.name)]
     found = [each for each in found if each.facts.lowest and float(each.facts.lowest) >= 0]
     return (found[0].name, "likely") if found else (None, "unsure")
 

@@ -209,8 +209,9 @@ class LabelledRows:
             yield from (fault.sentence for fault in self.undecided)
         elif len(others) > 1 and not decided and (churned or len(others) > 2):
             count = f"{len(values)}" if len(values) < MAX_LABELS else f"{MAX_LABELS} or more"
+            more = ", ..." if len(values) > MAX_EXAMPLES else ""
             yield (
-                f"{name}: holds {count} different values ({shown}, ...), a label has two; name the one that means stayed in "
+                f"{name}: holds {count} different values ({shown}{more}), a label has two; name the one that means stayed in "
                 "accounts.label.negative, and the rest in accounts.label.drop or accounts.label.unknown"
             )
         elif values and (not others or len(values) == 1):
