@@ -215,9 +215,7 @@ def fit_booster_of(
         for fold in range(watched.fold_count):
             others = _read_again(files, watched.parts_of_fold(fold), len(names) + 1, watched.counts)
             fit = xgb.QuantileDMatrix(others, ref=binned, max_bin=bins, nthread=threads)
-            here = watched_rows(int((watched.folds == fold).sum()))
-            unseen = watched.held_out(fold)[here], watched.labels[watched.folds == fold][here]
-            watch = xgb.QuantileDMatrix(*unseen, ref=fit, max_bin=bins, nthread=threads)
+            watch = xgb.QuantileDMatrix(*_watched(watched, fold), ref=fit, max_bin=bins, nthread=threads)
             grown.append(_train(fit, watch, rate, training, training.random_state + fold, threads))
             del fit  # frees the memory before the next matrix is built
     return merge(grown, watched)
@@ -325,9 +323,7 @@ def grow(
                 return False
             return give_up(model.predict(watch, output_margin=True), evals_log["watched"]["logloss"])
 
-    here = rows.folds == fold
-    some = watched_rows(int(here.sum()))
-    seen, unseen = (rows.others(fold), rows.labels[~here]), (rows.held_out(fold)[some], rows.labels[here][some])
+    seen, unseen = (rows.others(fold), rows.labels[rows.folds != fold]), _watched(rows, fold)
     fit: xgb.DMatrix
     watch: xgb.DMatrix
     if training.booster.tree_method == "hist":
@@ -337,6 +333,13 @@ def grow(
     else:
         fit, watch = xgb.DMatrix(*seen, nthread=threads), xgb.DMatrix(*unseen, nthread=threads)
     return _train(fit, watch, float(rows.labels.mean()), training, seed, threads, [Stopping()])
+
+
+def _watched(rows: TrainingRows, fold: int) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Return features and outcomes of the held-out rows by which the growth of a fold stops."""
+    labels = rows.labels[rows.folds == fold]
+    some = watched_rows(len(labels))
+    return rows.held_out(fold)[some], labels[some]
 
 
 def watched_rows(count: int) -> slice:
